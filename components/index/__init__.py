@@ -1,0 +1,19 @@
+"""Vectors → neighbours: hnswlib, exact search (its oracle), and the index that chooses between them."""
+
+from components.index.base import Index, Mask, Neighbours, Vectors
+from components.index.exact import ExactIndex
+from components.index.hnsw import HnswIndex, HnswSettings, Tuning
+from components.index.neighbour_index import GRAPH_FROM, NeighbourIndex
+
+__all__ = [
+    "GRAPH_FROM",
+    "ExactIndex",
+    "HnswIndex",
+    "HnswSettings",
+    "Index",
+    "Mask",
+    "NeighbourIndex",
+    "Neighbours",
+    "Tuning",
+    "Vectors",
+]
