@@ -1,0 +1,48 @@
+"""Limits: how large a file, a record and a field may be before a reader refuses it."""
+
+from dataclasses import dataclass
+
+from corpus.paper import Paper
+
+_MIB = 2**20
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a reader accepts. Everything here bounds memory or time; nothing here judges content."""
+
+    file_bytes: int = 1 * _GIB  # the default corpus has 38 MiB, and NLM's files some 30,000 records each
+    unpacked_bytes: int = 4 * _GIB  # the default corpus has 0.2 GiB; this is minutes of parsing
+    unpacked_ratio: int = 100  # MEDLINE packs 6:1; a bomb goes up to gzip's own limit, 1032:1
+    ratio_from_bytes: int = 16 * _MIB  # below this a small file of equal lines may pack as well as a bomb
+    record_bytes: int = 16 * _MIB  # the default corpus's largest is 0.5 MiB; a tree takes ten times its text
+    line_bytes: int = 1 * _MIB  # the longest abstract and 20,000 names of 40 bytes
+    title_chars: int = 2_000  # the default corpus's longest is 495
+    abstract_chars: int = 50_000  # the default corpus's longest is 6,796; no encoder reads a tenth of this
+    field_chars: int = 1_000  # ids, venues, names, links, topics: what a card shows on one line
+    authors: int = 20_000  # bylines of 15,000 names exist
+    topics: int = 1_000  # a MEDLINE record has some 15 headings
+
+    def refusal(self, paper: Paper) -> str:
+        """Why a paper is too large, or "" where it is not."""
+        lengths = [
+            ("title", len(paper.title), self.title_chars),
+            ("abstract", len(paper.abstract), self.abstract_chars),
+            *((name, len(getattr(paper, name)), self.field_chars) for name in ("id", "venue", "doi", "pmid", "url")),
+            *(("author's name", len(name), self.field_chars) for name in paper.authors),
+            *(("topic", len(topic), self.field_chars) for topic in paper.topics),
+        ]
+        for name, length, most in lengths:
+            if length > most:
+                return f"{name} of {length:,} characters; at most {most:,} are read"
+        for name, count, most in (
+            ("authors", len(paper.authors), self.authors),
+            ("topics", len(paper.topics), self.topics),
+        ):
+            if count > most:
+                return f"{count:,} {name}; at most {most:,} are read"
+        return ""
+
+
+DEFAULT_LIMITS = Limits()

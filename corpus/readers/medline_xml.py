@@ -1,0 +1,227 @@
+"""MEDLINE/PubMed XML, as NLM's files and PubMed's own export have it. pubmed-parser reads the records.
+
+Files come from strangers, so XML is read without its dangerous half: a file that declares entities is refused
+before a parser that could expand them sees it, and no DTD is ever fetched.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.parsers import expat
+
+from lxml import etree
+
+from corpus.paper import Paper
+from corpus.readers.report import DamagedFileError, Deleted, Found, Rejected, UnsafeFileError
+from corpus.readers.streams import CappedStream
+from corpus.readers.text import clean, distinct
+
+FORMAT = "MEDLINE XML"
+UNIT = "record"
+ROOTS = frozenset({"PubmedArticleSet", "PubmedArticle"})
+
+# expat and libxml2 read these alike; of others, one could see markup where the other sees text.
+_ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
+# What pubmed-parser raises on records that lack what the DTD demands (it looks nothing up with care).
+_PARSER_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+# NLM writes these where there is no title in English.
+_NO_TITLE = frozenset({"In Process Citation", "Not Available"})
+_DOI = re.compile(r"10\.\d{4,9}/\S+", re.ASCII)
+_PMID = re.compile(r"[1-9][0-9]{0,8}")
+_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)", re.ASCII)
+
+
+class _RootFound(Exception):
+    """Stops expat where the root element begins. No error."""
+
+
+def root_name(head: bytes) -> str:
+    """The name of the root element, from a file's first bytes.
+
+    Raises UnsafeFileError where the document type declares anything that a parser could expand, and
+    DamagedFileError where no root element begins within `head`.
+    """
+    parser = expat.ParserCreate()
+
+    def refuse_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.lower() not in _ENCODINGS:
+            raise UnsafeFileError(f"it declares the encoding {clean(encoding)!r}", advice="Convert it to UTF-8.")
+
+    def refuse_entity(name: str, *_details: object) -> None:
+        raise UnsafeFileError(
+            f"it declares the entity {clean(name)!r}, which no MEDLINE file needs and an attack does",
+            advice="Take a fresh copy from PubMed.",
+        )
+
+    def refuse_default(element: str, attribute: str, *_details: object) -> None:
+        raise UnsafeFileError(
+            f"it declares the attribute {clean(attribute)!r} of {clean(element)!r}, which no MEDLINE file "
+            "needs and an attack does",
+            advice="Take a fresh copy from PubMed.",
+        )
+
+    def stop(name: str, _attributes: object) -> None:
+        raise _RootFound(name)
+
+    parser.XmlDeclHandler = refuse_encoding
+    parser.EntityDeclHandler = refuse_entity
+    parser.AttlistDeclHandler = refuse_default
+    parser.StartElementHandler = stop
+    try:
+        parser.Parse(head, False)
+    except _RootFound as found:
+        return str(found)
+    except expat.ExpatError as error:
+        raise DamagedFileError(f"its XML is malformed ({error})", advice="Download it again.") from error
+    raise DamagedFileError(f"no XML element begins in its first {len(head):,} bytes", advice="Download it again.")
+
+
+def read_medline_xml(stream: CappedStream) -> Iterator[Found]:
+    """What each article, book and deletion notice of a file gives, in its order, in constant memory.
+
+    `root_name` must have accepted the head of the stream.
+    """
+    # pubmed-parser takes 0.8 s to import, because it brings a web client along.
+    from pubmed_parser.medline_parser import parse_article_info
+
+    records = 0
+    try:
+        for _event, element in etree.iterparse(
+            stream,
+            tag=("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
+            resolve_entities=False,
+            load_dtd=False,
+            no_network=True,
+            huge_tree=False,
+            remove_comments=True,
+            remove_pis=True,
+        ):
+            if element.tag == "DeleteCitation":
+                for pmid in element.findall("PMID"):
+                    yield records, Deleted(clean(pmid.text or ""))
+            else:
+                records += 1
+                yield records, _article(element, parse_article_info)
+            stream.mark()
+            # clear() alone leaves an empty element a record behind, which adds up over a whole file.
+            element.clear()
+            while element.getprevious() is not None:
+                del element.getparent()[0]
+    except etree.XMLSyntaxError as error:
+        raise DamagedFileError(
+            f"its XML is malformed or ends too early ({clean(error.msg)})", advice="Download it again."
+        ) from error
+
+
+def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
+    if element.tag != "PubmedArticle":
+        return Rejected("damaged", "a book; only articles are read. Drop the record.")
+    # pubmed-parser would spend a quarter of its time on the references, which no paper of ours has.
+    for references in element.findall("PubmedData/ReferenceList"):
+        references.clear()
+    try:
+        record = parse_article_info(
+            element,
+            year_info_only=True,
+            nlm_category=False,
+            author_list=True,
+            reference_list=True,
+        )
+    except _PARSER_ERRORS as error:
+        return Rejected("damaged", f"not as MEDLINE has it ({clean(str(error))}). Drop the record.")
+    pmid = clean(record["pmid"] or "")
+    if not _PMID.fullmatch(pmid):
+        return Rejected("damaged", f"the PMID is {pmid[:20]!r}, which is none. Correct it, or drop the record.")
+    languages = record["languages"].split(";")
+    if "eng" not in languages:
+        return Rejected("non_english", f"not in English ({record['languages'] or 'no language stated'}).")
+    article = element.find("MedlineCitation/Article")
+    title = _title(article.find("ArticleTitle"))
+    if not title:
+        return Rejected("empty", "no title. Add one, or drop the record.")
+    abstract = _abstract(article)
+    if not abstract:
+        return Rejected("empty", "no abstract. Add one, or drop the record.")
+    year = _YEAR.search(record["pubdate"] or "")
+    return Paper(
+        id=pmid,
+        title=title,
+        abstract=abstract,
+        authors=_authors(article, record["authors"]),
+        year=int(year[0]) if year else None,
+        venue=clean(record["journal"]).split(" : ")[0],
+        doi=_doi(element),
+        pmid=pmid,
+        url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
+        topics=_topics(element, record["mesh_terms"]),
+    )
+
+
+def _text(element: Any) -> str:
+    """All the text in an element. pubmed-parser drops what lies two levels down, as b in <i>a<sub>b</sub></i>."""
+    return "" if element is None else clean("".join(element.itertext()))
+
+
+def _title(element: Any) -> str:
+    """A title, without the brackets that NLM puts round one that it has translated: "[Title]." -> "Title."."""
+    title = _text(element)
+    core = title.rstrip(".")
+    if _is_bracketed(core):
+        core = core[1:-1].strip()
+        title = core if core.endswith((".", "?", "!")) or not title.endswith(".") else f"{core}."
+    return "" if core.rstrip(".") in _NO_TITLE else title
+
+
+def _is_bracketed(text: str) -> bool:
+    """Whether the first bracket closes at the very end, as it does not in "[18F]FDG in [11C]choline"."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    depth = 0
+    for position, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if depth == 0:
+            return position == len(text) - 1
+    return False
+
+
+def _abstract(article: Any) -> str:
+    """The abstract, a structured one as "LABEL: text" paragraphs, each on a line of its own."""
+    paragraphs = []
+    for part in article.findall("Abstract/AbstractText"):
+        label, text = clean(part.get("Label", "")), _text(part)
+        if text:
+            paragraphs.append(f"{label}: {text}" if label else text)
+    return "\n".join(paragraphs)
+
+
+def _authors(article: Any, parsed: list[dict[str, str]]) -> tuple[str, ...]:
+    names = []
+    # One entry an Author element; for a group, whose name pubmed-parser does not read, an empty one.
+    for element, author in zip(article.findall("AuthorList/Author"), parsed, strict=True):
+        if element.get("ValidYN") == "N":
+            continue  # a misspelt name, kept by NLM beside the corrected one
+        family = clean(author["lastname"])
+        given = clean(f"{author['forename'] or author['initials']} {_text(element.find('Suffix'))}")
+        group = _text(element.find("CollectiveName"))
+        names.append(", ".join(filter(None, (family, given))) or group)
+    return tuple(filter(None, names))
+
+
+def _doi(element: Any) -> str:
+    """The DOI. pubmed-parser asks the last ELocationID only, and so loses a DOI that a pii follows."""
+    candidates = [
+        *(
+            place
+            for place in element.findall("MedlineCitation/Article/ELocationID[@EIdType='doi']")
+            if place.get("ValidYN") != "N"
+        ),
+        *element.findall("PubmedData/ArticleIdList/ArticleId[@IdType='doi']"),
+    ]
+    return next((doi for doi in map(_text, candidates) if _DOI.fullmatch(doi)), "")
+
+
+def _topics(element: Any, mesh_terms: str) -> tuple[str, ...]:
+    headings = (term.partition(":")[2] for term in mesh_terms.split("; "))
+    # pubmed-parser joins keywords by "; ", which some hold, and reads the first list only.
+    keywords = map(_text, element.findall("MedlineCitation/KeywordList/Keyword"))
+    return distinct((*headings, *keywords))

@@ -1,0 +1,1 @@
+"""Sources: where papers come from when the user brings no file."""
