@@ -1,0 +1,173 @@
+"""Papers out again: CSV for spreadsheets, RIS and BibTeX for reference managers, each safe to open there."""
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from corpus.paper import Paper
+from corpus.readers.text import clean, clean_paragraphs
+
+_CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
+_DISTANCE_COLUMN = "l2_distance"
+# A spreadsheet runs a cell that begins so; the wide forms count as = + - @ in East Asian settings.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠\t\r]")
+
+_LATEX_SPECIALS = r"\%&$#_~^"
+# BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
+_BRACES = {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
+
+
+def to_csv(papers: Sequence[Paper], *, distances: Sequence[float] | None = None) -> bytes:
+    """Papers as a table, one row each, with what a spreadsheet needs to read it as UTF-8.
+
+    distances: the L2 distance of each paper to the query; they make a column of their own.
+    A cell that a spreadsheet would run as a formula begins with an apostrophe instead. Raises ValueError
+    where papers and distances differ in number.
+    """
+    if distances is not None and len(distances) != len(papers):
+        raise ValueError(f"{len(distances)} distances for {len(papers)} papers")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow((*_CSV_COLUMNS, *(() if distances is None else (_DISTANCE_COLUMN,))))
+    for row, paper in enumerate(papers):
+        cells: list[str | int | float | None] = [
+            _cell(paper.id),
+            _cell(paper.title),
+            _cell("; ".join(paper.authors)),
+            paper.year,
+            _cell(paper.venue),
+            _cell(paper.doi),
+            _cell(paper.pmid),
+            _cell(paper.url),
+            _cell("; ".join(paper.topics)),
+            _cell(paper.abstract),
+        ]
+        if distances is not None:
+            cells.append(round(float(distances[row]), 6))
+        writer.writerow(cells)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def to_ris(papers: Iterable[Paper]) -> str:
+    """Papers as RIS, one journal article each.
+
+    Every value is one line, so that none can pass for a tag.
+    """
+    import rispy
+
+    class Writer(rispy.RisWriter):  # type: ignore[misc]
+        """RIS as its specification has it: CRLF, and no number before a reference."""
+
+        NEWLINE = "\r\n"
+
+        def set_header(self, count: int) -> str:  # noqa: ARG002
+            return ""
+
+    references: list[dict[str, str | list[str]]] = []
+    for paper in papers:
+        reference: dict[str, str | list[str]] = {
+            "type_of_reference": "JOUR",
+            "id": clean(paper.id),
+            "title": clean(paper.title),
+            "authors": _lines(paper.authors),
+            "year": "" if paper.year is None else str(paper.year),
+            "journal_name": clean(paper.venue),
+            "doi": clean(paper.doi),
+            "accession_number": clean(paper.pmid),
+            # In UR a semicolon parts two addresses.
+            "urls": _lines([paper.url.replace(";", "%3B")]),
+            "keywords": _lines(paper.topics),
+            "abstract": clean(paper.abstract),
+        }
+        references.append({key: value for key, value in reference.items() if value})
+    return str(rispy.dumps(references, implementation=Writer))
+
+
+def to_bibtex(papers: Iterable[Paper]) -> str:
+    """Papers as BibTeX in UTF-8, one @article each.
+
+    A paper's key comes from its first author, year and id, so it is the same in every export. Special
+    characters of LaTeX are escaped; the DOI and the address stand as they are, since styles print them verbatim.
+    """
+    from bibtexparser.entrypoint import write_string
+    from bibtexparser.library import Library
+    from bibtexparser.model import Block, Entry, Field
+
+    entries: list[Block] = []
+    used: set[str] = set()
+    for paper in papers:
+        key = _key(paper)
+        while key in used:
+            key += "x"
+        used.add(key)
+        fields = {
+            # The inner braces keep a style from lower-casing DNA.
+            "title": f"{{{_latex(paper.title)}}}",
+            "author": " and ".join(filter(None, map(_bibtex_name, paper.authors))),
+            "journal": _latex(paper.venue),
+            "year": "" if paper.year is None else str(paper.year),
+            "doi": _verbatim(paper.doi),
+            "pmid": _latex(paper.pmid),
+            "url": _verbatim(paper.url),
+            # Not by commas: MeSH headings hold them, as in "Behavior, Animal".
+            "keywords": "; ".join(map(_latex, paper.topics)),
+            "abstract": _latex(paper.abstract),
+        }
+        entries.append(Entry("article", key, [Field(name, value) for name, value in fields.items() if value]))
+    return write_string(Library(entries))
+
+
+def _cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    safe = clean_paragraphs(text)
+    return f"'{safe}" if _FORMULA.match(safe) else safe
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [line for line in map(clean, texts) if line]
+
+
+@cache
+def _latex_table() -> dict[int, str]:
+    """What stands for each special character. All others stay: the file is UTF-8."""
+    from pylatexenc.latexencode import UnicodeToLatexEncoder
+
+    encoder = UnicodeToLatexEncoder(replacement_latex_protection="braces-after-macro")
+    escapes = {special: str(encoder.unicode_to_latex(special)) for special in _LATEX_SPECIALS}
+    return str.maketrans(escapes | _BRACES)
+
+
+def _latex(text: str) -> str:
+    return clean(text).translate(_latex_table())
+
+
+def _verbatim(text: str) -> str:
+    """An address whose braces balance and that holds no backslash, both by percent-encoding."""
+    return re.sub(r"[{}\\\s]", lambda found: f"%{ord(found[0]):02X}", clean(text))
+
+
+def _bibtex_name(name: str) -> str:
+    """A name for an author field, in braces where BibTeX would take it apart: groups, and any "and" inside."""
+    plain, latex = clean(name), _latex(name)
+    person = plain.count(",") == 1 and " and " not in f" {plain} ".lower()
+    return latex if person or not latex else f"{{{latex}}}"
+
+
+def _key(paper: Paper) -> str:
+    """smith2021_33301246: lower case, since BibTeX takes Smith and smith for one key."""
+    family = _ascii(paper.authors[0].split(",")[0]) if paper.authors else ""
+    safe_id = _ascii(paper.id)
+    if safe_id != paper.id:
+        # 10.1/a-b and 10.1/ab must not end up with one key.
+        safe_id = f"{safe_id[:20]}{hashlib.sha256(paper.id.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return f"{family[:30] or 'anon'}{paper.year or ''}_{safe_id}"
+
+
+def _ascii(text: str) -> str:
+    """The letters and digits of ASCII in a text, accents dropped, in lower case."""
+    decomposed = unicodedata.normalize("NFKD", text).lower()
+    return re.sub(r"[^a-z0-9]", "", decomposed)
