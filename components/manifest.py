@@ -114,11 +114,14 @@ class Manifest:
         return manifest
 
 
+_PLAIN: dict[type, tuple[type, ...]] = {int: (int,), str: (str,), bool: (bool,), float: (int, float)}
+
+
 def _typed(kind: type[Record], values: dict[str, Any]) -> Record:
     """`kind(**values)`, every plain field checked: JSON may hold a string where a number must be."""
     for name, hint in get_type_hints(kind).items():
         value = values[name]
-        wanted = {int: int, str: str, bool: bool, float: (int, float)}.get(hint)
+        wanted = _PLAIN.get(hint)
         if wanted and (not isinstance(value, wanted) or (hint in (int, float) and isinstance(value, bool))):
             raise TypeError(f"{name} is {value!r}, not {hint.__name__}")
         if getattr(hint, "__origin__", None) is dict and not isinstance(value, dict):

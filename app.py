@@ -1,0 +1,25 @@
+"""Cocite Atlas: page set-up and navigation. Computes nothing.
+
+`streamlit run app.py` imports this file once for the server (routes and all) and runs it again, as `__main__`, for
+every page that is drawn.
+"""
+
+import streamlit as st
+
+from components.pages import resources
+from components.pages.explore import explore
+from components.pages.style import style
+from components.routes import map_routes
+
+
+def main() -> None:
+    """Draw the page that the address asks for."""
+    st.set_page_config(page_title="Cocite Atlas", page_icon=":material/travel_explore:", layout="wide")
+    style()
+    st.navigation([st.Page(explore, title="Explore", default=True)], position="hidden").run()
+
+
+if __name__ == "__main__":
+    main()
+else:
+    app = st.App(__file__, routes=map_routes(resources.atlas))

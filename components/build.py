@@ -1,0 +1,283 @@
+"""Papers → atlas: read, encode, project, name the regions, index, write. Resumable, atomic, with progress."""
+
+import errno
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components import atlas as store
+from components.encoder import BiEncoder, load_encoder
+from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
+from components.labels import find_regions, name_regions
+from components.manifest import EncoderRecord, IndexRecord, Manifest
+from components.projection import ProjectionSettings, fit_projection
+from corpus.errors import CociteAtlasError
+from corpus.paper import Paper, to_table
+from corpus.readers import read
+
+# Called as (stage, done, total) from the building thread; may raise, Cancelled say, to stop the build.
+Progress = Callable[[str, int, int], None]
+
+READING, ENCODING, PROJECTING = "Reading the papers", "Encoding them", "Drawing the map"
+NAMING, INDEXING, WRITING = "Naming its regions", "Indexing", "Writing the atlas"
+STAGES = (READING, ENCODING, PROJECTING, NAMING, INDEXING, WRITING)
+
+CHUNK = 1024  # rows a file of vectors in the work folder: what a kill can cost, a minute at most on two cores
+RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them
+_PAIRS_SEED = 7
+
+
+class Cancelled(CociteAtlasError):
+    """The build was stopped by the person who started it. What it did so far is kept for the next one."""
+
+
+class NothingToBuild(CociteAtlasError):
+    """Files that hold no paper with a title and an abstract."""
+
+
+class NoSpaceLeft(CociteAtlasError):
+    """The disk is full. What was done so far is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """The settings of every stage of a build; a build with others starts afresh."""
+
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    index: HnswSettings = field(default_factory=HnswSettings)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Progress for those who do not look."""
+
+
+def build_atlas(
+    name: str,
+    files: Sequence[Path],
+    *,
+    encoder: str,
+    settings: BuildSettings = BuildSettings(),
+    progress: Progress = quiet,
+) -> Manifest:
+    """Build the atlas `name` from files of papers. Until it is done, the atlas of that name stays what it was.
+
+    encoder: a catalogue name or a folder. A build that was stopped or killed is taken up where it was when the
+    files, the encoder and the settings are the same.
+    Raises NothingToBuild, AtlasBusy, NoSpaceLeft, EncoderUnavailable, UnreadableFileError, and what `progress` does.
+    """
+    store.atlas_folder(name)  # a bad name is said before minutes of work
+    bi_encoder = load_encoder(encoder)
+    sealed = [{"name": path.name, **asdict(store.seal(path))} for path in files]
+    key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings)}
+    with _disk_errors(), store.build_lock(name):
+        work = store.work_folder(name, key)
+        papers, source = _papers(work, files, progress)
+        vectors = _vectors(work, papers, bi_encoder, progress)
+        coordinates = _coordinates(work, vectors, settings.projection, progress)
+        record = EncoderRecord(
+            name=bi_encoder.name,
+            source=encoder,
+            fingerprint=bi_encoder.fingerprint,
+            normalised=bi_encoder.checkpoint.form.normalised,
+        )
+        manifest = assemble(
+            name,
+            papers=papers,
+            vectors=vectors,
+            coordinates=coordinates,
+            encoder=record,
+            source={"files": sealed, **source},
+            settings=settings,
+            progress=progress,
+        )
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def assemble(
+    name: str,
+    *,
+    papers: pa.Table,
+    vectors: Vectors,
+    coordinates: NDArray[np.float32],
+    encoder: EncoderRecord,
+    source: dict[str, Any],
+    settings: BuildSettings,
+    progress: Progress,
+) -> Manifest:
+    """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
+
+    The caller holds the atlas's build lock.
+    """
+    progress(NAMING, 0, 1)
+    region_ids = find_regions(coordinates)
+    regions = name_regions(
+        region_ids, coordinates, titles=papers["title"].to_pylist(), topics=papers["topics"].to_pylist()
+    )
+    graph, record = _index(vectors, settings.index, progress)
+    progress(WRITING, 0, 1)
+    manifest = store.write_atlas(
+        store.AtlasParts(
+            name=name,
+            papers=papers,
+            vectors=vectors,
+            coordinates=coordinates,
+            region_ids=region_ids.astype(np.int16),
+            regions=tuple(regions),
+            pair_distances=random_pair_distances(vectors),
+            graph=graph,
+            encoder=encoder,
+            index=record,
+            projection=asdict(settings.projection),
+            source=source,
+            versions=_versions(),
+        )
+    )
+    progress(WRITING, 1, 1)
+    return manifest
+
+
+def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDArray[np.float32]:
+    """L2 distances between random pairs of different rows, sorted: float32 (pairs,); empty for fewer than two rows."""
+    n = len(vectors)
+    if n < 2:
+        return np.empty(0, dtype=np.float32)
+    rng = np.random.default_rng(_PAIRS_SEED)
+    first = rng.integers(0, n, size=pairs)
+    second = (first + rng.integers(1, n, size=pairs)) % n  # never the same row
+    found = np.empty(pairs, dtype=np.float32)
+    for start in range(0, pairs, 4096):
+        part = slice(start, start + 4096)
+        found[part] = np.linalg.norm(vectors[first[part]] - vectors[second[part]], axis=1)
+    found.sort()
+    return found
+
+
+def _papers(work: Path, files: Sequence[Path], progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+    """The papers of all files, each id once, and the account of the reading; from the work folder where they are."""
+    table_path, report_path = work / store.PAPERS, work / "reading.json"
+    if table_path.is_file() and report_path.is_file():
+        return pq.read_table(table_path), json.loads(report_path.read_text(encoding="utf-8"))
+    reports: list[dict[str, object]] = []
+    repeated = 0
+    tables: list[pa.Table] = []
+    ids: set[str] = set()
+    for number, path in enumerate(files):
+        reading = read(path)
+
+        def new_papers(reading: Iterable[Paper] = reading) -> Iterator[Paper]:
+            nonlocal repeated
+            for paper in reading:
+                if paper.id in ids:
+                    repeated += 1
+                    continue
+                ids.add(paper.id)
+                yield paper
+
+        for batch in _batches(new_papers(), size=CHUNK):
+            tables.append(to_table(batch))
+            progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(files))
+        reports.append(reading.report.to_dict())
+    if not ids:
+        raise NothingToBuild(
+            f"{', '.join(path.name for path in files)}: no record has an id, a title and an abstract, "
+            "so there is nothing to search in."
+        )
+    papers = pa.concat_tables(tables).combine_chunks()
+    source = {"reports": reports, "repeated_between_files": repeated}
+    store.write_table(table_path, papers)
+    store.write_text(report_path, json.dumps(source))
+    return papers, source
+
+
+def _batches(papers: Iterator[Paper], *, size: int) -> Iterator[list[Paper]]:
+    batch: list[Paper] = []
+    for paper in papers:
+        batch.append(paper)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def encode_papers(
+    papers: pa.Table, bi_encoder: BiEncoder, *, on_progress: Callable[[int], None] | None = None
+) -> Vectors:
+    """The vectors of a table of papers, row by row: float32 (n, d)."""
+    texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
+    return bi_encoder.encode(texts, on_progress=on_progress)
+
+
+def _vectors(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Progress) -> Vectors:
+    """All vectors, in files of `CHUNK` rows in the work folder, those that are there not encoded again."""
+    n = papers.num_rows
+    vectors = np.empty((n, bi_encoder.dimensions), dtype=np.float32)
+    for start in range(0, n, CHUNK):
+        path = work / f"vectors-{start:09d}.npy"
+        part = papers.slice(start, CHUNK)
+        progress(ENCODING, start, n)
+        if path.is_file():
+            vectors[start : start + len(part)] = np.load(path, allow_pickle=False)
+            continue
+
+        def within(done: int, start: int = start) -> None:
+            progress(ENCODING, start + done, n)
+
+        vectors[start : start + len(part)] = encode_papers(part, bi_encoder, on_progress=within)
+        store.write_array(path, vectors[start : start + len(part)])
+    return vectors
+
+
+def _coordinates(work: Path, vectors: Vectors, settings: ProjectionSettings, progress: Progress) -> NDArray[np.float32]:
+    path = work / store.COORDINATES
+    progress(PROJECTING, 0, 1)
+    if path.is_file():
+        found: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return found
+    coordinates = fit_projection(vectors, settings=settings)
+    store.write_array(path, coordinates)
+    return coordinates
+
+
+def _index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tuple[HnswIndex | None, IndexRecord]:
+    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target."""
+    n = len(vectors)
+    progress(INDEXING, 0, n)
+    if n >= GRAPH_FROM:
+        graph = HnswIndex.build(vectors, settings=settings, on_progress=lambda done: progress(INDEXING, done, n))
+        tuning = graph.tune(ExactIndex(vectors), settings=settings)
+        if tuning.ann_recall_at_10 >= settings.target_recall:
+            return graph, IndexRecord(m=settings.m, ef_construction=settings.ef_construction, **asdict(tuning))
+    exact = IndexRecord(
+        m=settings.m, ef_construction=settings.ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0
+    )
+    return None, exact
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what made the atlas, for whoever must make it again."""
+    packages = ("numpy", "torch", "transformers", "tokenizers", "hnswlib", "umap-learn", "scikit-learn", "pyarrow")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceLeft(
+                f"The disk that holds {store.home()} is full. Free some space and build again: what was done is kept."
+            ) from error
+        raise

@@ -1,0 +1,76 @@
+"""Cards: a paper as a list shows it, and what its distance means. Plain values, for the pieces in the browser."""
+
+from typing import Any
+
+from components.atlas import Atlas
+from components.palette import DARK, LIGHT
+from components.search import Hit
+from corpus.paper import Paper
+
+_MOST_AUTHORS = 4  # shown; a byline of thousands is cut and counted
+_MOST_TOPICS = 5
+
+
+def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool = False) -> dict[str, Any]:
+    """One row as plain values: what components/panels/assets/papers.js draws. Nothing in it is markup."""
+    paper, region = atlas.paper(row), atlas.region_of(row)
+    card: dict[str, Any] = {
+        "row": row,
+        "title": paper.title,
+        "byline": " · ".join(part for part in (short_byline(paper), paper.venue, str(paper.year or "")) if part),
+        "abstract": paper.abstract,
+        "topics": list(paper.topics[:_MOST_TOPICS]),
+        "region": region.name if region else None,
+        "regionColour": [LIGHT.regions[region.colour], DARK.regions[region.colour]] if region else None,
+        "links": links(paper),
+        "expanded": expanded,
+    }
+    if hit is not None:
+        card |= {
+            "rank": hit.rank,
+            "distance": f"{hit.l2_distance:.3f}" if hit.l2_distance < 10 else f"{hit.l2_distance:.2f}",
+            "closeness": hit.share_farther,
+            "share": share_words(hit.share_farther),
+            "meaning": f"L2 distance {hit.l2_distance:.4f}: {meaning(hit.share_farther)}",
+        }
+    return card
+
+
+def short_byline(paper: Paper) -> str:
+    """The first authors by family name, and how many more there are."""
+    names = [author.split(",")[0].strip() for author in paper.authors[:_MOST_AUTHORS]]
+    more = len(paper.authors) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+
+
+def links(paper: Paper) -> list[tuple[str, str]]:
+    """Where a paper can be read, as (name, address)."""
+    found = []
+    if paper.pmid:
+        found.append(("PubMed", f"https://pubmed.ncbi.nlm.nih.gov/{paper.pmid}/"))
+    if paper.doi:
+        found.append(("DOI", f"https://doi.org/{paper.doi}"))
+    if paper.url and not paper.pmid:
+        found.append(("Web", paper.url))
+    return found
+
+
+def share_words(share_farther: float) -> str:
+    """A share of random pairs in a few characters: never 100 %, which a sample cannot show.
+
+    >>> share_words(0.9984), share_words(1.0), share_words(0.41)
+    ('top 0.16 %', 'top 0.01 %', 'top 59 %')
+    """
+    top = max(100 * (1 - share_farther), 0.01)
+    return f"top {top:.2f} %" if top < 1 else f"top {top:.1f} %" if top < 10 else f"top {top:.0f} %"
+
+
+def meaning(share_farther: float) -> str:
+    """A share of random pairs in a sentence.
+
+    >>> meaning(0.998)
+    'closer than 99.8 % of random pairs of this corpus'
+    """
+    closer = min(100 * share_farther, 99.99)
+    digits = 2 if closer > 99.9 else 1 if closer > 90 else 0
+    return f"closer than {closer:.{digits}f} % of random pairs of this corpus"

@@ -1,0 +1,267 @@
+"""The Explore page: paste a text, read its nearest papers, see where it lies among all of them."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from components import atlas as store
+from components.atlas import Atlas, AtlasDamaged
+from components.cards import paper_card
+from components.encoder import EMBEDDED, BiEncoder, Reading
+from components.facets import Filters
+from components.labels import telling_topics
+from components.medline import NAME as MEDLINE
+from components.palette import REGION_COLOURS
+from components.pages import resources, session
+from components.panels.atlas_header import atlas_header
+from components.panels.atlas_map import atlas_map
+from components.panels.filter_bar import K, TOPICS, VENUES, YEARS, filter_bar
+from components.panels.paper_list import paper_list
+from components.panels.preparation import prepare_medline
+from components.panels.query_box import PASTE, TITLE, query_box
+from components.panels.result_header import result_header
+from components.panels.selection import selection_panel
+from components.query_text import QueryText, understand
+from components.search import Query, SearchResult, example_rows, search, seed_query
+from components.view import View, rows_inside, thinned
+from corpus.errors import CociteAtlasError
+
+_MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state
+_MAP_HEIGHT = 600
+_PASTED = "pasted"  # the paste that was last understood
+
+
+def explore() -> None:
+    """Draw the page."""
+    view = session.view()
+    opened = _atlas(view)
+    if opened is None:
+        return
+    view = session.view()
+    _header(opened, view)
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        result = _search_side(opened, view)
+    with right:
+        _map_side(opened.name, result)
+    resources.warm(opened.manifest.encoder.source)
+
+
+# ---------------------------------------------------------------- the atlas
+
+
+def _atlas(view: View) -> Atlas | None:
+    """The atlas of the view; None where the page says why there is none."""
+    if view.atlas == MEDLINE and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+        return None
+    try:
+        return resources.atlas(view.atlas)
+    except AtlasDamaged as error:
+        st.error(str(error), icon=":material/broken_image:")
+        if view.atlas == MEDLINE:
+            st.button("Assemble it again from the shipped files", on_click=_ask_for_repair, type="primary")
+            if st.session_state.pop("repair", False) and prepare_medline(again=True):
+                st.rerun()
+    except CociteAtlasError as error:
+        st.error(str(error), icon=":material/error:")
+    if view.atlas != MEDLINE:
+        st.button("Go to the default corpus", on_click=_choose_atlas, args=(MEDLINE,))
+    return None
+
+
+def _ask_for_repair() -> None:
+    st.session_state["repair"] = True
+
+
+def _choose_atlas(name: str) -> None:
+    session.replace_view(session.view().in_atlas(name))
+
+
+def _header(atlas: Atlas, view: View) -> None:
+    names = store.atlas_names()
+    st.session_state["atlas"] = view.atlas
+    atlas_header(atlas, names=names, key="atlas", on_change=lambda: _choose_atlas(st.session_state["atlas"]))
+
+
+# ---------------------------------------------------------------- the left side: query, filters, results
+
+
+def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
+    asked = session.asked()
+    seeds = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
+    box, below = st.container(), st.container()
+    query, reading, blocked = None, None, ""
+    if seeds:
+        query = seed_query(atlas, seeds)
+    elif asked:
+        with below, st.spinner("Reading your text…", show_time=True):
+            query, reading, blocked = _text_query(atlas, asked)
+    with box:
+        examples = example_rows(atlas) if not asked and not seeds else []
+        query_box(
+            understood=None if seeds else asked,
+            reading=reading,
+            examples=atlas.titles(examples),
+            blocked=blocked,
+            on_search=_on_search,
+            on_example=lambda place: _on_example(atlas, examples[place]),
+        )
+    with below:
+        missing = [paper_id for paper_id in view.like if atlas.row_of(paper_id) is None]
+        if missing:
+            st.warning(f"{len(missing)} of the papers of this link are not in this corpus.", icon=":material/link_off:")
+        _filters(atlas, view)
+        if query is None:
+            return None
+        result = search(atlas, query, k=view.k, filters=view.filters)
+        result_header(
+            atlas,
+            result,
+            asked_for=view.k,
+            filtered=bool(view.filters),
+            seeds=[atlas.paper(row) for row in seeds],
+            on_drop_seeds=lambda: session.change(like=()),
+        )
+        if result.hits:
+            paper_list(
+                [paper_card(atlas, hit.row, hit=hit) for hit in result.hits],
+                label="Nearest papers, nearest first",
+                key=_LIST,
+                on_like=lambda: _on_like(atlas, _LIST),
+            )
+    return result
+
+
+def _text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
+    """The query of a text, how much of it was read, and why there is none."""
+    record = atlas.manifest.encoder
+    try:
+        encoder: BiEncoder = resources.encoder(record.source)
+        atlas.check_fingerprint(encoder.fingerprint)
+    except CociteAtlasError as error:
+        others = "" if record.source == EMBEDDED else f" The corpus {MEDLINE} works with the embedded encoder."
+        return None, None, f"{error}{others} “Use as query” and the map go on working here."
+    vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
+    query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
+    return query, encoder.reading(asked.title, asked.abstract), ""
+
+
+def _on_search() -> None:
+    paste = st.session_state[PASTE]
+    understood = understand(paste)
+    if st.session_state.get(_PASTED) == paste and TITLE in st.session_state:
+        # The same paste, sent again: what was typed into the title field is a correction of it.
+        understood = replace(understood, title=st.session_state[TITLE].strip())
+    st.session_state[_PASTED] = paste
+    st.session_state[TITLE] = understood.title
+    session.ask(understood)
+    session.change(like=())
+
+
+def _on_example(atlas: Atlas, row: int) -> None:
+    paper = atlas.paper(row)
+    st.session_state[PASTE] = f"{paper.title}\n\n{paper.abstract}"
+    _on_search()
+
+
+def _on_like(atlas: Atlas, key: str) -> None:
+    if chosen := session.trigger(key, "like"):
+        session.change(like=(atlas.paper(int(chosen["row"])).id,), paper="")
+
+
+def _filters(atlas: Atlas, view: View) -> None:
+    facets = atlas.facets
+    st.session_state[K] = view.k
+    st.session_state[VENUES] = list(view.filters.venues)
+    st.session_state[TOPICS] = list(view.filters.topics)
+    if span := facets.year_span:
+        first, last = view.filters.years or span
+        st.session_state[YEARS] = (max(first, span[0]), min(last, span[1]))
+    unknown = sorted({*view.filters.venues} - {*facets.venues} | {*view.filters.topics} - {*facets.topics})
+    filter_bar(
+        year_span=facets.year_span,
+        venues=facets.venues,
+        topics=facets.topics,
+        filters=view.filters,
+        unknown=unknown,
+        on_change=lambda: _on_filters(facets.year_span),
+        on_clear=lambda: session.change(filters=Filters()),
+    )
+
+
+def _on_filters(span: tuple[int, int] | None) -> None:
+    years = st.session_state.get(YEARS)
+    session.change(
+        k=st.session_state[K],
+        filters=Filters(
+            years=tuple(years) if years and span and tuple(years) != span else None,
+            venues=tuple(st.session_state[VENUES]),
+            topics=tuple(st.session_state[TOPICS]),
+        ),
+    )
+
+
+# ---------------------------------------------------------------- the right side: map, card, selection
+
+
+@st.fragment
+def _map_side(name: str, result: SearchResult | None) -> None:
+    view = session.view()
+    atlas = resources.atlas(name)
+    topics = list(view.filters.topics[:REGION_COLOURS]) or telling_topics(atlas.facets.topics, count=REGION_COLOURS)
+    atlas_map(
+        atlas,
+        view,
+        result,
+        topics=topics,
+        height=_MAP_HEIGHT,
+        key=_MAP,
+        on_opened=lambda: _on_opened(atlas),
+        on_area=_on_area,
+        on_camera=_on_camera,
+        on_colour=_on_colour,
+    )
+    if view.paper and (row := atlas.row_of(view.paper)) is not None:
+        hit = next((hit for hit in result.hits if hit.row == row), None) if result else None
+        paper_list(
+            [paper_card(atlas, row, hit=hit, expanded=True)],
+            label="The chosen paper",
+            key=_CARD,
+            on_like=lambda: _on_like_from_map(atlas),
+            on_close=lambda: session.change(paper=""),
+        )
+    if view.area:
+        rows = rows_inside(atlas.coordinates, view.area).tolist()
+        allowed = atlas.facets.mask(view.filters)
+        chosen = [row for row in rows if allowed is None or allowed[row]]
+        if selection_panel(atlas, chosen, left_out=len(rows) - len(chosen)):
+            session.change(like=tuple(atlas.paper(row).id for row in chosen), area=view.area)
+            st.rerun()
+    if st.session_state.pop("whole-page", False):
+        st.rerun()
+
+
+def _on_opened(atlas: Atlas) -> None:
+    if chosen := session.trigger(_MAP, "opened"):
+        session.change(paper=atlas.paper(int(chosen["row"])).id)
+
+
+def _on_area() -> None:
+    if chosen := session.trigger(_MAP, "area"):
+        session.change(area=thinned(chosen["corners"]))
+
+
+def _on_camera() -> None:
+    if chosen := session.trigger(_MAP, "camera"):
+        window = chosen["window"]
+        session.change(camera=tuple(round(float(value), 3) for value in window) if window else None)
+
+
+def _on_colour() -> None:
+    if chosen := session.trigger(_MAP, "colour"):
+        session.change(colour=chosen)
+
+
+def _on_like_from_map(atlas: Atlas) -> None:
+    _on_like(atlas, _CARD)
+    st.session_state["whole-page"] = True

@@ -1,0 +1,57 @@
+"""What all sessions share: open atlases and loaded encoders, each once a process, bounded in number."""
+
+import threading
+
+import streamlit as st
+
+from components import atlas as store
+from components.atlas import Atlas
+from components.encoder import BiEncoder, load_encoder
+from components.index import Vectors
+
+_OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
+_LOADED_ENCODERS = 2  # some 500 MB each at BERT-base
+
+
+def atlas(name: str) -> Atlas:
+    """The open atlas of a name, opened again when it was built again. Raises NoSuchAtlas, AtlasDamaged."""
+    return _open(name, store.read_manifest(name).folder)
+
+
+@st.cache_resource(max_entries=_OPEN_ATLASES, show_spinner=False)
+def _open(name: str, build: str) -> Atlas:  # noqa: ARG001  (the build is part of the key)
+    return store.open_atlas(name)
+
+
+@st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)
+def encoder(source: str) -> BiEncoder:
+    """The encoder of a catalogue name or folder. Raises EncoderUnavailable, UnknownEncoder."""
+    return load_encoder(source)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def text_vector(fingerprint: str, title: str, abstract: str, _encoder: BiEncoder) -> Vectors:  # noqa: ARG001
+    """The vector of a text, remembered in this process so that a filter or a click does not encode it again."""
+    return _encoder.encode([(title, abstract)])[0]
+
+
+def warm(source: str) -> None:
+    """Load an encoder behind the page's back, so that the first search need not wait for it."""
+    if source in _warming:
+        return
+    _warming.add(source)
+    thread = threading.Thread(target=_load_quietly, args=(source,), daemon=True, name="warm-encoder")
+    thread.start()
+
+
+_warming: set[str] = set()
+
+
+def _load_quietly(source: str) -> None:
+    from corpus.errors import CociteAtlasError
+
+    try:
+        encoder(source)
+    except CociteAtlasError:
+        # Said to the person who searches; here nobody is waiting yet.
+        _warming.discard(source)

@@ -1,0 +1,51 @@
+"""What a session knows: the view (in the link too) and the pasted text (never in the link)."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import streamlit as st
+
+from components.query_text import QueryText
+from components.view import View
+
+_VIEW, _ASKED, _LINK = "view", "asked", "link"
+
+
+def view() -> View:
+    """The view of this session, from its link at first and whenever the link was changed from outside."""
+    link = {name: st.query_params.get_all(name) for name in st.query_params}
+    if _VIEW not in st.session_state or (link != st.session_state[_LINK]):
+        st.session_state[_VIEW] = View.from_params(link)
+        st.session_state[_LINK] = link
+    return cast(View, st.session_state[_VIEW])
+
+
+def change(**changes: Any) -> None:
+    """Change the view, and the link with it."""
+    replace_view(replace(st.session_state[_VIEW], **changes))
+
+
+def replace_view(new: View) -> None:
+    """Put another view in place of this one, in the link too."""
+    st.session_state[_VIEW] = new
+    params = new.to_params()
+    st.query_params.from_dict(params)
+    st.session_state[_LINK] = {
+        name: [value] if isinstance(value, str) else list(value) for name, value in params.items()
+    }
+
+
+def asked() -> QueryText | None:
+    """The pasted text as it was understood; None before the first search."""
+    return cast("QueryText | None", st.session_state.get(_ASKED))
+
+
+def ask(text: QueryText | None) -> None:
+    """Remember what was asked."""
+    st.session_state[_ASKED] = text
+
+
+def trigger(key: str, name: str) -> Any:
+    """The value of a component's trigger in the run that it set off; None otherwise."""
+    state = st.session_state.get(key) or {}
+    return state.get(name)

@@ -1,0 +1,23 @@
+"""The page's own style: what Streamlit's theme cannot say. A constant; nothing of it comes from data."""
+
+import streamlit as st
+
+_CSS = """
+<style>
+  [data-testid="stMainBlockContainer"] { max-width: 1560px; padding: 1.1rem 2rem 3rem; }
+  [data-testid="stHeader"] { background: transparent; height: 0; min-height: 0; }
+  .st-key-masthead { border-bottom: 1px solid var(--st-border-color, rgb(128 128 128 / 25%)); padding-bottom: .55rem; }
+  .st-key-masthead h1 { font-size: 1.55rem; font-weight: 600; padding: 0; letter-spacing: -.01em; }
+  [data-testid="stForm"] { padding: 0; }
+  h3 { font-size: 1.15rem !important; padding: .2rem 0 !important; }
+  @media (max-width: 640px) {
+    [data-testid="stMainBlockContainer"] { padding: .7rem .9rem 2rem; }
+    .st-key-masthead h1 { font-size: 1.3rem; }
+  }
+</style>
+"""
+
+
+def style() -> None:
+    """Add the page's style; once a run, before anything is drawn."""
+    st.html(_CSS)

@@ -1,0 +1,1 @@
+"""Pieces of a page: each draws one thing and returns what the user asked for."""

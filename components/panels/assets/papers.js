@@ -1,0 +1,108 @@
+// A list of papers: what each is, how far it is, and what can be done with it.
+// Text that comes from papers enters the page through textContent alone.
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function webAddress(url) {
+  try { return ["http:", "https:"].includes(new URL(url).protocol) ? url : null; } catch { return null; }
+}
+
+function highlight(row) { window.dispatchEvent(new CustomEvent("cocite:highlight", { detail: row })); }
+
+function item(card, data, tell, open) {
+  const li = make("li", card.rank ? "" : "lone");
+  li.dataset.row = card.row;
+  li.onmouseenter = () => highlight(card.row);
+  li.onmouseleave = () => highlight(null);
+  li.append(make("span", "rank", card.rank ?? ""));
+
+  const body = make("div");
+  const title = make("h3", "", card.title);
+  body.append(title);
+  const meta = make("p", "meta");
+  meta.append(card.byline);
+  if (card.region) {
+    const region = make("span", "region");
+    const dot = make("i");
+    dot.style.background = card.regionColour[data.dark ? 1 : 0];
+    region.append(dot, card.region);
+    meta.append(card.byline ? " · " : "", region);
+  }
+  body.append(meta);
+  if (card.topics.length) {
+    const topics = make("p", "topics");
+    for (const topic of card.topics) topics.append(make("span", "", topic));
+    body.append(topics);
+  }
+
+  const actions = make("div", "actions");
+  const abstract = make("p", "abstract", card.abstract || "No abstract.");
+  abstract.id = `abstract-${card.row}`;
+  const more = make("button", "", "");
+  more.type = "button";
+  more.setAttribute("aria-controls", abstract.id);
+  const show = (shown) => {
+    abstract.hidden = !shown;
+    more.textContent = shown ? "Hide abstract" : "Abstract";
+    more.setAttribute("aria-expanded", String(shown));
+    if (shown) open.add(card.row); else open.delete(card.row);
+  };
+  more.onclick = () => show(abstract.hidden);
+  show(open.has(card.row) || Boolean(card.expanded));
+  actions.append(more);
+  const like = make("button", "", "Use as query");
+  like.type = "button";
+  like.setAttribute("aria-label", `Use as query: ${card.title}`);
+  like.onclick = () => tell("like", { row: card.row });
+  actions.append(like);
+  for (const [name, url] of card.links) {
+    const address = webAddress(url);
+    if (!address) continue;
+    const link = make("a", "", `${name} ↗`);
+    link.href = address; link.target = "_blank"; link.rel = "noopener noreferrer";
+    link.setAttribute("aria-label", `${name}: ${card.title} (opens a new tab)`);
+    actions.append(link);
+  }
+  if (data.closable) {
+    const close = make("button", "", "Close");
+    close.type = "button";
+    close.onclick = () => tell("close", { row: card.row });
+    actions.append(close);
+  }
+  body.append(actions, abstract);
+  li.append(body);
+
+  const distance = make("div", "distance");
+  if (card.distance) {
+    distance.title = card.meaning;
+    distance.append(make("span", "", card.distance));
+    const bar = make("span", "bar"), filled = make("b");
+    bar.setAttribute("aria-hidden", "true");
+    filled.style.width = `${Math.round(100 * card.closeness)}%`;
+    bar.append(filled);
+    distance.append(bar, make("small", "", card.share));
+  }
+  li.append(distance);
+  return li;
+}
+
+const opened = new WeakMap();
+
+export default function render({ parentElement, data, setTriggerValue }) {
+  const list = parentElement.querySelector("ol");
+  if (!opened.has(list)) opened.set(list, new Set());
+  list.setAttribute("aria-label", data.label);
+  const style = getComputedStyle(list);
+  const canvas = document.createElement("canvas").getContext("2d");
+  canvas.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#fff";
+  const [r, g, b] = canvas.fillStyle.match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+  const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
+  list.style.setProperty("--muted", "color-mix(in srgb, var(--st-text-color) 70%, transparent)");
+  list.replaceChildren(...data.cards.map((card) => item(card, { ...data, dark }, setTriggerValue, opened.get(list))));
+  return () => { opened.delete(list); highlight(null); };
+}

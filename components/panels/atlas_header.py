@@ -1,0 +1,48 @@
+"""The header panel: the name of the tool, the corpus, and how it was made."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from components.atlas import Atlas
+
+
+def atlas_header(atlas: Atlas, *, names: Sequence[str], key: str, on_change: Callable[[], None]) -> None:
+    """Draw the header. The chosen atlas's name is in `st.session_state[key]`."""
+    with st.container(horizontal=True, vertical_alignment="center", key="masthead"):
+        st.title("Cocite Atlas", anchor=False, width="content")
+        st.space("stretch")
+        if len(names) > 1:
+            st.selectbox("Corpus", names, key=key, on_change=on_change, label_visibility="collapsed", width=220)
+        with st.popover(f"{len(atlas):,} papers", icon=":material/menu_book:"):
+            _about(atlas)
+
+
+def _about(atlas: Atlas) -> None:
+    manifest = atlas.manifest
+    recall = (
+        f"hnswlib with ef_search {manifest.index.ef_search}; it finds {manifest.index.ann_recall_at_10:.1%} of the ten "
+        f"nearest that exact search finds, on {manifest.index.sample:,} of its own papers"
+        if manifest.index.ef_search
+        else "exact search; every distance is computed"
+    )
+    facts = {
+        "Corpus": manifest.name,
+        "Papers": f"{manifest.papers:,}",
+        "Encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
+        "Search": recall,
+        "Map": f"UMAP, {len(manifest.regions)} regions named by what sets them apart",
+        "Built": manifest.created[:10],
+    }
+    for name, fact in facts.items():
+        st.caption(name)
+        st.text(fact)
+    for report in manifest.source.get("reports", []):
+        left_out = sum(int(report.get(kind, 0)) for kind in ("empty", "non_english", "duplicate", "damaged"))
+        st.caption("Read from")
+        st.text(f"{report.get('file', '')}: {report.get('kept', 0):,} of {report.get('read', 0):,} records")
+        if left_out:
+            st.text(
+                f"Left out: {report.get('empty', 0):,} without title or abstract, {report.get('non_english', 0):,} "
+                f"not in English, {report.get('duplicate', 0):,} given twice, {report.get('damaged', 0):,} damaged"
+            )

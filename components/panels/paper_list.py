@@ -1,0 +1,40 @@
+"""The paper list panel: cards with their abstract on demand, drawn in the browser by assets/papers.js."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_ASSETS = Path(__file__).parent / "assets"
+_LIST = st.components.v2.component(
+    "cocite_paper_list",
+    html="<ol></ol>\n",
+    css=(_ASSETS / "papers.css").read_text(encoding="utf-8"),
+    js=(_ASSETS / "papers.js").read_text(encoding="utf-8"),
+)
+
+
+def paper_list(
+    cards: Sequence[dict[str, Any]],
+    *,
+    label: str,
+    key: str,
+    on_like: Callable[[], None],
+    on_close: Callable[[], None] | None = None,
+) -> None:
+    """Draw papers as `components.cards.paper_card` describes them.
+
+    "Use as query" comes back as the trigger `like` {row} of `st.session_state[key]`; with `on_close`, a button
+    to close the list as the trigger `close`. label: what the list is, for screen readers.
+    """
+    _LIST(
+        key=key,
+        data={"cards": list(cards), "label": label, "closable": on_close is not None},
+        on_like_change=on_like,
+        on_close_change=on_close or _nothing,
+    )
+
+
+def _nothing() -> None:
+    """A list that cannot be closed."""

@@ -1,0 +1,91 @@
+"""The query box panel: paste a title and abstract, see what was understood, put it right, search."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from components.encoder import Reading
+from components.query_text import QueryText
+
+PASTE, TITLE = "paste", "title"  # of the two fields, in st.session_state
+_HEIGHT = 190
+
+
+def query_box(
+    *,
+    understood: QueryText | None,
+    reading: Reading | None,
+    examples: Sequence[str],
+    blocked: str,
+    on_search: Callable[[], None],
+    on_example: Callable[[int], None],
+) -> None:
+    """Draw the box. The pasted text is in `st.session_state[PASTE]`, the title as corrected in `[TITLE]`.
+
+    understood: the last paste as it was read, reading: how much of it the encoder read; None before a search.
+    examples: titles to click; on_example is called with the place of the one chosen.
+    blocked: why nothing can be searched for now; empty where all is well.
+    """
+    with st.form("query", border=False):
+        st.text_area(
+            "Title and abstract",
+            key=PASTE,
+            height=_HEIGHT,
+            placeholder="Paste a paper's title and abstract.\nThe first line, or what stands before a blank line, "
+            "is read as the title.",
+        )
+        if understood:
+            st.text_input(
+                "Title, as it was read",
+                key=TITLE,
+                placeholder="No title was found. Type it here and search again.",
+                help="Correct it here and search again. Pasting another text replaces it.",
+            )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.form_submit_button(
+                "Search", type="primary", icon=":material/search:", on_click=on_search, disabled=bool(blocked)
+            )
+            st.caption(":material/lock: Read on this machine; never sent, never stored.")
+    if blocked:
+        st.warning(blocked, icon=":material/info:")
+    if understood is not None:
+        _say_what_was_read(understood, reading)
+    if examples and understood is None:
+        _examples(examples, on_example)
+
+
+def _say_what_was_read(understood: QueryText, reading: Reading | None) -> None:
+    if not understood:
+        st.info(
+            "Nothing to search for yet. Paste a title and an abstract, or choose an example.", icon=":material/edit:"
+        )
+        return
+    if reading and not reading.complete:
+        st.caption(
+            f":material/content_cut: The first {reading.words_read:,} of {reading.words:,} words were read: "
+            f"the encoder takes {reading.max_tokens} word pieces."
+        )
+    elif reading:
+        words = "its one word" if reading.words == 1 else f"all {reading.words:,} words"
+        st.caption(f":material/done_all: Read in full: {words}.")
+    for note in understood.notes:
+        st.caption(f":material/info: {note}")
+
+
+def _examples(examples: Sequence[str], on_example: Callable[[int], None]) -> None:
+    st.caption("Or try one of these papers:")
+    with st.container(gap="small"):
+        for place, title in enumerate(examples):
+            st.button(
+                _plain_markdown(title if len(title) <= 90 else title[:88].rstrip() + "…"),
+                key=f"example-{place}",
+                type="tertiary",
+                icon=":material/north_east:",
+                on_click=on_example,
+                args=(place,),
+            )
+
+
+def _plain_markdown(text: str) -> str:
+    """A title as the label of a button, which reads Markdown: every character that could mean more is escaped."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|~$:<>&" else c for c in text)

@@ -1,0 +1,167 @@
+"""Query → hits: from a text or from seeds, filtered before the cut, without the query's own paper, on the map."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.atlas import Atlas
+from components.encoder import BiEncoder
+from components.facets import Filters
+from components.index import Vectors
+from components.projection import near_on_map, place
+
+MOST_HITS = 200  # a list longer than this is no longer read; the map is for that
+PLACING_NEIGHBOURS = 10  # the query lies at their weighted mean; with more it drifts to the middle of the map
+MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to the query's place
+
+# The same text encoded twice differs by rounding alone. As a share of the median distance of random pairs this is
+# wide enough for half precision and for a few changed characters, and closer than any two different papers lie.
+_SAME_TEXT = 0.02
+_SHORTEST_TITLE = 12  # letters and digits; shorter ones ("Editorial", "Reply") belong to many papers
+_SPARE = 8  # rows fetched beyond k, so that leaving the query's own paper out still leaves k
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: a vector, where it came from, and the rows that are the query itself.
+
+    vector: float32 (d,). fingerprint: of the checkpoint that made it. title: to know its own paper by; may be empty.
+    """
+
+    vector: Vectors
+    fingerprint: str
+    title: str = ""
+    seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row of the answer. rank from 1. share_farther: of random pairs of the corpus, 0 to 1."""
+
+    rank: int
+    row: int
+    l2_distance: float
+    share_farther: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer to a query, and what must be said about it.
+
+    own: rows left out because they are the query's own paper (or its seeds). candidates: how many rows the filters
+    let through, own ones aside. point: where the query lies on the map. near_on_map: how many of the hits are near
+    on the map too (see MAP_SHARE).
+    """
+
+    hits: tuple[Hit, ...]
+    own: tuple[int, ...]
+    candidates: int
+    point: tuple[float, float]
+    near_on_map: int
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of the hits, nearest first."""
+        return [hit.row for hit in self.hits]
+
+
+def text_query(encoder: BiEncoder, title: str, abstract: str) -> Query:
+    """A title and abstract as a query. Raises EncoderUnavailable where the encoder gives no numbers."""
+    return Query(vector=encoder.encode([(title, abstract)])[0], fingerprint=encoder.fingerprint, title=title)
+
+
+def seed_query(atlas: Atlas, rows: Sequence[int]) -> Query:
+    """One or more of the atlas's own papers as a query: the mean of their vectors, at the length of a vector.
+
+    Raises ValueError for no rows, IndexError for rows that the atlas does not have.
+    """
+    if not rows:
+        raise ValueError("a search from no papers")
+    if not all(0 <= row < len(atlas) for row in rows):
+        raise IndexError(f"rows {list(rows)} of an atlas of {len(atlas)}")
+    vector = atlas.vectors[list(rows)].mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(vector))
+    if atlas.manifest.encoder.normalised and length > 0:
+        vector /= length
+    return Query(
+        vector=vector.astype(np.float32),
+        fingerprint=atlas.manifest.encoder.fingerprint,
+        title=atlas.paper(rows[0]).title if len(rows) == 1 else "",
+        seeds=tuple(dict.fromkeys(rows)),
+    )
+
+
+def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) -> SearchResult:  # noqa: B008
+    """The k nearest papers that the filters let through, without the query's own: k of them whenever k exist.
+
+    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; ValueError for a k
+    outside 1 … MOST_HITS.
+    """
+    atlas.check_fingerprint(query.fingerprint)
+    if not 1 <= k <= MOST_HITS:
+        raise ValueError(f"k = {k}: between 1 and {MOST_HITS} papers can be asked for")
+    allowed = atlas.facets.mask(filters)
+    # Its own paper is looked for among the nearest of the whole corpus, so that a filter cannot hide it.
+    nearest = atlas.index.exact.search(query.vector, k=PLACING_NEIGHBOURS)
+    own = set(query.seeds)
+    own.update(
+        int(row)
+        for row, distance in zip(nearest.rows, nearest.l2_distances, strict=True)
+        if _is_own(atlas, query, int(row), float(distance))
+    )
+    found = atlas.index.search(query.vector, k=k + len(own) + _SPARE, allowed=allowed)
+    kept = [
+        (int(row), float(distance))
+        for row, distance in zip(found.rows, found.l2_distances, strict=True)
+        if int(row) not in own
+    ][:k]
+    hits = tuple(
+        Hit(rank=rank, row=row, l2_distance=distance, share_farther=atlas.share_of_pairs_farther(distance))
+        for rank, (row, distance) in enumerate(kept, start=1)
+    )
+    point = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
+    rows = np.array([hit.row for hit in hits], dtype=np.int64)
+    passing = len(atlas) if allowed is None else int(allowed.sum())
+    return SearchResult(
+        hits=hits,
+        own=tuple(sorted(own)),
+        candidates=passing - sum(1 for row in own if allowed is None or allowed[row]),
+        point=(float(point[0]), float(point[1])),
+        near_on_map=near_on_map(atlas.coordinates, point, rows, share=MAP_SHARE) if hits else 0,
+    )
+
+
+def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
+    """Rows of papers that make good first queries: from the midst of regions that lie apart, with a full abstract."""
+    lengths = np.array([len(text) for text in atlas.papers["abstract"].to_pylist()])
+    chosen: list[int] = []
+    regions = sorted(atlas.manifest.regions, key=lambda region: -region.size)[: 4 * count]
+    while regions and len(chosen) < count:
+        # The next region is the one farthest from those chosen; the first is the largest.
+        region = regions[0]
+        if chosen:
+            taken = atlas.coordinates[chosen]
+            region = max(regions, key=lambda r: float(np.linalg.norm(taken - (r.x, r.y), axis=1).min()))
+        regions.remove(region)
+        members = np.flatnonzero((atlas.region_ids == region.id) & (lengths > 800) & (lengths < 2200))
+        if len(members):
+            centre = np.linalg.norm(atlas.coordinates[members] - (region.x, region.y), axis=1)
+            chosen.append(int(members[centre.argmin()]))
+    return chosen or list(range(min(count, len(atlas))))
+
+
+def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:
+    """Whether a near row is the query's own paper: the same text, or the same title of some length."""
+    typical = float(np.median(atlas.pair_distances)) if len(atlas.pair_distances) else 0.0
+    if l2_distance <= _SAME_TEXT * typical:
+        return True
+    title = _title_key(query.title)
+    return len(title) >= _SHORTEST_TITLE and title == _title_key(atlas.paper(row).title)
+
+
+def _title_key(title: str) -> str:
+    """A title's letters and digits alone, without case or accents, so that a copied one is known again."""
+    plain = unicodedata.normalize("NFKD", title).casefold()
+    return "".join(character for character in plain if character.isalnum())

@@ -1,0 +1,142 @@
+"""View: what a link says. Everything about a page but the pasted text, to and from query parameters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.facets import Filters
+
+Colour = Literal["region", "year", "topic"]
+Point = tuple[float, float]
+
+DEFAULT_ATLAS = "medline"
+K_CHOICES = (5, 10, 20, 50, 100)
+DEFAULT_K = 10
+MOST_SEEDS = 50  # ids in a link; a link much longer than 2,000 characters breaks in mail and chat
+MOST_CORNERS = 48  # of a lasso, after thinning: what a hand drew is known again, and the link stays short
+_MOST_VALUES = 20  # venues or topics asked for at once
+_LONGEST = 300  # characters of one value
+_DIGITS = 3  # of a map coordinate: a thousandth of the map's half, under a pixel
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown. ids are papers' ids.
+
+    like: the seeds of a search; empty where the query is pasted text or there is none. paper: the opened card.
+    area: corners of the selected area, in map coordinates. camera: x0, x1, y0, y1 of the map's window.
+    """
+
+    atlas: str = DEFAULT_ATLAS
+    like: tuple[str, ...] = ()
+    k: int = DEFAULT_K
+    filters: Filters = Filters()  # noqa: RUF009  (frozen)
+    colour: Colour = "region"
+    paper: str = ""
+    area: tuple[Point, ...] = ()
+    camera: tuple[float, float, float, float] | None = None
+
+    def in_atlas(self, name: str) -> "View":
+        """The same way of looking at another atlas: what belongs to this one's papers is dropped."""
+        return View(atlas=name, k=self.k, colour=self.colour)
+
+    def to_params(self) -> dict[str, str | list[str]]:
+        """As query parameters; what is at its default is left out, so a plain page has a plain address."""
+        params: dict[str, str | list[str]] = {}
+        if self.atlas != DEFAULT_ATLAS:
+            params["atlas"] = self.atlas
+        if self.like:
+            params["like"] = list(self.like)
+        if self.k != DEFAULT_K:
+            params["k"] = str(self.k)
+        if self.filters.years:
+            params["years"] = f"{self.filters.years[0]}-{self.filters.years[1]}"
+        if self.filters.venues:
+            params["venue"] = list(self.filters.venues)
+        if self.filters.topics:
+            params["topic"] = list(self.filters.topics)
+        if self.colour != "region":
+            params["colour"] = self.colour
+        if self.paper:
+            params["paper"] = self.paper
+        if self.area:
+            params["area"] = _numbers([value for point in self.area for value in point])
+        if self.camera:
+            params["window"] = _numbers(self.camera)
+        return params
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> "View":
+        """The view that query parameters ask for. Never raises: what is not understood is left at its default."""
+        first = {name: values[0] for name, values in params.items() if values}
+        view = cls(
+            atlas=first.get("atlas", DEFAULT_ATLAS)[:64],
+            like=_texts(params.get("like", ()), most=MOST_SEEDS),
+            paper=first.get("paper", "")[:_LONGEST],
+            filters=Filters(
+                years=_years(first.get("years", "")),
+                venues=_texts(params.get("venue", ()), most=_MOST_VALUES),
+                topics=_texts(params.get("topic", ()), most=_MOST_VALUES),
+            ),
+        )
+        if first.get("k", "").isascii() and first.get("k", "").isdigit() and int(first["k"][:4]) in K_CHOICES:
+            view = replace(view, k=int(first["k"]))
+        for colour in get_args(Colour):
+            if first.get("colour") == colour:
+                view = replace(view, colour=colour)
+        corners = _parse_numbers(first.get("area", ""), most=2 * MOST_CORNERS)
+        if len(corners) >= 6 and len(corners) % 2 == 0:
+            view = replace(view, area=tuple(zip(corners[::2], corners[1::2], strict=True)))
+        window = _parse_numbers(first.get("window", ""), most=4)
+        if len(window) == 4 and window[0] < window[1] and window[2] < window[3]:
+            view = replace(view, camera=(window[0], window[1], window[2], window[3]))
+        return view
+
+
+def thinned(corners: Sequence[Point]) -> tuple[Point, ...]:
+    """At most MOST_CORNERS of a polygon's corners, evenly taken, rounded as links round them."""
+    step = max(1, -(-len(corners) // MOST_CORNERS))
+    return tuple((round(float(x), _DIGITS), round(float(y), _DIGITS)) for x, y in corners[::step])
+
+
+def rows_inside(coordinates: NDArray[np.float32], corners: Sequence[Point]) -> NDArray[np.int64]:
+    """int64: the rows whose points (n, 2) lie inside a closed polygon, by the even-odd rule, in order."""
+    inside = np.zeros(len(coordinates), dtype=np.bool_)
+    if len(corners) < 3:
+        return np.flatnonzero(inside)
+    x, y = coordinates[:, 0].astype(np.float64), coordinates[:, 1].astype(np.float64)
+    for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        if y0 == y1:
+            continue
+        crosses = (y0 > y) != (y1 > y)
+        inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return np.flatnonzero(inside)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "_".join(f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") for value in values)
+
+
+def _parse_numbers(text: str, *, most: int) -> list[float]:
+    parts = text.split("_")
+    if not text or len(parts) > most or any(len(part) > 12 for part in parts):
+        return []
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        return []
+    return values if all(abs(value) < 1e6 for value in values) else []
+
+
+def _texts(values: Sequence[str], *, most: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value[:_LONGEST] for value in values[:most] if value))
+
+
+def _years(text: str) -> tuple[int, int] | None:
+    first, dash, last = text.partition("-")
+    if not (dash and all(part.isascii() and part.isdigit() and len(part) <= 4 for part in (first, last))):
+        return None
+    return (int(first), int(last)) if int(first) <= int(last) else None
