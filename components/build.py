@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from components import atlas as store
 from components.encoder import BiEncoder, load_encoder
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
-from components.labels import find_regions, name_regions
-from components.manifest import EncoderRecord, IndexRecord, Manifest
+from components.labels import find_regions, name_regions, region_colours
+from components.manifest import EncoderRecord, IndexRecord, Manifest, Region
+from components.palette import REGION_COLOURS
 from components.projection import ProjectionSettings, fit_projection
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, to_table
@@ -122,9 +123,9 @@ def assemble(
     """
     progress(NAMING, 0, 1)
     region_ids = find_regions(coordinates)
-    regions = name_regions(
-        region_ids, coordinates, titles=papers["title"].to_pylist(), topics=papers["topics"].to_pylist()
-    )
+    found = name_regions(region_ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
+    colours = region_colours(found, n_colours=REGION_COLOURS)
+    regions = [Region(**asdict(region), colour=colour) for region, colour in zip(found, colours, strict=True)]
     graph, record = _index(vectors, settings.index, progress)
     progress(WRITING, 0, 1)
     manifest = store.write_atlas(

@@ -1,8 +1,10 @@
 """Cards: a paper as a list shows it, and what its distance means. Plain values, for the pieces in the browser."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from components.atlas import Atlas
+from components.label_words import is_generic, key
 from components.palette import DARK, LIGHT
 from components.search import Hit
 from corpus.paper import Paper
@@ -34,6 +36,17 @@ def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool
             "meaning": f"L2 distance {hit.l2_distance:.4f}: {meaning(hit.share_farther)}",
         }
     return card
+
+
+def telling_topics(topics: Sequence[str], *, count: int) -> list[str]:
+    """The first of some topics that say what a paper is about, and not of what design it is or whom it studied."""
+    telling: list[str] = []
+    for topic in topics:
+        if len(telling) == count:
+            break
+        if not is_generic(key(topic)) and key(topic) not in map(key, telling):
+            telling.append(topic)
+    return telling
 
 
 def short_byline(paper: Paper) -> str:

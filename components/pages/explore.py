@@ -6,16 +6,15 @@ import streamlit as st
 
 from components import atlas as store
 from components.atlas import Atlas, AtlasDamaged
-from components.cards import paper_card
+from components.cards import paper_card, telling_topics
 from components.encoder import EMBEDDED, BiEncoder, Reading
 from components.facets import Filters
-from components.labels import telling_topics
 from components.medline import NAME as MEDLINE
-from components.palette import REGION_COLOURS
 from components.pages import resources, session
+from components.palette import REGION_COLOURS
 from components.panels.atlas_header import atlas_header
 from components.panels.atlas_map import atlas_map
-from components.panels.filter_bar import K, TOPICS, VENUES, YEARS, filter_bar
+from components.panels.filter_bar import TOPICS, VENUES, YEARS, K, filter_bar
 from components.panels.paper_list import paper_list
 from components.panels.preparation import prepare_medline
 from components.panels.query_box import PASTE, TITLE, query_box
@@ -194,7 +193,7 @@ def _on_filters(span: tuple[int, int] | None) -> None:
     session.change(
         k=st.session_state[K],
         filters=Filters(
-            years=tuple(years) if years and span and tuple(years) != span else None,
+            years=(years[0], years[1]) if years and tuple(years) != span else None,
             venues=tuple(st.session_state[VENUES]),
             topics=tuple(st.session_state[TOPICS]),
         ),

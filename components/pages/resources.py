@@ -32,7 +32,8 @@ def encoder(source: str) -> BiEncoder:
 @st.cache_data(max_entries=256, show_spinner=False)
 def text_vector(fingerprint: str, title: str, abstract: str, _encoder: BiEncoder) -> Vectors:  # noqa: ARG001
     """The vector of a text, remembered in this process so that a filter or a click does not encode it again."""
-    return _encoder.encode([(title, abstract)])[0]
+    vector: Vectors = _encoder.encode([(title, abstract)])[0]
+    return vector
 
 
 def warm(source: str) -> None:

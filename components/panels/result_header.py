@@ -23,7 +23,9 @@ def result_header(
     """Draw what must be said about a result before its papers."""
     if seeds:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("Papers like" if len(seeds) == 1 else f"Papers like these {len(seeds)}, by the mean of their vectors")
+            st.caption(
+                "Papers like" if len(seeds) == 1 else f"Papers like these {len(seeds)}, by the mean of their vectors"
+            )
             st.button("Drop", icon=":material/close:", type="tertiary", on_click=on_drop_seeds, help="Back to the text")
         for paper in seeds[:3]:
             st.text(paper.title)
@@ -34,7 +36,9 @@ def result_header(
         st.info(words, icon=":material/filter_list_off:")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{len(result.hits)} nearest papers" if len(result.hits) > 1 else "The nearest paper", anchor=False)
+        st.subheader(
+            f"{len(result.hits)} nearest papers" if len(result.hits) > 1 else "The nearest paper", anchor=False
+        )
         st.space("stretch")
         _exports(atlas, result)
     of = f"of {result.candidates:,} that pass the filters" if filtered else f"of {result.candidates:,}"
@@ -57,6 +61,20 @@ def _exports(atlas: Atlas, result: SearchResult) -> None:
     papers = [atlas.paper(hit.row) for hit in result.hits]
     with st.popover("Export", icon=":material/download:"):
         distances = [hit.l2_distance for hit in result.hits]
-        st.download_button("CSV, for a spreadsheet", lambda: to_csv(papers, distances=distances), "nearest.csv", "text/csv", on_click="ignore")
-        st.download_button("RIS, for Zotero or EndNote", lambda: to_ris(papers), "nearest.ris", "application/x-research-info-systems", on_click="ignore")
-        st.download_button("BibTeX", lambda: to_bibtex(papers), "nearest.bib", "application/x-bibtex", on_click="ignore")
+        st.download_button(
+            "CSV, for a spreadsheet",
+            lambda: to_csv(papers, distances=distances),
+            "nearest.csv",
+            "text/csv",
+            on_click="ignore",
+        )
+        st.download_button(
+            "RIS, for Zotero or EndNote",
+            lambda: to_ris(papers),
+            "nearest.ris",
+            "application/x-research-info-systems",
+            on_click="ignore",
+        )
+        st.download_button(
+            "BibTeX", lambda: to_bibtex(papers), "nearest.bib", "application/x-bibtex", on_click="ignore"
+        )

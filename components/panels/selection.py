@@ -7,6 +7,7 @@ import streamlit as st
 from components.atlas import Atlas
 from components.view import MOST_SEEDS
 from corpus.export import to_bibtex, to_csv, to_ris
+from corpus.paper import Paper
 
 _SHOWN = 1000  # rows of the table; the exports hold all
 
@@ -27,15 +28,35 @@ def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int) -> bool
                 "Search from these",
                 icon=":material/search:",
                 disabled=too_many,
-                help=f"Up to {MOST_SEEDS} papers can be searched from: select fewer." if too_many else "By the mean of their vectors.",
+                help=f"Up to {MOST_SEEDS} papers can be searched from: select fewer."
+                if too_many
+                else "By the mean of their vectors.",
             )
-            papers = [atlas.paper(row) for row in rows] if len(rows) <= _SHOWN else None
-            def all_papers():
-                return papers or [atlas.paper(row) for row in rows]
             with st.popover("Export", icon=":material/download:"):
-                st.download_button("CSV", lambda: to_csv(all_papers()), "selection.csv", "text/csv", on_click="ignore", key="selection-csv")
-                st.download_button("RIS", lambda: to_ris(all_papers()), "selection.ris", "application/x-research-info-systems", on_click="ignore", key="selection-ris")
-                st.download_button("BibTeX", lambda: to_bibtex(all_papers()), "selection.bib", "application/x-bibtex", on_click="ignore", key="selection-bib")
+                st.download_button(
+                    "CSV",
+                    lambda: to_csv(_papers(atlas, rows)),
+                    "selection.csv",
+                    "text/csv",
+                    on_click="ignore",
+                    key="selection-csv",
+                )
+                st.download_button(
+                    "RIS",
+                    lambda: to_ris(_papers(atlas, rows)),
+                    "selection.ris",
+                    "application/x-research-info-systems",
+                    on_click="ignore",
+                    key="selection-ris",
+                )
+                st.download_button(
+                    "BibTeX",
+                    lambda: to_bibtex(_papers(atlas, rows)),
+                    "selection.bib",
+                    "application/x-bibtex",
+                    on_click="ignore",
+                    key="selection-bib",
+                )
         table = atlas.papers.select(["title", "year", "venue", "pmid"]).take(list(rows[:_SHOWN]))
         if len(rows) > _SHOWN:
             st.caption(f"The first {_SHOWN:,} are listed; the exports hold all.")
@@ -51,3 +72,7 @@ def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int) -> bool
             },
         )
     return wanted
+
+
+def _papers(atlas: Atlas, rows: Sequence[int]) -> list[Paper]:
+    return [atlas.paper(row) for row in rows]
