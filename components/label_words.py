@@ -9,6 +9,11 @@ _WORDS = re.compile(r"[^\W_]+(?:['/-][^\W_]+)*")
 _PARTS = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _EPITHET = re.compile(r"^[a-z]{3,}(?:(?<!i)(?<!om)a|ae|i|us|um|is|as|ans|ens|er|or)$")  # -ia and -oma name diseases
 _ADJECTIVE = re.compile(r"[a-z]{2}(?:ic|al|ar|ary|ous|ive|ed)$")
+# Official names that are neither initials nor spellings of the names in use; both as keys, so without plurals.
+_SHORT_NAMES = {
+    "coronavirus disease 2019": "covid 19",
+    "severe acute respiratory syndrome coronavirus 2": "sar cov 2",
+}
 _LONGEST_ACRONYM = 6  # letters; CRISPR is one, "OBESITY" is a journal that shouts
 
 
@@ -27,7 +32,8 @@ def _stem(word: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def key(form: str) -> str:
     """What two ways of writing one term have in common: "Hip fractures" and "hip-fracture"."""
-    return " ".join(_stem(word.removesuffix("'s").strip("'")) for word in _PARTS.findall(form.casefold()))
+    said = " ".join(_stem(word.removesuffix("'s").strip("'")) for word in _PARTS.findall(form.casefold()))
+    return _SHORT_NAMES.get(said, said)
 
 
 def plain(topic: str) -> str:
@@ -89,8 +95,8 @@ def is_acronym(one: str, other: str) -> bool:
 
 
 def initials(term: str) -> str:
-    """The first letters of a key's words: "mri" of "magnetic resonance imaging"."""
-    return "".join(word[0] for word in term.split())
+    """The first letters of a key's words, as a key: "mri" of "magnetic resonance imaging"."""
+    return _stem("".join(word[0] for word in term.split()))
 
 
 def _same_root(one: str, other: str) -> bool:
@@ -132,14 +138,13 @@ def _cased(word: str, *, first: bool) -> str:
     # Capitals past the first letter and digits are somebody's spelling: mRNA, SARS-CoV-2, p53, fMRI.
     if any(letter.isupper() for letter in word[1:]) or any(letter.isdigit() for letter in word):
         return word
-    parts = word.split("-")
+    parts = re.split("([-/])", word)
+    return "".join(part if i and part in _SMALL_WORDS else _large(part) for i, part in enumerate(parts))
+
+
+def _large(part: str) -> str:
     # A Greek letter alone keeps its size: a large beta reads as a B.
-    return "-".join(
-        part
-        if (i > 0 and part in _SMALL_WORDS) or (len(part) == 1 and not part.isascii())
-        else part[:1].upper() + part[1:]
-        for i, part in enumerate(parts)
-    )
+    return part if len(part) == 1 and not part.isascii() else part[:1].upper() + part[1:]
 
 
 def _listed(text: str) -> frozenset[str]:

@@ -46,8 +46,8 @@ def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:
     """The region of every map point, by density (HDBSCAN): int32 (n,), -1 for points between regions.
 
     coordinates: float (n, 2), finite. Ids run from 0, the largest region, downwards in size; equal sizes in order
-    of their first point. min_size: points that make a region; None grows with the map (10 for a few hundred
-    points, 90 for 18,000, half a percent of larger maps), which gives some 20 to 45 regions. A map without a gathering
+    of their first point. min_size: points that make a region; None grows with the map (13 for 300 points,
+    100 for 18,000, half a percent of larger maps), which gives some 20 to 45 regions. A map without a gathering
     of that size, or with only one, has no regions: all -1. Raises ValueError for another shape, a coordinate that
     is not finite, and a min_size under 2.
     """
@@ -56,7 +56,7 @@ def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:
     if not np.isfinite(coordinates).all():
         raise ValueError("a coordinate is not finite; build the map again")
     n = len(coordinates)
-    smallest = max(10, round(2 / 3 * n**0.5), n // 200) if min_size is None else min_size
+    smallest = max(10, round(3 / 4 * n**0.5), n // 200) if min_size is None else min_size
     if smallest < 2:
         raise ValueError(f"min_size is {min_size}; a region has at least 2 papers")
     if n < 2 * smallest or bool((coordinates == coordinates[0]).all()):
@@ -251,7 +251,10 @@ def _names(vocabulary: _Vocabulary, members: list[Array], terms: list[list[int]]
     taken: set[str] = set()
     for region, chosen in enumerate(terms):
         namesakes = [r for r, others in enumerate(terms) if chosen and others and vocabulary.same(chosen[0], others[0])]
-        for name in _proposals(vocabulary, members, chosen, region, namesakes) if chosen else ():
+        proposals = _proposals(
+            vocabulary, members, chosen, region=region, namesakes=namesakes, firsts={t[0] for t in terms if t}
+        )
+        for name in proposals if chosen else ():
             same = " ".join(sorted(words.key(name).split()))
             if len(name) <= _LONGEST_NAME and same not in taken:
                 break
@@ -263,7 +266,13 @@ def _names(vocabulary: _Vocabulary, members: list[Array], terms: list[list[int]]
 
 
 def _proposals(
-    vocabulary: _Vocabulary, members: list[Array], terms: list[int], region: int, namesakes: list[int]
+    vocabulary: _Vocabulary,
+    members: list[Array],
+    terms: list[int],
+    *,
+    region: int,
+    namesakes: list[int],
+    firsts: set[int],
 ) -> Iterator[str]:
     """Names for one region, the best first."""
     rows = members[region]
@@ -276,7 +285,8 @@ def _proposals(
             share = vocabulary.share(rows, term)
             return share * float(np.log(share / vocabulary.share(kin, term))) * vocabulary.weight(term)
 
-        others = sorted(others, key=apart, reverse=True)
+        # What is some region's first term says little of what this one has to itself.
+        others = sorted(others, key=lambda term: (term not in firsts, apart(term)), reverse=True)
     if alone and vocabulary.share(rows, first) >= vocabulary.enough(first):
         yield vocabulary.surface(first)
     yield from (vocabulary.together(first, second) for second in others if not vocabulary.overlap(first, second))

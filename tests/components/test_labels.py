@@ -224,6 +224,7 @@ def test_names_are_short() -> None:
         ("p53", "p53"),
         ("end-of-life care", "End-of-Life Care"),
         ("amyloid-β", "Amyloid-β"),
+        ("attention-deficit/hyperactivity disorder", "Attention-Deficit/Hyperactivity Disorder"),
     ],
 )
 def test_title_case_keeps_acronyms(form: str, shown: str) -> None:
@@ -254,6 +255,10 @@ def test_a_species_keeps_its_small_epithet() -> None:
 def test_spellings_of_one_term_have_one_key() -> None:
     assert len({label_words.key(form) for form in ("Hip fractures", "hip-fracture", "HIP FRACTURE")}) == 1
     assert label_words.key("Alzheimer's disease") == label_words.key("Alzheimer disease")
+    assert label_words.key("Coronavirus Disease 2019") == label_words.key("COVID-19")
+    long = "severe acute respiratory syndrome coronavirus 2"
+    assert label_words.key(long) == label_words.key("SARS-CoV-2")
+    assert label_words.is_acronym(label_words.key("ARDS"), label_words.key("acute respiratory distress syndrome"))
     assert label_words.key("therapies") == label_words.key("therapy")
     assert label_words.key("sepsis") != label_words.key("sepsi")
 
