@@ -4,6 +4,8 @@
 every page that is drawn.
 """
 
+from pathlib import Path
+
 import streamlit as st
 
 from components.pages import resources
@@ -11,10 +13,13 @@ from components.pages.explore import explore
 from components.pages.style import style
 from components.routes import map_routes
 
+# A file of ours: a Material icon or an emoji as the page's icon is fetched from the internet.
+ICON = str(Path(__file__).parent / "components" / "panels" / "assets" / "icon.svg")
+
 
 def main() -> None:
     """Draw the page that the address asks for."""
-    st.set_page_config(page_title="Cocite Atlas", page_icon=":material/travel_explore:", layout="wide")
+    st.set_page_config(page_title="Cocite Atlas", page_icon=ICON, layout="wide")
     style()
     st.navigation([st.Page(explore, title="Explore", default=True)], position="hidden").run()
 

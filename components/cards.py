@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from components.atlas import Atlas
 from components.label_words import is_generic, key
 from components.palette import DARK, LIGHT
@@ -31,7 +33,7 @@ def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool
         card |= {
             "rank": hit.rank,
             "distance": f"{hit.l2_distance:.3f}" if hit.l2_distance < 10 else f"{hit.l2_distance:.2f}",
-            "closeness": hit.share_farther,
+            "closeness": closeness(hit.share_farther),
             "share": share_words(hit.share_farther),
             "meaning": f"L2 distance {hit.l2_distance:.4f}: {meaning(hit.share_farther)}",
         }
@@ -76,6 +78,16 @@ def share_words(share_farther: float) -> str:
     """
     top = max(100 * (1 - share_farther), 0.01)
     return f"top {top:.2f} %" if top < 1 else f"top {top:.1f} %" if top < 10 else f"top {top:.0f} %"
+
+
+def closeness(share_farther: float) -> float:
+    """The length of a distance's bar, 0 to 1, by powers of ten: the nearest 10 %, 1 %, 0.1 % of random pairs fill a
+    quarter, a half, three quarters of it. All hits of a search lie in the last percent; on a plain scale all are full.
+
+    >>> round(closeness(0.9), 2), round(closeness(0.999), 2), closeness(1.0)
+    (0.25, 0.75, 1.0)
+    """
+    return float(np.clip(-np.log10(max(1 - share_farther, 1e-4)) / 4, 0.0, 1.0))
 
 
 def meaning(share_farther: float) -> str:

@@ -57,6 +57,12 @@ class BiEncoder:
         self._dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self._model = load_model(checkpoint).to(device=self.device, dtype=self._dtype)
         self.dimensions = int(self._model.config.hidden_size)
+        tokens, known = self._tokenizer.get_vocab_size(), int(self._model.config.vocab_size)
+        if tokens > known:
+            raise EncoderUnavailable(
+                f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model knows {known:,}, so they "
+                "do not belong together. Fetch the checkpoint again."
+            )
         # Two passes at once on one CPU only slow each other down; a waiting query is let in between batches.
         self._turn = threading.Lock()
 
@@ -99,14 +105,16 @@ class BiEncoder:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""
         joined = self._joined(title, abstract)
         encoding = self._tokenizer.encode(joined)
-        end = max((stop for _, stop in encoding.offsets), default=0)
-        # The separator token is ours, not a word of theirs; a word cut in its middle was not read.
-        read = len(joined[:end].replace(self._separator_token, " ").split())
-        if 0 < end < len(joined) and not joined[end - 1].isspace() and not joined[end].isspace():
-            read -= 1
-        words = len(f"{title} {abstract}".split())
+        words = read = len(f"{title} {abstract}".split())
+        # Not told by where the last word piece ends: what the tokenizer drops (soft hyphens, say) would seem unread.
+        if encoding.overflowing or len(joined) == LONGEST_TEXT:
+            end = max((stop for _, stop in encoding.offsets), default=0)
+            # The separator token is ours, not a word of theirs; a word cut in its middle was not read.
+            read = len(joined[:end].replace(self._separator_token, " ").split())
+            if 0 < end < len(joined) and not joined[end - 1].isspace() and not joined[end].isspace():
+                read -= 1
         return Reading(
-            words_read=min(read, words),
+            words_read=max(0, min(read, words)),
             words=words,
             tokens_read=len(encoding.ids),
             max_tokens=self.checkpoint.form.max_tokens,
@@ -115,8 +123,11 @@ class BiEncoder:
     def _joined(self, title: str, abstract: str) -> str:
         separator = self.checkpoint.form.separator
         if separator:
-            return separator.join(part for part in (title.strip(), abstract.strip()) if part)[:LONGEST_TEXT]
-        return f"{title.strip()}{self._separator_token}{abstract.strip()}"[:LONGEST_TEXT]
+            joined = separator.join(part for part in (title.strip(), abstract.strip()) if part)
+        else:
+            joined = f"{title.strip()}{self._separator_token}{abstract.strip()}"
+        # A lone surrogate (half a character, from a broken paste or argument) is an error in the tokenizers library.
+        return joined[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
     def _forward(self, rows: list[list[int]]) -> Vectors:
         import torch

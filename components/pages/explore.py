@@ -26,7 +26,6 @@ from components.view import View, rows_inside, thinned
 from corpus.errors import CociteAtlasError
 
 _MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state
-_MAP_HEIGHT = 600
 _PASTED = "pasted"  # the paste that was last understood
 
 
@@ -41,7 +40,7 @@ def explore() -> None:
     left, right = st.columns([5, 7], gap="medium")
     with left:
         result = _search_side(opened, view)
-    with right:
+    with right, st.container(key="map-side"):
         _map_side(opened.name, result)
     resources.warm(opened.manifest.encoder.source)
 
@@ -213,7 +212,6 @@ def _map_side(name: str, result: SearchResult | None) -> None:
         view,
         result,
         topics=topics,
-        height=_MAP_HEIGHT,
         key=_MAP,
         on_opened=lambda: _on_opened(atlas),
         on_area=_on_area,

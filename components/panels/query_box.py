@@ -49,7 +49,8 @@ def query_box(
     if blocked:
         st.warning(blocked, icon=":material/info:")
     if understood is not None:
-        _say_what_was_read(understood, reading)
+        with st.container(key="read"):
+            _say_what_was_read(understood, reading)
     if examples and understood is None:
         _examples(examples, on_example)
 
@@ -74,7 +75,7 @@ def _say_what_was_read(understood: QueryText, reading: Reading | None) -> None:
 
 def _examples(examples: Sequence[str], on_example: Callable[[int], None]) -> None:
     st.caption("Or try one of these papers:")
-    with st.container(gap="small"):
+    with st.container(gap=None):
         for place, title in enumerate(examples):
             st.button(
                 _plain_markdown(title if len(title) <= 90 else title[:88].rstrip() + "…"),

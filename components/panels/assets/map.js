@@ -98,7 +98,6 @@ class AtlasMap {
     this.palette = data.palettes[this.theme];
     this.root.style.setProperty("--ink", this.palette.ink);
     this.root.style.setProperty("--halo", this.palette.halo);
-    this.root.style.setProperty("--map-height", `${data.height}px`);
     this.plot.setAttribute("aria-label", data.description);
     this.colour = data.colour;
     const turn = (this.turn = (this.turn || 0) + 1);
