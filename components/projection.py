@@ -110,12 +110,19 @@ def _fit_square(layout: Array) -> Float32:
     return square
 
 
+# A twentieth of the map's width. Papers of the default corpus, placed by their ten neighbours, came out a median 0.016
+# from where UMAP had put them; by distance alone 0.035, and 0.015 to 0.018 with a third to three times this width.
+_BESIDE = 0.1
+
+
 def place(coordinates: Array, rows: Array, distances: Array) -> Float32:
-    """Where a query lies on the map: the mean of its nearest neighbours' coordinates, the nearer the heavier.
+    """Where a query lies on the map: the weighted mean of its nearest neighbours' coordinates.
 
     coordinates: (n, 2). rows: integers (k,), the query's neighbours in the vector space. distances: (k,),
-    L2, not squared. A neighbour weighs the nearest distance / its own, so the nearest weighs 1; where one or
-    more lie at distance 0 the query is those papers and lies on (the middle of) them. Returns float32 (2,).
+    L2, not squared. A neighbour weighs (the nearest distance / its own)⁴, times the square of how many of the others
+    lie beside it on the map: where most neighbours gather in one place and a few lie far off, the query lies with the
+    most, and not in the void between. Where one or more lie at distance 0 the query is those papers and lies on
+    (the middle of) them. Returns float32 (2,).
     Raises ValueError where there is no neighbour, where rows and distances differ in length, where a row is
     not on the map, where a distance is negative and where a number is not finite.
     """
@@ -129,10 +136,15 @@ def place(coordinates: Array, rows: Array, distances: Array) -> Float32:
     if not np.isfinite(away).all() or bool((away < 0).any()):
         raise ValueError("a distance is negative or not finite; give L2 distances")
     nearest = away.min()
-    weights = (away == 0).astype(np.float64) if nearest == 0 else nearest / away
     points = coordinates[rows].astype(np.float64)
     if not np.isfinite(points).all():
         raise ValueError("a neighbour's coordinates are not finite; build the map again")
+    if nearest == 0:
+        weights = (away == 0).astype(np.float64)
+    else:
+        apart = np.linalg.norm(points[:, None] - points[None, :], axis=2)
+        beside = np.exp(-np.square(apart / _BESIDE)).sum(axis=1)
+        weights = (nearest / away) ** 4 * beside**2
     return np.asarray(np.average(points, axis=0, weights=weights), dtype=np.float32)
 
 

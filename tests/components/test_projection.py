@@ -156,9 +156,18 @@ def test_settings_that_umap_cannot_use_are_refused(wrong: dict[str, float]) -> N
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], dtype=np.float32)
 
 
-def test_weights_are_the_inverse_of_the_distances() -> None:
-    assert place(SQUARE, np.array([0, 1]), np.array([1.0, 3.0])) == pytest.approx([-0.5, -1.0])
-    assert place(SQUARE, np.array([0, 1]), np.array([1e-3, 3e-3])) == pytest.approx([-0.5, -1.0])
+def test_the_nearer_of_two_lone_neighbours_weighs_more_by_the_fourth_power() -> None:
+    # Weights 1 and (1/3)⁴ = 1/81, each with none but itself beside it: −1 · 81/82 + 1 · 1/82.
+    assert place(SQUARE, np.array([0, 1]), np.array([1.0, 3.0])) == pytest.approx([-80 / 82, -1.0])
+
+
+def test_a_query_lies_with_most_of_its_neighbours_and_not_in_the_void_between() -> None:
+    gathering = np.full((9, 2), 0.8) + np.linspace(-0.01, 0.01, 9)[:, None]
+    coordinates = np.vstack([gathering, [[-0.9, -0.9]]]).astype(np.float32)
+    # The stray one is even the nearest.
+    x, y = place(coordinates, np.arange(10), np.array([1.1] * 9 + [1.0]))
+    assert x == pytest.approx(0.8, abs=0.05)
+    assert y == pytest.approx(0.8, abs=0.05)
 
 
 def test_an_identical_paper_takes_the_query() -> None:
