@@ -81,9 +81,12 @@ class HnswIndex:
 
     @classmethod
     def load(cls, path: Path, vectors: Vectors, *, ef_search: int) -> "HnswIndex":
-        """The graph in a file that was saved over these very vectors. Raises ValueError where counts differ."""
+        """The graph in a file that was saved over these very vectors. Raises ValueError where it is not that."""
         graph = hnswlib.Index(space="l2", dim=vectors.shape[1])
-        graph.load_index(str(path))
+        try:
+            graph.load_index(str(path))
+        except RuntimeError as error:  # such damage as the library sees, and a file that is gone
+            raise ValueError(f"{path.name} could not be read as a graph ({error})") from error
         if graph.get_current_count() != len(vectors):
             raise ValueError(f"{path.name} holds {graph.get_current_count()} rows; the atlas has {len(vectors)}")
         return cls(graph, vectors, ef_search=ef_search)
