@@ -198,32 +198,44 @@ def open_atlas(name: str) -> Atlas:
 
     Raises NoSuchAtlas, or AtlasDamaged naming the first file that is not what the manifest says.
     """
-    manifest = read_manifest(name)
+    while True:
+        manifest = read_manifest(name)
+        try:
+            return _open(manifest)
+        except AtlasDamaged:
+            # A build that ended meanwhile took the files away; its own are there now.
+            if read_manifest(name).folder == manifest.folder:
+                raise
+
+
+def _open(manifest: Manifest) -> Atlas:
+    name = manifest.name
     folder = atlas_folder(name) / manifest.folder
     n, d = manifest.papers, manifest.dimensions
     wanted = {PAPERS, VECTORS, COORDINATES, REGIONS, PAIRS} | ({GRAPH} if manifest.index.ef_search else set())
     if set(manifest.files) != wanted:
         raise AtlasDamaged(f"{name}: its manifest lists other files than an atlas has. {_rebuild_hint(name)}")
-    for file, seal in manifest.files.items():
-        check_seal(folder / file, seal, atlas=name)
     try:
+        for file, seal in manifest.files.items():
+            check_seal(folder / file, seal, atlas=name)
         papers = pq.read_table(folder / PAPERS)
+        if papers.schema.names != SCHEMA.names or papers.num_rows != n:
+            raise ValueError(f"{PAPERS} holds {papers.num_rows} rows of {papers.schema.names}")
+        papers = papers.cast(SCHEMA)
         vectors = _read_array(folder / VECTORS, shape=(n, d), dtype=np.float32)
         coordinates = _read_array(folder / COORDINATES, shape=(n, 2), dtype=np.float32)
         region_ids = _read_array(folder / REGIONS, shape=(n,), dtype=np.int16)
         pairs = _read_array(folder / PAIRS, shape=None, dtype=np.float32)
-        if papers.schema.names != SCHEMA.names or papers.num_rows != n:
-            raise ValueError(f"{PAPERS} holds {papers.num_rows} rows of {papers.schema.names}")
         if n and not -1 <= int(region_ids.min()) <= int(region_ids.max()) < len(manifest.regions):
             raise ValueError(f"{REGIONS} names a region that the manifest does not have")
         exact = ExactIndex(vectors)
         ef_search = manifest.index.ef_search
         graph = HnswIndex.load(folder / GRAPH, vectors, ef_search=ef_search) if ef_search else None
-    except (ValueError, OSError, pa.ArrowException) as error:
+    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
         raise AtlasDamaged(f"{name}: {error}. {_rebuild_hint(name)}") from error
     return Atlas(
         manifest,
-        papers=papers.cast(SCHEMA),
+        papers=papers,
         vectors=vectors,
         coordinates=coordinates,
         region_ids=region_ids,
@@ -359,6 +371,8 @@ def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:
 
 def _read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.generic]) -> NDArray[Any]:
     array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):  # np.load opens archives too
+        raise ValueError(f"{path.name} holds no array")
     if array.dtype != dtype or (shape is not None and array.shape != shape):
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
     return array

@@ -111,6 +111,12 @@ class Manifest:
             raise ManifestDamaged(
                 f"manifest.json speaks of {manifest.papers} papers in {manifest.dimensions} dimensions"
             )
+        index = manifest.index
+        if not 0 <= index.ef_search < 2**31 or not 0 <= index.ann_recall_at_10 <= 1:
+            raise ManifestDamaged(
+                f"manifest.json speaks of an index with ef_search {index.ef_search} and ann_recall_at_10 "
+                f"{index.ann_recall_at_10}"
+            )
         return manifest
 
 
