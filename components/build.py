@@ -7,7 +7,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from components import atlas as store
 from components.encoder import BiEncoder, load_encoder
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
-from components.manifest import EncoderRecord, IndexRecord, Manifest, Region
+from components.manifest import EncoderRecord, IndexRecord, Manifest
 from components.palette import REGION_COLOURS
 from components.projection import ProjectionSettings, fit_projection
 from corpus.errors import CociteAtlasError
@@ -125,7 +125,7 @@ def assemble(
     region_ids = find_regions(coordinates)
     found = name_regions(region_ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
     colours = region_colours(found, n_colours=REGION_COLOURS)
-    regions = [Region(**asdict(region), colour=colour) for region, colour in zip(found, colours, strict=True)]
+    regions = [replace(region, colour=colour) for region, colour in zip(found, colours, strict=True)]
     graph, record = _index(vectors, settings.index, progress)
     progress(WRITING, 0, 1)
     manifest = store.write_atlas(

@@ -45,10 +45,11 @@ class IndexRecord:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A labelled cluster of the map.
+    """A labelled gathering of papers on the map.
 
-    id: its number in regions.npy; 0 is the largest. x, y: a point of the map well inside it.
-    colour: a place in the palette, other than that of the regions beside it.
+    id: its number in regions.npy, 0 for the largest. name: unlike every other region's. size: papers.
+    x, y: map coordinates of a paper in a dense part of it. terms: what sets it apart, best first; the first ones make
+    the name. colour: a place in the palette, other than that of the regions beside it.
     """
 
     id: int
@@ -56,8 +57,8 @@ class Region:
     size: int
     x: float
     y: float
-    colour: int
     terms: tuple[str, ...] = ()
+    colour: int = 0
 
 
 @dataclass(frozen=True, slots=True)

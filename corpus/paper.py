@@ -56,9 +56,7 @@ def text_hash(title: str, abstract: str) -> bytes:
 def to_table(papers: Iterable[Paper]) -> pa.Table:
     """Papers as an arrow table with `SCHEMA`, one row a paper, in the order given."""
     rows = list(papers)
-    columns = [
-        pa.array([getattr(paper, field.name) for paper in rows], type=field.type) for field in SCHEMA
-    ]
+    columns = [pa.array([getattr(paper, field.name) for paper in rows], type=field.type) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import label_words
-from components.labels import Region, find_regions, name_regions, region_colours
+from components.labels import find_regions, name_regions, region_colours
+from components.manifest import Region
 
 SYSREV = Path(__file__).resolve().parents[3] / "shared" / "data" / "sysrev" / "sysrev_graded.jsonl.gz"
 
