@@ -82,8 +82,9 @@ class View:
                 topics=_texts(params.get("topic", ()), most=_MOST_VALUES),
             ),
         )
-        if first.get("k", "").isascii() and first.get("k", "").isdigit() and int(first["k"][:4]) in K_CHOICES:
-            view = replace(view, k=int(first["k"]))
+        for k in K_CHOICES:
+            if first.get("k") == str(k):
+                view = replace(view, k=k)
         for colour in get_args(Colour):
             if first.get("colour") == colour:
                 view = replace(view, colour=colour)
@@ -125,7 +126,7 @@ def _parse_numbers(text: str, *, most: int) -> list[float]:
     if not text or len(parts) > most or any(len(part) > 12 for part in parts):
         return []
     try:
-        values = [float(part) for part in parts]
+        values = [round(float(part), _DIGITS) for part in parts]
     except ValueError:
         return []
     return values if all(abs(value) < 1e6 for value in values) else []
