@@ -14,11 +14,17 @@ _ABSTRACT = re.compile(r"^\s*(?:abstract|summary)\s*(?:[:–—]\s*|\n\s*)", re.
 _BLOCKS = ("p", "br", "div", "h1", "h2", "h3", "h4", "li", "title", "abstract", "section", "jats:p", "jats:title")
 _TAG = re.compile(
     r"</?(?:p|br|i|b|em|strong|sub|sup|div|span|h[1-6]|a|ul|ol|li|script|style|section|abstract|title|jats:\w+|mml:\w+)"
-    r"(?:\s[^<>]*)?/?>",
+    r"(?:\s[^<>=]*=[^<>]*|\s*)/?>",  # what follows a name holds a "=": "a<b and c>d" is no tag
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6}|#x[0-9a-f]{2,5});", re.IGNORECASE)
-_LATEX = re.compile(r"\\(?:[a-zA-Z]{2,}\s*\{|begin\{|[\"'`^~=.][a-zA-Z{])|\$[^$\n]*[\\^_][^$\n]*\$")
+# A "<" that begins no tag, comment or declaration: in an abstract it means "less than", and the parser would take
+# what follows it for a tag that never ends, or refuse it ("<![").
+_LESS_THAN = re.compile(r"<(?!/?[a-z][\w:.-]*(?:\s[^<>=]*=[^<>]*|\s*)/?>|[!?][a-z][^<>]*>)", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
+# The first class leaves out what the second looks for, so that a long run of either is gone through once.
+_LATEX = re.compile(r"\\(?:[a-zA-Z]{2,}\s*\{|begin\{|[\"'`^~=.][a-zA-Z{])|\$[^$\n\\^_]*[\\^_][^$\n]*\$")
+_PER_CENT = re.compile(r"(?<=[^\\\n])%")
 # The commonest words of English prose. Abstracts hold 25–40 % of them; other languages hold under 5 %.
 _ENGLISH = frozenset(
     re.findall(
@@ -96,7 +102,7 @@ def _split(text: str) -> tuple[str, str]:
 
 def _without_html(text: str) -> str:
     parser = _Text()
-    parser.feed(text)
+    parser.feed(_LESS_THAN.sub("&lt;", _COMMENT.sub(" ", text)))
     parser.close()
     return "".join(parser.parts)
 
@@ -128,10 +134,13 @@ def _without_latex(text: str) -> str:
     from pylatexenc.latex2text import LatexNodes2Text
 
     # The converter drops what a document class would print elsewhere; here it is the very text that is wanted.
-    text = re.sub(r"\\(?:title|section|subsection|paragraph)\*?\s*\{", "{", text)
+    latex = re.sub(r"\\(?:title|section|subsection|paragraph)\*?\s*\{", "{", text)
+    # Within a line of an abstract "%" is per cent, and not the beginning of a comment that hides the rest.
+    latex = _PER_CENT.sub(r"\\%", latex)
     try:
-        plain: str = LatexNodes2Text(math_mode="text").latex_to_text(text, tolerant_parsing=True)
-    except RecursionError:  # braces opened thousands deep: there is no text in there to be saved
+        plain: str = LatexNodes2Text(math_mode="text").latex_to_text(latex, tolerant_parsing=True)
+    except (RecursionError, IndexError, ValueError):
+        # Braces opened thousands deep; "\verb" at the very end and its like, which the converter trips over.
         return text
     return plain
 
