@@ -5,6 +5,7 @@
 <home>/<name>/work-<key>/…   a build under way, resumed by the next one with the same key
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -387,8 +388,11 @@ def _beside(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        # numpy and hnswlib only notice that less was written than they meant to.
+        if isinstance(error, OSError) and error.errno is None:
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
         raise
 
 

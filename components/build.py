@@ -51,6 +51,10 @@ class NoSpaceLeft(CociteAtlasError):
     """The disk is full. What was done so far is kept."""
 
 
+class CannotWrite(CociteAtlasError):
+    """The folder of atlases is none, or may not be written to."""
+
+
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
     """The settings of every stage of a build; a build with others starts afresh."""
@@ -75,13 +79,14 @@ def build_atlas(
 
     encoder: a catalogue name or a folder. A build that was stopped or killed is taken up where it was when the
     files, the encoder and the settings are the same.
-    Raises NothingToBuild, AtlasBusy, NoSpaceLeft, EncoderUnavailable, UnreadableFileError, and what `progress` does.
+    Raises NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable, UnreadableFileError, and what
+    `progress` does.
     """
     store.atlas_folder(name)  # a bad name is said before minutes of work
     bi_encoder = load_encoder(encoder)
     sealed = [{"name": path.name, **asdict(store.seal(path))} for path in files]
-    key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings)}
-    with _disk_errors(), store.build_lock(name):
+    key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
+    with disk_errors(), store.build_lock(name):
         work = store.work_folder(name, key)
         papers, source = _papers(work, files, progress)
         vectors = _vectors(work, papers, bi_encoder, progress)
@@ -273,7 +278,8 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """What the operating system says of the folder of atlases, as sentences."""
     try:
         yield
     except OSError as error:
@@ -281,4 +287,7 @@ def _disk_errors() -> Iterator[None]:
             raise NoSpaceLeft(
                 f"The disk that holds {store.home()} is full. Free some space and build again: what was done is kept."
             ) from error
-        raise
+        raise CannotWrite(
+            f"{error.filename or store.home()}: {error.strerror or error}. Atlases are kept in {store.home()}: see "
+            f"that it is a folder that can be written to, or name another one in {store.HOME_VARIABLE}."
+        ) from error

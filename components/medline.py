@@ -15,7 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components import atlas as store
-from components.build import ENCODING, PROJECTING, READING, BuildSettings, Progress, assemble, encode_papers, quiet
+from components.build import (
+    ENCODING,
+    PROJECTING,
+    READING,
+    BuildSettings,
+    Progress,
+    assemble,
+    disk_errors,
+    encode_papers,
+    quiet,
+)
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.manifest import EncoderRecord, FileSeal, Manifest
 from components.projection import fit_projection
@@ -41,7 +51,7 @@ def ensure_medline(*, progress: Progress = quiet) -> Manifest:
     """
     if NAME in store.atlas_names():
         return store.read_manifest(NAME)
-    with store.build_lock(NAME):
+    with disk_errors(), store.build_lock(NAME):
         if NAME in store.atlas_names():  # another process was quicker
             return store.read_manifest(NAME)
         return _assemble(progress)
@@ -49,7 +59,7 @@ def ensure_medline(*, progress: Progress = quiet) -> Manifest:
 
 def rebuild_medline(*, progress: Progress = quiet) -> Manifest:
     """Assemble the default atlas again from the shipped files, whatever state it is in."""
-    with store.build_lock(NAME):
+    with disk_errors(), store.build_lock(NAME):
         return _assemble(progress)
 
 
@@ -77,11 +87,9 @@ def make_shipped_files(*, progress: Progress = quiet, settings: BuildSettings = 
 
 
 def _assemble(progress: Progress) -> Manifest:
-    shipped = json.loads((SHIPPED / _MANIFEST).read_text(encoding="utf-8"))
-    for name, seal in shipped["files"].items():
-        store.check_seal(SHIPPED / name, FileSeal(**seal), atlas="corpus/medline")
+    made_with = _check_shipped_files()
     checkpoint = find_checkpoint(EMBEDDED)
-    if checkpoint.fingerprint != shipped["encoder"]["fingerprint"]:
+    if checkpoint.fingerprint != made_with:
         raise ShippedFilesDiffer(f"The installed {EMBEDDED} is not the encoder that made the shipped vectors. {_AGAIN}")
     papers, report = _bundled_papers(progress)
     rows = pq.read_table(SHIPPED / _ROWS)
@@ -109,6 +117,18 @@ def _assemble(progress: Progress) -> Manifest:
         settings=settings,
         progress=progress,
     )
+
+
+def _check_shipped_files() -> str:
+    """Check every shipped file against its seal; the fingerprint of the encoder that made them."""
+    try:
+        shipped = json.loads((SHIPPED / _MANIFEST).read_text(encoding="utf-8"))
+        for name in (_COORDINATES, _ROWS, _VECTORS):
+            if store.seal(SHIPPED / name) != FileSeal(**shipped["files"][name]):
+                raise ShippedFilesDiffer(f"{SHIPPED / name} is not the file that was shipped. {_AGAIN}")
+        return str(shipped["encoder"]["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShippedFilesDiffer(f"The files in {SHIPPED} are damaged or missing ({error}). {_AGAIN}") from error
 
 
 def _bundled_papers(progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
