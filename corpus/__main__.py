@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verifica
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -172,7 +173,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _search(options: argparse.Namespace) -> int:
     _ensure(options.name)
-    text = understand(sys.stdin.read() if options.text == "-" else options.text.replace("\\n", "\n"))
+    text = understand(_standard_input() if options.text == "-" else options.text.replace("\\n", "\n"))
     if not text:
         raise CociteAtlasError("The text is empty: give a title and an abstract.")
     if not 1 <= options.k <= MOST_HITS:
@@ -203,6 +204,13 @@ def _search(options: argparse.Namespace) -> int:
     for row in result.own:
         print(f"Left out, because it is the text itself: {atlas.paper(row).title}", file=sys.stderr)
     return 0
+
+
+def _standard_input() -> str:
+    """All of standard input. Bytes that are no text, from a paste in another encoding, spoil a word and no more."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read()
 
 
 def _ensure(name: str) -> None:
