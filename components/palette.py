@@ -1,7 +1,9 @@
 """The colours of the map and of everything that speaks of it: one accent, muted regions, a ramp of years.
 
-Regions after Paul Tol's colour-blind safe qualitative schemes ("muted" and "light", personal.sron.nl/~pault), without
-their reds: the accent is the only warm red on the page, so the query and its hits stay apart for every reader.
+Region colours were sought by computer: muted, none of them red, and every two of them, the accent and the grey of
+unlabelled points as far apart in CIE Lab as could be, seen with full colour vision and without the red, the green or
+the blue cones (Machado 2009). tests/components/test_palette.py holds them to it. The accent is the only warm red on the
+page, so the query and its hits stay apart for every reader.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,17 +24,17 @@ class Palette:
 
 
 LIGHT = Palette(
-    regions=("#5566aa", "#117733", "#44aa99", "#999933", "#aa4499", "#6699cc", "#b8860b", "#6b7280"),
+    regions=("#3979c8", "#0e5c4c", "#d3a05d", "#ce9ddd", "#6d8056", "#4b4871", "#a16e91", "#5b431c"),
     unlabelled="#b9bcc2",
     faded="#dfe0e3",
     accent="#d9480f",
     ink="#1f2328",
     halo="#fcfbf8",
-    # Viridis without its lightest end, which vanishes on white.
-    years=("#440154", "#3b528b", "#21918c", "#5ec962", "#b5cc18"),
+    # Viridis, its greens darkened and without its lightest end, which vanishes on white.
+    years=("#440154", "#3b528b", "#21918c", "#52b45f", "#b5cc18"),
 )
 DARK = Palette(
-    regions=("#8fa3e8", "#5fc08a", "#44bbaa", "#bbcc55", "#d79bd5", "#99ddff", "#e0c068", "#a9b1bd"),
+    regions=("#b2b5ff", "#39ab8d", "#fbda93", "#9778c6", "#d7e6be", "#7594ab", "#8fdede", "#83703e"),
     unlabelled="#5c626b",
     faded="#33373d",
     accent="#ff8a4c",
