@@ -10,11 +10,12 @@ _CSS = """
   .st-key-masthead h1 { font-size: 1.55rem; font-weight: 600; padding: 0; letter-spacing: -.01em; }
   [data-testid="stForm"] { padding: 0; }
   /* The map stays in view while the list is read. */
-  [data-testid="stColumn"]:has(.st-key-map-side) { position: sticky; top: 1rem; align-self: flex-start; }
-  .st-key-result-head, .st-key-read { gap: .3rem; }
+  [data-testid="stColumn"]:has(.st-key-map-side) { position: sticky; top: 1rem; align-self: flex-start;
+    max-height: calc(100vh - 1.5rem); overflow-y: auto; scrollbar-width: thin; }
+  .st-key-result-head, .st-key-read { gap: .25rem !important; }
   h3 { font-size: 1.15rem !important; padding: .2rem 0 !important; }
   @media (max-width: 640px) {
-    [data-testid="stColumn"]:has(.st-key-map-side) { position: static; }
+    [data-testid="stColumn"]:has(.st-key-map-side) { position: static; max-height: none; }
     [data-testid="stMainBlockContainer"] { padding: .7rem .9rem 2rem; }
     .st-key-masthead h1 { font-size: 1.3rem; }
   }

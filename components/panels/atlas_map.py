@@ -101,6 +101,7 @@ def atlas_map(
         "query": list(result.point) if result else None,
         "hits": result.rows if result else [],
         "opened": opened,
+        "compact": bool(view.paper or view.area),
         "area": [list(corner) for corner in view.area],
         "camera": list(view.camera) if view.camera else None,
     }

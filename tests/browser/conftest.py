@@ -102,7 +102,7 @@ class Visit:
     address: str
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    received: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
 
     def open(self, query: str = "") -> None:
         """Open the page and wait for its map."""
@@ -130,6 +130,10 @@ class Visit:
             timeout=PATIENCE,
         )
         self.map_drawn()
+
+    def received(self, name: str) -> int:
+        """Bytes of the last answer of one of the map's routes, before any compression."""
+        return len(self.answers[name].body())
 
     def titles(self) -> list[str]:
         """The titles of the result list, as read."""
@@ -184,7 +188,7 @@ def visit(request: pytest.FixtureRequest, chromium: Any, server: str) -> Iterato
 
     def on_response(answer: Any) -> None:
         if "/cocite/" in answer.url:
-            found.received[answer.url.rsplit("/", 1)[-1].split("?")[0]] = len(answer.body())
+            found.answers[answer.url.rsplit("/", 1)[-1].split("?")[0]] = answer
 
     page.on("request", on_request)
     page.on("response", on_response)

@@ -99,6 +99,7 @@ class AtlasMap {
     this.root.style.setProperty("--ink", this.palette.ink);
     this.root.style.setProperty("--halo", this.palette.halo);
     this.plot.setAttribute("aria-label", data.description);
+    this.root.classList.toggle("compact", data.compact);
     this.colour = data.colour;
     const turn = (this.turn = (this.turn || 0) + 1);
     try {
@@ -158,7 +159,7 @@ class AtlasMap {
     for (let i = 0; i < this.data.count; i += 1) (bits && !((bits[i >> 3] >> (i & 7)) & 1) ? faded : here).push(i);
     // The unlabelled first, so that colour lies on grey and not under it.
     here.sort((a, b) => (codes.of[b] === 255) - (codes.of[a] === 255));
-    const size = this.data.count > 40000 ? 2.5 : this.data.count > 5000 ? 3.5 : this.data.count > 500 ? 5 : 8;
+    const size = this.pointSize();
     const type = hasWebGL() ? "scattergl" : "scatter";
     const pick = (array, rows) => Float32Array.from(rows, (row) => array[row]);
     const common = { type, mode: "markers", hoverinfo: "none", showlegend: false };
@@ -208,8 +209,8 @@ class AtlasMap {
       traces.push({
         ...common, mode: "markers", customdata: hits, x: hits.map((row) => at(row)[0]), y: hits.map((row) => at(row)[1]),
         marker: {
-          size: hits.map((row) => (row === this.highlighted ? 17 : 11)), color: halo,
-          line: { color: accent, width: hits.map((row) => (row === this.highlighted ? 4 : 2.2)) },
+          size: hits.map((row) => (row === this.highlighted || row === opened ? 17 : 11)), color: halo,
+          line: { color: accent, width: hits.map((row) => (row === this.highlighted || row === opened ? 4 : 2.2)) },
         },
       });
     }
@@ -317,18 +318,31 @@ class AtlasMap {
     this.plot.on("plotly_relayout", () => this.moved());
     this.plot.on("plotly_doubleclick", () => this.goTo(this.whole()));
     this.plot.on("plotly_selected", (event) => {
-      if (!event) return;
+      // plotly.js tells of a selection that it drops, too; that one has no outline.
+      if (!event?.range && !event?.lassoPoints) return;
       const { range, lassoPoints } = event;
       const corners = lassoPoints
         ? lassoPoints.x.map((x, i) => [x, lassoPoints.y[i]])
         : [[range.x[0], range.y[0]], [range.x[1], range.y[0]], [range.x[1], range.y[1]], [range.x[0], range.y[1]]];
-      this.setDrag("pan");
       this.tell("area", { corners });
+      this.setDrag("pan");
     });
+  }
+
+  // Points grow as the map is entered, slower than the gaps between them do.
+  pointSize() {
+    const base = this.data.count > 40000 ? 2.5 : this.data.count > 5000 ? 3.5 : this.data.count > 500 ? 5 : 8;
+    if (!this.plot._fullLayout) return base;
+    const [a0, a1] = this.whole(), [x0, x1] = this.windowNow();
+    return base * Math.max(1, Math.min(2.6, ((a1 - a0) / (x1 - x0)) ** 0.4));
   }
 
   moved() {
     this.drawLabels();
+    const size = this.pointSize();
+    if (!this.moving && Math.abs(size - this.plot.data[1].marker.size) > 0.3) {
+      window.Plotly.restyle(this.plot, { "marker.size": size }, [0, 1]);
+    }
     clearTimeout(this.settling);
     if (this.moving) return;
     this.settling = setTimeout(() => {

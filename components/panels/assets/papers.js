@@ -104,5 +104,9 @@ export default function render({ parentElement, data, setTriggerValue }) {
   const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
   list.style.setProperty("--muted", "color-mix(in srgb, var(--st-text-color) 70%, transparent)");
   list.replaceChildren(...data.cards.map((card) => item(card, { ...data, dark }, setTriggerValue, opened.get(list))));
+  if (data.closable && data.cards[0]?.row !== list.shown) {
+    list.shown = data.cards[0]?.row;
+    list.scrollIntoView({ block: "nearest" });
+  }
   return () => { opened.delete(list); highlight(null); };
 }
