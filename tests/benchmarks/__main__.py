@@ -1,0 +1,70 @@
+"""Measure Cocite Atlas beside plain ways of doing the same, on this machine: one table, nothing claimed.
+
+    PYTHONPATH=. python tests/benchmarks [--only PART] [--quick] [--relevance]
+
+Each line sets ours beside a named peer that ran in the same run. Close other programs: they count too.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import index
+import map_bytes
+import search
+from plain import PlainEncoder
+from report import Row, machine, table
+
+from components.atlas import Atlas, open_atlas
+from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.medline import ensure_medline
+
+PARTS = ("start", "search", "index", "map")
+
+
+def measure(part: str, atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
+    """The rows of one part, and why some are missing."""
+    folder = find_checkpoint(EMBEDDED).folder
+    if part == "start":
+        import start
+
+        return start.measure(atlas, folder, quick=quick)
+    if part == "search":
+        encoder = load_encoder(EMBEDDED, device="cpu")  # the peer is on the CPU too
+        return search.measure(atlas, encoder, PlainEncoder(folder), quick=quick), ""
+    if part == "index":
+        return index.measure(atlas, quick=quick), ""
+    return map_bytes.measure(atlas), ""
+
+
+def main() -> int:
+    """Run the parts, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, help="one part alone")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, measures little")
+    parser.add_argument("--relevance", action="store_true", help="the relevance of the encoder too, some minutes")
+    arguments = parser.parse_args()
+    ensure_medline()
+    atlas = open_atlas("medline")
+    rows, missing = [], []
+    for part in [arguments.only] if arguments.only else PARTS:
+        print(f"measuring {part} …", file=sys.stderr)
+        found, why = measure(part, atlas, quick=arguments.quick)
+        rows += found
+        missing += [why] if why else []
+    print(table(rows))
+    print()
+    for why in missing:
+        print(f"Left out of {why}")
+    print(f"Corpus: {atlas.name}, {len(atlas):,} papers, {atlas.manifest.dimensions} dimensions")
+    print(machine())
+    if arguments.quick:
+        print("Quick: too few repetitions to be quoted.")
+    if arguments.relevance:
+        return subprocess.run([sys.executable, str(Path(__file__).parent / "relevance.py")], check=False).returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
