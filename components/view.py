@@ -20,6 +20,7 @@ MOST_CORNERS = 48  # of a lasso, after thinning: what a hand drew is known again
 _MOST_VALUES = 20  # venues or topics asked for at once
 _LONGEST = 300  # characters of one value
 _DIGITS = 3  # of a map coordinate: a thousandth of the map's half, under a pixel
+_WINDOW_DIGITS = 6  # of a window's bounds: it may be a thousand times narrower than the map, and must not jump
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class View:
         if self.area:
             params["area"] = _numbers([value for point in self.area for value in point])
         if self.camera:
-            params["window"] = _numbers(self.camera)
+            params["window"] = _numbers(self.camera, digits=_WINDOW_DIGITS)
         return params
 
     @classmethod
@@ -91,16 +92,22 @@ class View:
         corners = _parse_numbers(first.get("area", ""), most=2 * MOST_CORNERS)
         if len(corners) >= 6 and len(corners) % 2 == 0:
             view = replace(view, area=tuple(zip(corners[::2], corners[1::2], strict=True)))
-        window = _parse_numbers(first.get("window", ""), most=4)
-        if len(window) == 4 and window[0] < window[1] and window[2] < window[3]:
-            view = replace(view, camera=(window[0], window[1], window[2], window[3]))
-        return view
+        window = _parse_numbers(first.get("window", ""), most=4, digits=_WINDOW_DIGITS)
+        return replace(view, camera=rounded_window(window))
 
 
 def thinned(corners: Sequence[Point]) -> tuple[Point, ...]:
     """At most MOST_CORNERS of a polygon's corners, evenly taken, rounded as links round them."""
     step = max(1, -(-len(corners) // MOST_CORNERS))
     return tuple((round(float(x), _DIGITS), round(float(y), _DIGITS)) for x, y in corners[::step])
+
+
+def rounded_window(window: Sequence[float]) -> tuple[float, float, float, float] | None:
+    """x0, x1, y0, y1 of a window, rounded as links round them; None for what is no window, or has no width left."""
+    if len(window) != 4:
+        return None
+    x0, x1, y0, y1 = (round(float(value), _WINDOW_DIGITS) for value in window)
+    return (x0, x1, y0, y1) if x0 < x1 and y0 < y1 else None
 
 
 def rows_inside(coordinates: NDArray[np.float32], corners: Sequence[Point]) -> NDArray[np.int64]:
@@ -117,16 +124,16 @@ def rows_inside(coordinates: NDArray[np.float32], corners: Sequence[Point]) -> N
     return np.flatnonzero(inside)
 
 
-def _numbers(values: Sequence[float]) -> str:
-    return "_".join(f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") for value in values)
+def _numbers(values: Sequence[float], *, digits: int = _DIGITS) -> str:
+    return "_".join(f"{value:.{digits}f}".rstrip("0").rstrip(".") for value in values)
 
 
-def _parse_numbers(text: str, *, most: int) -> list[float]:
+def _parse_numbers(text: str, *, most: int, digits: int = _DIGITS) -> list[float]:
     parts = text.split("_")
-    if not text or len(parts) > most or any(len(part) > 12 for part in parts):
+    if not text or len(parts) > most or any(len(part) > 16 for part in parts):
         return []
     try:
-        values = [round(float(part), _DIGITS) for part in parts]
+        values = [round(float(part), digits) for part in parts]
     except ValueError:
         return []
     return values if all(abs(value) < 1e6 for value in values) else []

@@ -22,7 +22,7 @@ from components.panels.result_header import result_header
 from components.panels.selection import selection_panel
 from components.query_text import QueryText, understand
 from components.search import Query, SearchResult, example_rows, search, seed_query
-from components.view import View, rows_inside, thinned
+from components.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
 
 _MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state
@@ -250,8 +250,7 @@ def _on_area() -> None:
 
 def _on_camera() -> None:
     if chosen := session.trigger(_MAP, "camera"):
-        window = chosen["window"]
-        session.change(camera=tuple(round(float(value), 3) for value in window) if window else None)
+        session.change(camera=rounded_window(chosen["window"]))
 
 
 def _on_colour() -> None:

@@ -16,6 +16,7 @@ from components.view import (
     MOST_SEEDS,
     Point,
     View,
+    rounded_window,
     rows_inside,
     thinned,
 )
@@ -52,6 +53,22 @@ def link(view: View) -> dict[str, list[str]]:
 @given(view=_VIEWS)
 def test_a_view_comes_back_from_its_link(view: View) -> None:
     assert View.from_params(link(view)) == view
+
+
+@settings(deadline=None)
+@given(x=st.floats(-1, 1), y=st.floats(-1, 1), width=st.floats(0.001, 4), height=st.floats(0.001, 4))
+def test_a_narrow_window_comes_back_where_it_was(x: float, y: float, width: float, height: float) -> None:
+    camera = rounded_window([x, x + width, y, y + height])
+    assert View.from_params(link(View(camera=camera))).camera == camera
+    assert camera is not None
+    # map.js takes windows within 2 % of each other for the same, and travels to any other.
+    assert max(abs(camera[0] - x), abs(camera[1] - x - width)) < 0.02 * width
+    assert max(abs(camera[2] - y), abs(camera[3] - y - height)) < 0.02 * height
+
+
+@pytest.mark.parametrize("window", [[], [0, 1], [0, 1, 0], [1, 0, 0, 1], [0, 1, 2, 2], [0, 1e-9, 0, 1]])
+def test_what_has_no_width_is_no_window(window: list[float]) -> None:
+    assert rounded_window(window) is None
 
 
 def test_a_plain_page_has_a_plain_address() -> None:
