@@ -283,7 +283,9 @@ def write_atlas(parts: AtlasParts) -> Manifest:
         manifest = replace(manifest, files={path.name: seal(path) for path in sorted(folder.iterdir())})
         write_text(top / "manifest.json", manifest.to_json())
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        # An interrupt may come in the very moment after the manifest's rename: then these files are the atlas.
+        if parts.name not in atlas_names() or read_manifest(parts.name).folder != build:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     for other in top.iterdir():
         if other.is_dir() and _FOLDER.fullmatch(other.name) and other.name != build:

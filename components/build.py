@@ -263,7 +263,7 @@ def _index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tupl
     if n >= GRAPH_FROM:
         graph = HnswIndex.build(vectors, settings=settings, on_progress=lambda done: progress(INDEXING, done, n))
         tuning = graph.tune(ExactIndex(vectors), settings=settings)
-        if tuning.ann_recall_at_10 >= settings.target_recall:
+        if min(tuning.ann_recall_at_10, tuning.ann_recall_at_10_outside) >= settings.target_recall:
             return graph, IndexRecord(m=settings.m, ef_construction=settings.ef_construction, **asdict(tuning))
     exact = IndexRecord(
         m=settings.m, ef_construction=settings.ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0

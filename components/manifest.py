@@ -34,13 +34,17 @@ class EncoderRecord:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """hnswlib's parameters, and what exact search said of them. `ef_search` 0: too few rows for a graph."""
+    """hnswlib's parameters, and what exact search said of them (see `components.index.Tuning`).
+
+    ef_search 0: there is no graph, search is exact, and recall is 1.
+    """
 
     m: int
     ef_construction: int
     ef_search: int
     ann_recall_at_10: float
     sample: int
+    ann_recall_at_10_outside: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

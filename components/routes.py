@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from components.atlas import Atlas
+from components.facets import NO_YEAR
 from components.projection import quantise
 from components.view import View
 from corpus.errors import CociteAtlasError
@@ -37,20 +38,24 @@ def map_scale(atlas: Atlas) -> float:
     return quantise(atlas.coordinates)[1]
 
 
+def year_ramp(atlas: Atlas) -> tuple[int, int] | None:
+    """The first and last year that the map's colours tell apart; older papers share the colour of the first."""
+    span = atlas.facets.year_span
+    return None if span is None else (max(span[0], span[1] - NO_CODE + 1), span[1])
+
+
 def points_payload(atlas: Atlas) -> bytes:
     """Every point of the map in 6 bytes.
 
     Laid out as arrays one after the other: int16 x (n), int16 y (n), uint8 colour of the region (n), uint8 years
-    since the first year of the corpus (n); little-endian; NO_CODE where there is none.
+    since the first of `year_ramp` (n); little-endian; NO_CODE where there is none.
     """
     steps, _ = quantise(atlas.coordinates)
     colours = np.array([region.colour for region in atlas.manifest.regions] + [NO_CODE], dtype=np.uint8)
     years = np.full(len(atlas), NO_CODE, dtype=np.uint8)
-    if span := atlas.facets.year_span:
-        known = atlas.facets.years >= span[0]
-        # A corpus over more than two centuries shares its first code among the oldest.
-        since = np.maximum(atlas.facets.years.astype(np.int32) - max(span[0], span[1] - NO_CODE + 1), 0)
-        years[known] = since[known]
+    if span := year_ramp(atlas):
+        known = atlas.facets.years != NO_YEAR
+        years[known] = np.maximum(atlas.facets.years[known].astype(np.int32) - span[0], 0)
     little = steps.astype("<i2")
     parts = (little[:, 0].tobytes(), little[:, 1].tobytes(), colours[atlas.region_ids].tobytes(), years.tobytes())
     return b"".join(parts)

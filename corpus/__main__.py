@@ -144,7 +144,7 @@ def _info(options: argparse.Namespace) -> int:
     index = manifest.index
     searched = (
         f"hnswlib, M {index.m}, ef_search {index.ef_search}, ann_recall_at_10 {index.ann_recall_at_10} "
-        f"on {index.sample} rows"
+        f"on {index.sample} of its rows, {index.ann_recall_at_10_outside} off them"
         if index.ef_search
         else "exact"
     )

@@ -20,11 +20,12 @@ def atlas_header(atlas: Atlas, *, names: Sequence[str], key: str, on_change: Cal
 
 def _about(atlas: Atlas) -> None:
     manifest = atlas.manifest
+    index = manifest.index
     recall = (
-        f"hnswlib with ef_search {manifest.index.ef_search}; it finds {manifest.index.ann_recall_at_10:.1%} of the ten "
-        f"nearest that exact search finds, on {manifest.index.sample:,} of its own papers"
-        if manifest.index.ef_search
-        else "exact search; every distance is computed"
+        f"hnswlib, ef_search {index.ef_search}: of the ten nearest that exact search finds, it finds "
+        f"{index.ann_recall_at_10:.1%} for papers of the corpus and {index.ann_recall_at_10_outside:.1%} for other texts"
+        if index.ef_search
+        else "exact: every distance is computed"
     )
     facts = {
         "Corpus": manifest.name,

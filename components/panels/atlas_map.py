@@ -9,7 +9,7 @@ import streamlit as st
 
 from components.atlas import Atlas
 from components.palette import palettes
-from components.routes import PREFIX, map_scale, plotly_path
+from components.routes import PREFIX, map_scale, plotly_path, year_ramp
 from components.search import SearchResult
 from components.view import View
 
@@ -84,7 +84,7 @@ def atlas_map(
         "palettes": palettes(),
         "description": _description(atlas, result),
         "colour": view.colour,
-        "years": atlas.facets.year_span,
+        "years": year_ramp(atlas),
         "topics": list(topics),
         "topicQuery": urlencode([("topic", topic) for topic in topics]),
         "mask": urlencode(mask, doseq=True),

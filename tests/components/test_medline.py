@@ -1,5 +1,7 @@
 """The default atlas: assembled from what is shipped, and true to the installed corpus and encoder row by row."""
 
+import gzip
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -16,6 +18,8 @@ from components.encoder import EMBEDDED, BiEncoder, find_checkpoint
 from components.medline import SHIPPED, ShippedFilesDiffer, ensure_medline
 from components.search import search, text_query
 from components.verify import verify_atlas
+
+SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact" / "corpus.jsonl.gz"
 
 
 @pytest.fixture
@@ -185,3 +189,16 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("COCITE_ATLAS_HOME", str(tmp_path / "plain"))
     with pytest.raises(store.CociteAtlasError, match="COCITE_ATLAS_HOME"):
         ensure_medline()
+
+
+def test_texts_from_outside_find_their_neighbours_too(atlas: Atlas, encoder: BiEncoder) -> None:
+    if not SCIFACT.is_file():
+        pytest.skip("needs abstracts from elsewhere: ../shared/data/scifact is not there")
+    with gzip.open(SCIFACT, "rt", encoding="utf-8") as file:
+        documents = [json.loads(line) for line in itertools.islice(file, 60)]
+    found = total = 0
+    for vector in encoder.encode([(document["title"], " ".join(document["abstract"])) for document in documents]):
+        wanted = set(atlas.index.exact.search(vector, k=10).rows.tolist())
+        found += len(wanted & set(atlas.index.search(vector, k=10).rows.tolist()))
+        total += 10
+    assert found / total >= 0.985

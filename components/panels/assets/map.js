@@ -203,7 +203,8 @@ class AtlasMap {
     if (query) {
       const x = [], y = [];
       for (const row of hits) { const [hx, hy] = at(row); x.push(query[0], hx, null); y.push(query[1], hy, null); }
-      traces.push({ ...common, mode: "lines", x, y, line: { color: accent, width: 1 }, opacity: 0.45 });
+      // "skip", or the line's end would be pointed at in place of the paper that lies there.
+      traces.push({ ...common, mode: "lines", hoverinfo: "skip", x, y, line: { color: accent, width: 1 }, opacity: 0.45 });
     }
     if (hits.length) {
       traces.push({
@@ -223,7 +224,7 @@ class AtlasMap {
     }
     if (query) {
       traces.push({
-        ...common, mode: "markers", x: [query[0]], y: [query[1]],
+        ...common, mode: "markers", hoverinfo: "skip", x: [query[0]], y: [query[1]],
         marker: { symbol: "star", size: 20, color: accent, line: { color: halo, width: 1.6 } },
       });
     }
