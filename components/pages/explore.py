@@ -245,7 +245,7 @@ def _on_opened(atlas: Atlas) -> None:
 
 def _on_area() -> None:
     if chosen := session.trigger(_MAP, "area"):
-        session.change(area=thinned(chosen["corners"]))
+        session.change(area=thinned(chosen["corners"]), paper="")  # the table comes where the card was
 
 
 def _on_camera() -> None:

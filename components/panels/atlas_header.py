@@ -1,5 +1,6 @@
 """The header panel: the name of the tool, the corpus, and how it was made."""
 
+import html
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -22,8 +23,8 @@ def _about(atlas: Atlas) -> None:
     manifest = atlas.manifest
     index = manifest.index
     recall = (
-        f"hnswlib, ef_search {index.ef_search}: of the ten nearest that exact search finds, it finds "
-        f"{index.ann_recall_at_10:.1%} for papers of the corpus and {index.ann_recall_at_10_outside:.1%} for other texts"
+        f"hnswlib, ef_search {index.ef_search}: of the ten nearest that exact search finds, it "
+        f"finds {index.ann_recall_at_10:.1%} for its papers and {index.ann_recall_at_10_outside:.1%} for other texts"
         if index.ef_search
         else "exact: every distance is computed"
     )
@@ -35,15 +36,11 @@ def _about(atlas: Atlas) -> None:
         "Map": f"UMAP, {len(manifest.regions)} regions named by what sets them apart",
         "Built": manifest.created[:10],
     }
-    for name, fact in facts.items():
-        st.caption(name)
-        st.text(fact)
     for report in manifest.source.get("reports", []):
-        left_out = sum(int(report.get(kind, 0)) for kind in ("empty", "non_english", "duplicate", "damaged"))
-        st.caption("Read from")
-        st.text(f"{report.get('file', '')}: {report.get('kept', 0):,} of {report.get('read', 0):,} records")
-        if left_out:
-            st.text(
-                f"Left out: {report.get('empty', 0):,} without title or abstract, {report.get('non_english', 0):,} "
-                f"not in English, {report.get('duplicate', 0):,} given twice, {report.get('damaged', 0):,} damaged"
-            )
+        facts[f"Read from {report.get('file', '')}"] = (
+            f"{report.get('kept', 0):,} of {report.get('read', 0):,} records; left out: "
+            f"{report.get('empty', 0):,} without title or abstract, {report.get('non_english', 0):,} not in English, "
+            f"{report.get('duplicate', 0):,} given twice, {report.get('damaged', 0):,} damaged"
+        )
+    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
+    st.html(f'<dl class="facts">{entries}</dl>')

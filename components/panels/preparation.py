@@ -17,6 +17,7 @@ def prepare_medline(*, again: bool) -> bool:
     """Assemble the default atlas with a progress bar; whether it is there now. Errors are said on the page."""
     place = st.empty()
     with place.container(key="preparation"):
+        st.title("Cocite Atlas", anchor=False)
         st.subheader("Preparing the default corpus", anchor=False)
         st.text(
             "18,000 biomedical papers are being read from an installed package and indexed. "

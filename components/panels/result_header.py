@@ -42,12 +42,11 @@ def result_header(
         st.space("stretch")
         _exports(atlas, result)
     of = f"of {result.candidates:,} that pass the filters" if filtered else f"of {result.candidates:,}"
+    if filtered and len(result.hits) < asked_for:
+        of += ", all that there are"
     st.caption(
-        f"{of} · the first is {meaning(result.hits[0].share_farther)}"
-        + (f" · only {len(result.hits)} pass the filters" if len(result.hits) < asked_for and filtered else "")
-    )
-    st.caption(
-        f":material/map: {result.near_on_map} of these {len(result.hits)} are also near on the map.",
+        f"{of} · the first is {meaning(result.hits[0].share_farther)}  \n"
+        f":material/map: {result.near_on_map} of these {len(result.hits)} are also near on the map",
         help=f"Near on the map: among the {MAP_SHARE:.0%} of all points nearest to the star. The map squeezes "
         f"{atlas.manifest.dimensions} dimensions into two; where this number is low, trust the list and not the map.",
     )

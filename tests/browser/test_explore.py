@@ -191,7 +191,9 @@ def test_a_corrected_title_is_searched_with(visit: Any) -> None:
     expect(visit.page.locator("ol[aria-label^=Nearest] h3").last).not_to_have_text(before[-1])
     visit.settled()
     assert visit.titles() != before
-    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value("Coral reefs under ocean acidification")
+    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value(
+        "Coral reefs under ocean acidification"
+    )
 
 
 def test_an_example_is_its_own_paper_and_said_so(visit: Any) -> None:

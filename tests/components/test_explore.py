@@ -154,7 +154,7 @@ def test_filters_narrow_the_hits_and_enter_the_link(page: Callable[..., AppTest]
     assert params(whole(app)) == {"atlas": ["topics"], "topic": ["galaxy"]}
     assert len(cards(app)) == 6
     assert all("Journal of galaxy" in card["byline"] for card in cards(app))
-    assert "only 6 pass the filters" in said(app)
+    assert "6 that pass the filters, all that there are" in said(app)
     assert the_map(app)["mask"] == "topic=galaxy"
     app.slider(key="filter-years").set_value((2002, 2003)).run()
     assert params(whole(app))["years"] == ["2002-2003"]

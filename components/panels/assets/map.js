@@ -245,7 +245,7 @@ class AtlasMap {
     return {
       margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: this.palette.halo, plot_bgcolor: this.palette.halo,
       xaxis: { ...axis, range: [x0, x1] }, yaxis: { ...axis, range: [y0, y1], scaleanchor: "x" },
-      dragmode: this.drag, hovermode: "closest", hoverdistance: 12, shapes, uirevision: 1, showlegend: false,
+      dragmode: this.drag, hovermode: "closest", hoverdistance: 12, shapes, uirevision: 1, selectionrevision: this.turn, showlegend: false,
       newselection: { line: { color: this.palette.ink, width: 1.5, dash: "dot" } },
     };
   }

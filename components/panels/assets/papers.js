@@ -106,7 +106,7 @@ export default function render({ parentElement, data, setTriggerValue }) {
   list.replaceChildren(...data.cards.map((card) => item(card, { ...data, dark }, setTriggerValue, opened.get(list))));
   if (data.closable && data.cards[0]?.row !== list.shown) {
     list.shown = data.cards[0]?.row;
-    list.scrollIntoView({ block: "nearest" });
+    list.querySelector("h3").scrollIntoView({ block: "nearest" }); // no farther than it takes to see that it opened
   }
   return () => { opened.delete(list); highlight(null); };
 }
