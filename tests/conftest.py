@@ -1,13 +1,21 @@
-"""What the tests of several modules share: homes of atlases, planted papers, and the real encoder, loaded once."""
+"""What tests in several files share: homes of atlases, planted papers, the real encoder, a tiny one, a small atlas."""
 
+from __future__ import annotations
+
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from components.encoder import EMBEDDED, BiEncoder, load_encoder
-from corpus.paper import Paper
+from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, load_encoder
+from corpus.paper import Paper, to_table
+
+if TYPE_CHECKING:
+    from components.atlas import AtlasParts
 
 # Two topics that share no word of substance, so that any encoder of English must keep them apart.
 _TOPICS = {
@@ -103,3 +111,130 @@ def medline_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("COCITE_ATLAS_HOME", str(folder))
         ensure_medline()
     return folder
+
+
+@pytest.fixture
+def planted_file(tmp_path: Path) -> Path:
+    """Twelve planted papers in a file."""
+    from corpus.readers import write_jsonl
+
+    path = tmp_path / "planted.jsonl"
+    write_jsonl(_planted(6), path)
+    return path
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds encode four papers at a time: `planted_file` is three chunks."""
+    from components import build
+
+    monkeypatch.setattr(build, "CHUNK", 4)
+
+
+# A small atlas of numbers drawn at random, which takes no encoder.
+
+
+@functools.cache
+def _atlas_parts(name: str = "one", *, seed: int = 0, n: int = 60, graph: bool = True) -> AtlasParts:
+    from components.atlas import AtlasParts
+    from components.index import HnswIndex, HnswSettings
+    from components.manifest import EncoderRecord, IndexRecord, Region
+
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(n, 8)).astype(np.float32)
+    papers = [
+        Paper(id=f"{seed}-{i}", title=f"Title {i} of {seed}", abstract="β", year=2000 + i % 20, topics=("a", "b"))
+        for i in range(n)
+    ]
+    hnsw = HnswIndex.build(vectors, settings=HnswSettings(), threads=1) if graph else None
+    return AtlasParts(
+        name=name,
+        papers=to_table(papers),
+        vectors=vectors,
+        coordinates=random.uniform(-1, 1, size=(n, 2)).astype(np.float32),
+        region_ids=((np.arange(n) + seed) % 3 - 1).astype(np.int16),
+        regions=tuple(Region(id=i, name=f"Region {i}", size=n // 3, x=0.5, y=-0.5, colour=i) for i in range(2)),
+        pair_distances=np.sort(random.random(500).astype(np.float32)),
+        graph=hnsw,
+        encoder=EncoderRecord(name="enc", source="enc", fingerprint="f" * 64, normalised=False),
+        index=IndexRecord(m=16, ef_construction=200, ef_search=64 if graph else 0, ann_recall_at_10=1.0, sample=n),
+        projection={"seed": 1},
+        source={"reports": []},
+        versions={"python": "3"},
+    )
+
+
+@pytest.fixture(scope="session")
+def atlas_parts() -> Callable[..., AtlasParts]:
+    """atlas_parts(name="one", seed=0, n=60, graph=True): n papers in 8 dimensions, made once. Not to be changed."""
+    return _atlas_parts
+
+
+@pytest.fixture(scope="session")
+def written_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the atlas `one`, of atlas_parts(). Not to be changed: copy it."""
+    from components.atlas import write_atlas
+
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COCITE_ATLAS_HOME", str(folder))
+        write_atlas(_atlas_parts())
+    return folder
+
+
+@pytest.fixture
+def written(written_home: Path, home: Path) -> AtlasParts:
+    """What the atlas `one` in this test's own home was written from."""
+    shutil.copytree(written_home, home)
+    return _atlas_parts()
+
+
+# A tiny encoder in a folder.
+
+
+@pytest.fixture(scope="session")
+def tiny_words() -> list[str]:
+    """The vocabulary of `tiny`."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return [*special, "heart", "failure", "of", "the", "galaxy", "and", "a", "star", "in", "##s"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_words: list[str]) -> Path:
+    """A folder with a random BERT of two layers and 32 dimensions, as transformers saves one. Copy before changing."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(4)
+    config = BertConfig(
+        vocab_size=len(tiny_words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=24,
+    )
+    BertModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(tiny_words) + "\n")
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_copy(tiny: Path, tmp_path: Path) -> Path:
+    """This test's own copy of `tiny`."""
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def refusal() -> Callable[[object], str]:
+    """refusal(name_or_folder): the sentence, on one line, with which loading or using that encoder is refused."""
+
+    def told(name_or_folder: object) -> str:
+        with pytest.raises(EncoderUnavailable) as caught:
+            load_encoder(str(name_or_folder), device="cpu").encode([("heart", "failure")])
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return told
