@@ -5,7 +5,6 @@
 <home>/<name>/work-<key>/…   a build under way, resumed by the next one with the same key
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.facets import Facets
+from components.files import beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
 from components.manifest import FORMAT, EncoderRecord, FileSeal, IndexRecord, Manifest, ManifestDamaged, Region
 from corpus.errors import CociteAtlasError
@@ -264,7 +264,7 @@ def write_atlas(parts: AtlasParts) -> Manifest:
         write_array(folder / REGIONS, parts.region_ids)
         write_array(folder / PAIRS, parts.pair_distances)
         if parts.graph is not None:
-            with _beside(folder / GRAPH) as path:
+            with beside(folder / GRAPH) as path:
                 parts.graph.save(path)
         manifest = Manifest(
             format=FORMAT,
@@ -335,24 +335,6 @@ def atlas_folder(name: str) -> Path:
     return home() / name
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """An array as .npy, all of it or nothing."""
-    with _beside(path) as partial, partial.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """A table as Parquet, all of it or nothing."""
-    with _beside(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Text as UTF-8, all of it or nothing."""
-    with _beside(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def seal(path: Path) -> FileSeal:
     """The size and SHA-256 of a file as it is now."""
     with path.open("rb") as file:
@@ -379,23 +361,6 @@ def _read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.gen
     if array.dtype != dtype or (shape is not None and array.shape != shape):
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
     return array
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A partial file to write beside `path`; flushed to the disk and renamed to it when all went well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        # numpy and hnswlib only notice that less was written than they meant to.
-        if isinstance(error, OSError) and error.errno is None:
-            raise OSError(errno.ENOSPC, str(error), str(path)) from error
-        raise
 
 
 def _rebuild_hint(name: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from components import atlas as store
 from components.encoder import BiEncoder, load_encoder
+from components.files import write_array, write_table, write_text
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
 from components.manifest import EncoderRecord, IndexRecord, Manifest
@@ -202,8 +203,8 @@ def _papers(work: Path, files: Sequence[Path], progress: Progress) -> tuple[pa.T
         )
     papers = pa.concat_tables(tables).combine_chunks()
     source = {"reports": reports, "repeated_between_files": repeated}
-    store.write_table(table_path, papers)
-    store.write_text(report_path, json.dumps(source))
+    write_table(table_path, papers)
+    write_text(report_path, json.dumps(source))
     return papers, source
 
 
@@ -241,7 +242,7 @@ def _vectors(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Prog
             progress(ENCODING, start + done, n)
 
         vectors[start : start + len(part)] = encode_papers(part, bi_encoder, on_progress=within)
-        store.write_array(path, vectors[start : start + len(part)])
+        write_array(path, vectors[start : start + len(part)])
     return vectors
 
 
@@ -252,7 +253,7 @@ def _coordinates(work: Path, vectors: Vectors, settings: ProjectionSettings, pro
         found: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return found
     coordinates = fit_projection(vectors, settings=settings)
-    store.write_array(path, coordinates)
+    write_array(path, coordinates)
     return coordinates
 
 

@@ -117,10 +117,10 @@ class Manifest:
                 f"manifest.json speaks of {manifest.papers} papers in {manifest.dimensions} dimensions"
             )
         index = manifest.index
-        if not 0 <= index.ef_search < 2**31 or not 0 <= index.ann_recall_at_10 <= 1:
+        recalls = (index.ann_recall_at_10, index.ann_recall_at_10_outside)
+        if not 0 <= index.ef_search < 2**31 or not all(0 <= recall <= 1 for recall in recalls):
             raise ManifestDamaged(
-                f"manifest.json speaks of an index with ef_search {index.ef_search} and ann_recall_at_10 "
-                f"{index.ann_recall_at_10}"
+                f"manifest.json speaks of an index with ef_search {index.ef_search} and a recall of {recalls}"
             )
         return manifest
 

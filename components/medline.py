@@ -27,6 +27,7 @@ from components.build import (
     quiet,
 )
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.files import write_array, write_table, write_text
 from components.manifest import EncoderRecord, FileSeal, Manifest
 from components.projection import fit_projection
 from corpus.errors import CociteAtlasError
@@ -73,16 +74,16 @@ def make_shipped_files(*, progress: Progress = quiet, settings: BuildSettings = 
     vectors = vectors.astype(np.float16)
     coordinates = fit_projection(vectors.astype(np.float32), settings=settings.projection)
     SHIPPED.mkdir(exist_ok=True)
-    store.write_array(SHIPPED / _VECTORS, vectors)
-    store.write_array(SHIPPED / _COORDINATES, coordinates)
-    store.write_table(SHIPPED / _ROWS, _row_table(papers))
+    write_array(SHIPPED / _VECTORS, vectors)
+    write_array(SHIPPED / _COORDINATES, coordinates)
+    write_table(SHIPPED / _ROWS, _row_table(papers))
     manifest = {
         "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
         "source": report,
         "projection": asdict(settings.projection),
         "files": {name: asdict(store.seal(SHIPPED / name)) for name in (_COORDINATES, _ROWS, _VECTORS)},
     }
-    store.write_text(SHIPPED / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_text(SHIPPED / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return rebuild_medline(progress=progress)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from components.atlas import atlas_names, open_atlas, read_manifest
+from components.files import write_array
 from components.manifest import Manifest
 from corpus.__main__ import main
 from corpus.paper import Paper
@@ -185,7 +186,7 @@ def test_verify_of_wrong_vectors_exits_with_3(topics: str, call: Callable[..., T
 
     atlas = open_atlas("topics")
     folder = store.atlas_folder("topics") / atlas.manifest.folder
-    store.write_array(folder / "vectors.npy", np.roll(atlas.vectors, 1, axis=0))
+    write_array(folder / "vectors.npy", np.roll(atlas.vectors, 1, axis=0))
     manifest = json.loads((folder.parent / "manifest.json").read_text())
     sealed = store.seal(folder / "vectors.npy")
     manifest["files"]["vectors.npy"] = {"bytes": sealed.bytes, "sha256": sealed.sha256}

@@ -1,0 +1,48 @@
+"""Files written whole or not at all: beside, flushed to the disk, renamed. Nothing here knows what an atlas is."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """An array as .npy, all of it or nothing."""
+    with beside(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """A table as Parquet, all of it or nothing."""
+    with beside(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text as UTF-8, all of it or nothing."""
+    with beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A partial file to write beside `path`; flushed to the disk and renamed to it when all went well."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        # numpy and hnswlib only notice that less was written than they meant to.
+        if isinstance(error, OSError) and error.errno is None:
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
+        raise
