@@ -277,7 +277,7 @@ def test_info_and_search_of_the_default_atlas(
     monkeypatch.setenv("COCITE_ATLAS_HOME", str(medline_home))
     text = call("info", "medline").out
     assert "hnswlib, M 16" in text
-    assert "on 1000 rows" in text
+    assert "on 1000 of its rows" in text
     hits = call("search", "medline", "--text", HEART, "-k", "200", "--json").json
     assert len(hits) == 200
 
