@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 
 from components.atlas import Atlas
 from components.encoder import BiEncoder
@@ -135,7 +136,7 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
 
 def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
     """Rows of papers that make good first queries: from the midst of regions that lie apart, with a full abstract."""
-    lengths = np.array([len(text) for text in atlas.papers["abstract"].to_pylist()])
+    lengths = pc.utf8_length(atlas.papers["abstract"]).to_numpy()
     chosen: list[int] = []
     regions = sorted(atlas.manifest.regions, key=lambda region: -region.size)[: 4 * count]
     while regions and len(chosen) < count:

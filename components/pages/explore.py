@@ -9,6 +9,7 @@ from components.atlas import Atlas, AtlasDamaged
 from components.cards import paper_card, telling_topics
 from components.encoder import EMBEDDED, BiEncoder, Reading
 from components.facets import Filters
+from components.markdown import escaped
 from components.medline import NAME as MEDLINE
 from components.pages import resources, session
 from components.palette import REGION_COLOURS
@@ -21,7 +22,7 @@ from components.panels.query_box import PASTE, TITLE, query_box
 from components.panels.result_header import result_header
 from components.panels.selection import selection_panel
 from components.query_text import QueryText, understand
-from components.search import Query, SearchResult, example_rows, search, seed_query
+from components.search import Query, SearchResult, search, seed_query
 from components.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
 
@@ -41,7 +42,7 @@ def explore() -> None:
     with left:
         result = _search_side(opened, view)
     with right, st.container(key="map-side"):
-        _map_side(opened.name, result)
+        _map_side(opened, result)
     resources.warm(opened.manifest.encoder.source)
 
 
@@ -55,13 +56,13 @@ def _atlas(view: View) -> Atlas | None:
     try:
         return resources.atlas(view.atlas)
     except AtlasDamaged as error:
-        st.error(str(error), icon=":material/broken_image:")
+        st.error(escaped(str(error)), icon=":material/broken_image:")
         if view.atlas == MEDLINE:
             st.button("Assemble it again from the shipped files", on_click=_ask_for_repair, type="primary")
             if st.session_state.pop("repair", False) and prepare_medline(again=True):
                 st.rerun()
     except CociteAtlasError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(escaped(str(error)), icon=":material/error:")
     if view.atlas != MEDLINE:
         st.button("Go to the default corpus", on_click=_choose_atlas, args=(MEDLINE,))
     return None
@@ -95,7 +96,7 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
         with below, st.spinner("Reading your text…", show_time=True):
             query, reading, blocked = _text_query(atlas, asked)
     with box:
-        examples = example_rows(atlas) if not asked and not seeds else []
+        examples = resources.examples(atlas.fingerprint, atlas) if not asked and not seeds else []
         query_box(
             understood=None if seeds else asked,
             reading=reading,
@@ -203,9 +204,8 @@ def _on_filters(span: tuple[int, int] | None) -> None:
 
 
 @st.fragment
-def _map_side(name: str, result: SearchResult | None) -> None:
+def _map_side(atlas: Atlas, result: SearchResult | None) -> None:
     view = session.view()
-    atlas = resources.atlas(name)
     topics = list(view.filters.topics[:REGION_COLOURS]) or telling_topics(atlas.facets.topics, count=REGION_COLOURS)
     atlas_map(
         atlas,

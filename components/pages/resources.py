@@ -8,6 +8,8 @@ from components import atlas as store
 from components.atlas import Atlas
 from components.encoder import BiEncoder, load_encoder
 from components.index import Vectors
+from components.search import example_rows
+from corpus.errors import CociteAtlasError
 
 _OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
 _LOADED_ENCODERS = 2  # some 500 MB each at BERT-base
@@ -36,6 +38,12 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: BiEncoder
     return vector
 
 
+@st.cache_data(max_entries=16, show_spinner=False)
+def examples(fingerprint: str, _atlas: Atlas) -> list[int]:  # noqa: ARG001
+    """The rows of an atlas's example papers, chosen once."""
+    return example_rows(_atlas)
+
+
 def warm(source: str) -> None:
     """Load an encoder behind the page's back, so that the first search need not wait for it."""
     if source in _warming:
@@ -49,8 +57,6 @@ _warming: set[str] = set()
 
 
 def _load_quietly(source: str) -> None:
-    from corpus.errors import CociteAtlasError
-
     try:
         encoder(source)
     except CociteAtlasError:

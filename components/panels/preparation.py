@@ -6,6 +6,7 @@ import streamlit as st
 
 from components.atlas import AtlasBusy
 from components.build import INDEXING, NAMING, READING, WRITING
+from components.markdown import escaped
 from components.medline import ensure_medline, rebuild_medline
 from corpus.errors import CociteAtlasError
 
@@ -42,7 +43,7 @@ def prepare_medline(*, again: bool) -> bool:
         st.rerun()
     except CociteAtlasError as error:
         place.empty()
-        st.error(str(error), icon=":material/error:")
+        st.error(escaped(str(error)), icon=":material/error:")
         return False
     place.empty()
     return True

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from components.encoder import Reading
+from components.markdown import escaped
 from components.query_text import QueryText
 
 PASTE, TITLE = "paste", "title"  # of the two fields, in st.session_state
@@ -47,11 +48,11 @@ def query_box(
             )
             st.caption(":material/lock: Read on this machine; never sent, never stored.")
     if blocked:
-        st.warning(blocked, icon=":material/info:")
+        st.warning(escaped(blocked), icon=":material/info:")
     if understood is not None:
         with st.container(key="read"):
             _say_what_was_read(understood, reading)
-    if examples and understood is None:
+    if examples and not understood:
         _examples(examples, on_example)
 
 
@@ -78,15 +79,10 @@ def _examples(examples: Sequence[str], on_example: Callable[[int], None]) -> Non
     with st.container(gap=None):
         for place, title in enumerate(examples):
             st.button(
-                _plain_markdown(title if len(title) <= 90 else title[:88].rstrip() + "…"),
+                escaped(title if len(title) <= 90 else title[:88].rstrip() + "…"),
                 key=f"example-{place}",
                 type="tertiary",
                 icon=":material/north_east:",
                 on_click=on_example,
                 args=(place,),
             )
-
-
-def _plain_markdown(text: str) -> str:
-    """A title as the label of a button, which reads Markdown: every character that could mean more is escaped."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|~$:<>&" else c for c in text)

@@ -219,12 +219,19 @@ def test_hostile_papers_stay_text(visit: Any, hostile_atlas: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?atlas=nowhere", "?atlas=../../etc", "?like=0&k=99999&years=x-y&area=1_2&window=9_1_0_0"]
+    "query",
+    [
+        "?atlas=nowhere",
+        "?atlas=../../etc",
+        "?atlas=[x](https://x.example)",
+        "?like=0&k=99999&years=x-y&area=1_2&window=9_1_0_0",
+    ],
 )
 def test_broken_links_are_said_or_ignored(visit: Any, query: str) -> None:
     visit.page.goto(f"{visit.address}/{query}")
     if "atlas=" in query:
         visit.page.get_by_role("alert").first.wait_for()
+        assert visit.page.get_by_role("alert").locator("a").count() == 0  # what a link says stays text
         visit.page.get_by_role("button", name="Go to the default corpus").click()
     visit.map_drawn()
 
