@@ -173,7 +173,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _search(options: argparse.Namespace) -> int:
     _ensure(options.name)
-    text = understand(_standard_input() if options.text == "-" else options.text.replace("\\n", "\n"))
+    text = understand(_standard_input() if options.text == "-" else options.text)
     if not text:
         raise CociteAtlasError("The text is empty: give a title and an abstract.")
     if not 1 <= options.k <= MOST_HITS:

@@ -15,6 +15,7 @@ import pytest
 from components.atlas import atlas_names, open_atlas, read_manifest
 from components.files import write_array
 from components.manifest import Manifest
+from components.query_text import understand
 from corpus.__main__ import main
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
@@ -209,7 +210,7 @@ def test_search(topics: str, call: Callable[..., Told]) -> None:
     assert [hit["l2_distance"] for hit in hits] == sorted(hit["l2_distance"] for hit in hits)
     atlas = open_atlas("topics")
     assert all(atlas.paper(hit["row"]).id == hit["id"] for hit in hits)
-    text = call("search", "topics", "--text", HEART.replace("\n", "\\n"), "-k", "6")
+    text = call("search", "topics", "--text", HEART, "-k", "6")
     assert [line.split()[2] for line in text.out.splitlines()] == [hit["id"] for hit in hits]
 
 
@@ -217,6 +218,16 @@ def test_search_reads_standard_input(topics: str, call: Callable[..., Told], mon
     wanted = call("search", "topics", "--text", HEART, "--json").json
     monkeypatch.setattr(sys, "stdin", io.StringIO(HEART))
     assert call("search", "topics", "--text", "-", "--json").json == wanted
+
+
+def test_a_backslash_before_an_n_is_latex_and_no_line_break(
+    topics: str, call: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("corpus.__main__.understand", lambda text: asked.append(text) or understand(text))
+    text = r"Oscillations of the $\nu$ and \nabla" + "\n\nWe measured them."
+    assert call("search", "topics", "--text", text).code == 0
+    assert asked == [text]
 
 
 def test_search_filters(topics: str, call: Callable[..., Told]) -> None:
