@@ -78,7 +78,7 @@ def map_routes(open_atlas: Callable[[str], Atlas]) -> list[Route]:
                 atlas = open_atlas(request.path_params["atlas"])
             except CociteAtlasError as error:
                 return PlainTextResponse(str(error), status_code=404, headers=_SAFE)
-            if atlas.fingerprint != request.path_params["build"]:
+            if atlas.build != request.path_params["build"]:
                 return PlainTextResponse("This atlas has been built again. Reload the page.", 410, headers=_SAFE)
             return answer(atlas, request)
 

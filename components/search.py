@@ -21,7 +21,7 @@ MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to th
 # wide enough for half precision and for a few changed characters, and closer than any two different papers lie.
 _SAME_TEXT = 0.02
 _SHORTEST_TITLE = 12  # letters and digits; shorter ones ("Editorial", "Reply") belong to many papers
-_SPARE = 8  # rows fetched beyond k, so that leaving the query's own paper out still leaves k
+_SPARE = 8  # own rows that are fetched beyond k and left out of the answer; more are left out of the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,13 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
         for row, distance in zip(nearest.rows, nearest.l2_distances, strict=True)
         if _is_own(atlas, query, int(row), float(distance))
     )
-    found = atlas.index.search(query.vector, k=k + len(own) + _SPARE, allowed=allowed)
+    passing = len(atlas) if allowed is None else int(allowed.sum())
+    others = passing - sum(1 for row in own if allowed is None or allowed[row])
+    if len(own) > _SPARE:
+        # Many seeds: cheaper to forbid than to fetch and drop.
+        allowed = np.ones(len(atlas), dtype=np.bool_) if allowed is None else allowed
+        allowed[list(own)] = False
+    found = atlas.index.search(query.vector, k=k + min(len(own), _SPARE), allowed=allowed)
     kept = [
         (int(row), float(distance))
         for row, distance in zip(found.rows, found.l2_distances, strict=True)
@@ -124,11 +130,10 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
     )
     point = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
     rows = np.array([hit.row for hit in hits], dtype=np.int64)
-    passing = len(atlas) if allowed is None else int(allowed.sum())
     return SearchResult(
         hits=hits,
         own=tuple(sorted(own)),
-        candidates=passing - sum(1 for row in own if allowed is None or allowed[row]),
+        candidates=others,
         point=(float(point[0]), float(point[1])),
         near_on_map=near_on_map(atlas.coordinates, point, rows, share=MAP_SHARE) if hits else 0,
     )

@@ -28,7 +28,8 @@ class View:
     """What is shown. ids are papers' ids.
 
     like: the seeds of a search; empty where the query is pasted text or there is none. paper: the opened card.
-    area: corners of the selected area, in map coordinates. camera: x0, x1, y0, y1 of the map's window.
+    area: corners of the selected area, in map coordinates; around: its papers are the seeds.
+    camera: x0, x1, y0, y1 of the map's window.
     """
 
     atlas: str = DEFAULT_ATLAS
@@ -38,6 +39,7 @@ class View:
     colour: Colour = "region"
     paper: str = ""
     area: tuple[Point, ...] = ()
+    around: bool = False
     camera: tuple[float, float, float, float] | None = None
 
     def in_atlas(self, name: str) -> "View":
@@ -65,6 +67,8 @@ class View:
             params["paper"] = self.paper
         if self.area:
             params["area"] = _numbers([value for point in self.area for value in point])
+        if self.around:
+            params["from"] = "area"
         if self.camera:
             params["window"] = _numbers(self.camera, digits=_WINDOW_DIGITS)
         return params
@@ -92,6 +96,8 @@ class View:
         corners = _parse_numbers(first.get("area", ""), most=2 * MOST_CORNERS)
         if len(corners) >= 6 and len(corners) % 2 == 0:
             view = replace(view, area=tuple(zip(corners[::2], corners[1::2], strict=True)))
+        if view.area and first.get("from") == "area":
+            view = replace(view, around=True)
         window = _parse_numbers(first.get("window", ""), most=4, digits=_WINDOW_DIGITS)
         return replace(view, camera=rounded_window(window))
 

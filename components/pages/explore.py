@@ -15,6 +15,7 @@ from components.pages import resources, session
 from components.palette import REGION_COLOURS
 from components.panels.atlas_header import atlas_header
 from components.panels.atlas_map import atlas_map
+from components.panels.export_menu import export_menu
 from components.panels.filter_bar import TOPICS, VENUES, YEARS, K, filter_bar
 from components.panels.paper_list import paper_list
 from components.panels.preparation import prepare_medline
@@ -87,7 +88,8 @@ def _header(atlas: Atlas, view: View) -> None:
 
 def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     asked = session.asked()
-    seeds = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
+    named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
+    seeds = _selected(atlas, view)[0] if view.around else named
     box, below = st.container(), st.container()
     query, reading, blocked = None, None, ""
     if seeds:
@@ -95,8 +97,11 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     elif asked:
         with below, st.spinner("Reading your text…", show_time=True):
             query, reading, blocked = _text_query(atlas, asked)
+    if asked:
+        # Streamlit forgets a field that was not drawn for a while: the title comes back as it was last searched with.
+        st.session_state.setdefault(TITLE, asked.title)
     with box:
-        examples = resources.examples(atlas.fingerprint, atlas) if not asked and not seeds else []
+        examples = resources.examples(atlas.build, atlas) if not asked and not seeds else []
         query_box(
             understood=None if seeds else asked,
             reading=reading,
@@ -106,9 +111,8 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
             on_example=lambda place: _on_example(atlas, examples[place]),
         )
     with below:
-        missing = [paper_id for paper_id in view.like if atlas.row_of(paper_id) is None]
-        if missing:
-            st.warning(f"{len(missing)} of the papers of this link are not in this corpus.", icon=":material/link_off:")
+        if missing := len(view.like) - len(named):
+            st.warning(f"{missing} of the papers of this link are not in this corpus.", icon=":material/link_off:")
         _filters(atlas, view)
         if query is None:
             return None
@@ -118,8 +122,13 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
             result,
             asked_for=view.k,
             filtered=bool(view.filters),
-            seeds=[atlas.paper(row) for row in seeds],
-            on_drop_seeds=lambda: session.change(like=()),
+            seeds=seeds,
+            on_drop_seeds=lambda: session.change(like=(), around=False),
+            exports=lambda: export_menu(
+                lambda: [atlas.paper(row) for row in result.rows],
+                name="nearest",
+                distances=[hit.l2_distance for hit in result.hits],
+            ),
         )
         if result.hits:
             paper_list(
@@ -137,10 +146,10 @@ def _text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading |
     try:
         encoder: BiEncoder = resources.encoder(record.source)
         atlas.check_fingerprint(encoder.fingerprint)
+        vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     except CociteAtlasError as error:
         others = "" if record.source == EMBEDDED else f" The corpus {MEDLINE} works with the embedded encoder."
         return None, None, f"{error}{others} “Use as query” and the map go on working here."
-    vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
     return query, encoder.reading(asked.title, asked.abstract), ""
 
@@ -154,7 +163,7 @@ def _on_search() -> None:
     st.session_state[_PASTED] = paste
     st.session_state[TITLE] = understood.title
     session.ask(understood)
-    session.change(like=())
+    session.change(like=(), around=False)
 
 
 def _on_example(atlas: Atlas, row: int) -> None:
@@ -165,7 +174,7 @@ def _on_example(atlas: Atlas, row: int) -> None:
 
 def _on_like(atlas: Atlas, key: str) -> None:
     if chosen := session.trigger(key, "like"):
-        session.change(like=(atlas.paper(int(chosen["row"])).id,), paper="")
+        session.change(like=(atlas.paper(int(chosen["row"])).id,), around=False, paper="")
 
 
 def _filters(atlas: Atlas, view: View) -> None:
@@ -175,7 +184,8 @@ def _filters(atlas: Atlas, view: View) -> None:
     st.session_state[TOPICS] = list(view.filters.topics)
     if span := facets.year_span:
         first, last = view.filters.years or span
-        st.session_state[YEARS] = (max(first, span[0]), min(last, span[1]))
+        # A link may ask for years that this corpus does not reach; the slider shows the nearest that it does.
+        st.session_state[YEARS] = _within(span, (first, last))
     unknown = sorted({*view.filters.venues} - {*facets.venues} | {*view.filters.topics} - {*facets.topics})
     filter_bar(
         year_span=facets.year_span,
@@ -183,17 +193,30 @@ def _filters(atlas: Atlas, view: View) -> None:
         topics=facets.topics,
         filters=view.filters,
         unknown=unknown,
-        on_change=lambda: _on_filters(facets.year_span),
+        on_change=lambda: _on_filters(facets.year_span, view.filters),
         on_clear=lambda: session.change(filters=Filters()),
     )
 
 
-def _on_filters(span: tuple[int, int] | None) -> None:
-    years = st.session_state.get(YEARS)
+def _within(span: tuple[int, int], years: tuple[int, int]) -> tuple[int, int]:
+    first, last = years
+    return min(max(first, span[0]), span[1]), max(min(last, span[1]), span[0])
+
+
+def _on_filters(span: tuple[int, int] | None, before: Filters) -> None:
+    """What the widgets say, as a filter. Without a slider (a corpus of one year), and where it was not moved, the years
+    stay as the link had them.
+    """
+    years = before.years
+    chosen = st.session_state.get(YEARS)
+    if span and span[0] < span[1] and chosen:
+        shown = before.years or span
+        if tuple(chosen) != _within(span, shown):
+            years = None if tuple(chosen) == span else (chosen[0], chosen[1])
     session.change(
         k=st.session_state[K],
         filters=Filters(
-            years=(years[0], years[1]) if years and tuple(years) != span else None,
+            years=years,
             venues=tuple(st.session_state[VENUES]),
             topics=tuple(st.session_state[TOPICS]),
         ),
@@ -228,14 +251,25 @@ def _map_side(atlas: Atlas, result: SearchResult | None) -> None:
             on_close=lambda: session.change(paper=""),
         )
     if view.area:
-        rows = rows_inside(atlas.coordinates, view.area).tolist()
-        allowed = atlas.facets.mask(view.filters)
-        chosen = [row for row in rows if allowed is None or allowed[row]]
-        if selection_panel(atlas, chosen, left_out=len(rows) - len(chosen)):
-            session.change(like=tuple(atlas.paper(row).id for row in chosen), area=view.area)
+        chosen, left_out = _selected(atlas, view)
+        if selection_panel(
+            atlas,
+            chosen,
+            left_out=left_out,
+            exports=lambda: export_menu(lambda: [atlas.paper(row) for row in chosen], name="selection"),
+        ):
+            session.change(like=(), around=True)
             st.rerun()
     if st.session_state.pop("whole-page", False):
         st.rerun()
+
+
+def _selected(atlas: Atlas, view: View) -> tuple[list[int], int]:
+    """The rows in the view's area that its filters let through, and how many they do not."""
+    rows = rows_inside(atlas.coordinates, view.area)
+    allowed = atlas.facets.mask(view.filters)
+    chosen = rows if allowed is None else rows[allowed[rows]]
+    return chosen.tolist(), len(rows) - len(chosen)
 
 
 def _on_opened(atlas: Atlas) -> None:
@@ -245,7 +279,7 @@ def _on_opened(atlas: Atlas) -> None:
 
 def _on_area() -> None:
     if chosen := session.trigger(_MAP, "area"):
-        session.change(area=thinned(chosen["corners"]), paper="")  # the table comes where the card was
+        session.change(area=thinned(chosen["corners"]), paper="", around=False)  # the table comes where the card was
 
 
 def _on_camera() -> None:

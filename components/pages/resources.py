@@ -1,5 +1,6 @@
 """What all sessions share: open atlases and loaded encoders, each once a process, bounded in number."""
 
+import contextlib
 import threading
 
 import streamlit as st
@@ -26,9 +27,12 @@ def _open(name: str, build: str) -> Atlas:  # noqa: ARG001  (the build is part o
 
 
 @st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)
-def encoder(source: str) -> BiEncoder:
-    """The encoder of a catalogue name or folder. Raises EncoderUnavailable, UnknownEncoder."""
-    return load_encoder(source)
+def encoder(source: str, _on_this_machine: bool = False) -> BiEncoder:
+    """The encoder of a catalogue name or folder, fetched from the hub unless it must be on this machine already.
+
+    Raises EncoderUnavailable, UnknownEncoder; a failure is not remembered, so the next search tries again.
+    """
+    return load_encoder(source, local_files_only=_on_this_machine)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -45,20 +49,17 @@ def examples(fingerprint: str, _atlas: Atlas) -> list[int]:  # noqa: ARG001
 
 
 def warm(source: str) -> None:
-    """Load an encoder behind the page's back, so that the first search need not wait for it."""
-    if source in _warming:
+    """Load an encoder behind the page's back, so that the first search need not wait for it. Fetches nothing."""
+    if source in _warmed:
         return
-    _warming.add(source)
-    thread = threading.Thread(target=_load_quietly, args=(source,), daemon=True, name="warm-encoder")
-    thread.start()
+    _warmed.add(source)
+    threading.Thread(target=_load_quietly, args=(source,), daemon=True, name="warm-encoder").start()
 
 
-_warming: set[str] = set()
+_warmed: set[str] = set()
 
 
 def _load_quietly(source: str) -> None:
-    try:
-        encoder(source)
-    except CociteAtlasError:
-        # Said to the person who searches; here nobody is waiting yet.
-        _warming.discard(source)
+    # What is wrong with it is said to the person who searches; here nobody is waiting yet.
+    with contextlib.suppress(CociteAtlasError):
+        encoder(source, _on_this_machine=True)

@@ -26,13 +26,16 @@ def change(**changes: Any) -> None:
 
 
 def replace_view(new: View) -> None:
-    """Put another view in place of this one, in the link too."""
+    """Put another view in place of this one, in the link too: what a link cannot hold, the view does not."""
+    link = _link(new)
+    new = View.from_params(link)
     st.session_state[_VIEW] = new
-    params = new.to_params()
-    st.query_params.from_dict(params)
-    st.session_state[_LINK] = {
-        name: [value] if isinstance(value, str) else list(value) for name, value in params.items()
-    }
+    st.session_state[_LINK] = _link(new)
+    st.query_params.from_dict(new.to_params())
+
+
+def _link(view: View) -> dict[str, list[str]]:
+    return {name: [value] if isinstance(value, str) else list(value) for name, value in view.to_params().items()}
 
 
 def asked() -> QueryText | None:

@@ -77,7 +77,7 @@ def atlas_map(
     query_region = None if result is None or not result.hits else atlas.region_of(result.hits[0].row)
     opened = atlas.row_of(view.paper) if view.paper else None
     data: dict[str, Any] = {
-        "place": f"{root}{PREFIX}/{atlas.name}/{atlas.fingerprint}",
+        "place": f"{root}{PREFIX}/{atlas.name}/{atlas.build}",
         "plotly": f"{root}{plotly_path()}",
         "count": len(atlas),
         "scale": map_scale(atlas),

@@ -25,7 +25,7 @@ def query_box(
 
     understood: the last paste as it was read, reading: how much of it the encoder read; None before a search.
     examples: titles to click; on_example is called with the place of the one chosen.
-    blocked: why nothing can be searched for now; empty where all is well.
+    blocked: why nothing could be searched for; empty where all is well. Searching again tries again.
     """
     with st.form("query", border=False):
         st.text_area(
@@ -43,10 +43,8 @@ def query_box(
                 help="Correct it here and search again. Pasting another text replaces it.",
             )
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.form_submit_button(
-                "Search", type="primary", icon=":material/search:", on_click=on_search, disabled=bool(blocked)
-            )
-            st.caption(":material/lock: Read on this machine; never sent, never stored.")
+            st.form_submit_button("Search", type="primary", icon=":material/search:", on_click=on_search)
+            st.caption(":material/lock: Read by this app alone: not sent on, not stored.")
     if blocked:
         st.warning(escaped(blocked), icon=":material/info:")
     if understood is not None:

@@ -1,4 +1,4 @@
-"""The result header panel: what was searched, how many came back, what was left out, and exports of the list."""
+"""The result header panel: what was searched from, how many papers came back, and what was left out."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,8 +7,8 @@ import streamlit as st
 from components.atlas import Atlas
 from components.cards import meaning
 from components.search import MAP_SHARE, SearchResult
-from corpus.export import to_bibtex, to_csv, to_ris
-from corpus.paper import Paper
+
+_NAMED = 3  # seeds, or papers left out, that are named; the others are counted
 
 
 def result_header(
@@ -17,30 +17,43 @@ def result_header(
     *,
     asked_for: int,
     filtered: bool,
-    seeds: Sequence[Paper],
+    seeds: Sequence[int],
     on_drop_seeds: Callable[[], None],
+    exports: Callable[[], None],
 ) -> None:
-    """Draw what must be said about a result before its papers."""
+    """Draw what must be said about a result before its papers. seeds: rows searched from; exports: draws a menu."""
     if seeds:
+        _seeds(atlas, seeds, on_drop_seeds)
+    if result.hits:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(
-                "Papers like" if len(seeds) == 1 else f"Papers like these {len(seeds)}, by the mean of their vectors"
+            st.subheader(
+                f"{len(result.hits)} nearest papers" if len(result.hits) > 1 else "The nearest paper", anchor=False
             )
-            st.button("Drop", icon=":material/close:", type="tertiary", on_click=on_drop_seeds, help="Back to the text")
-        for paper in seeds[:3]:
-            st.text(paper.title)
-        if len(seeds) > 3:
-            st.text(f"… and {len(seeds) - 3} more")
-    if not result.hits:
-        words = "No paper passes these filters. Widen or clear them." if filtered else "This corpus has no other paper."
-        st.info(words, icon=":material/filter_list_off:")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(
-            f"{len(result.hits)} nearest papers" if len(result.hits) > 1 else "The nearest paper", anchor=False
+            st.space("stretch")
+            exports()
+        _what_it_means(atlas, result, asked_for=asked_for, filtered=filtered)
+    else:
+        words = (
+            "No other paper passes these filters. Widen or clear them."
+            if filtered
+            else "This corpus has no other paper."
         )
-        st.space("stretch")
-        _exports(atlas, result)
+        st.info(words, icon=":material/filter_list_off:")
+    if own := sorted(set(result.own) - set(seeds)):
+        because = "it is the same paper again" if seeds else "it is the text that you pasted"
+        st.caption(f":material/content_copy: Left out, because {because}:")
+        _named(atlas, own)
+
+
+def _seeds(atlas: Atlas, seeds: Sequence[int], on_drop_seeds: Callable[[], None]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        many = f"Papers like these {len(seeds):,}, by the mean of their vectors"
+        st.caption("Papers like" if len(seeds) == 1 else many)
+        st.button("Drop", icon=":material/close:", type="tertiary", on_click=on_drop_seeds, help="Back to the text")
+    _named(atlas, seeds)
+
+
+def _what_it_means(atlas: Atlas, result: SearchResult, *, asked_for: int, filtered: bool) -> None:
     of = f"of {result.candidates:,} that pass the filters" if filtered else f"of {result.candidates:,}"
     if filtered and len(result.hits) < asked_for:
         of += ", all that there are"
@@ -50,30 +63,10 @@ def result_header(
         help=f"Near on the map: among the {MAP_SHARE:.0%} of all points nearest to the star. The map squeezes "
         f"{atlas.manifest.dimensions} dimensions into two; where this number is low, trust the list and not the map.",
     )
-    if own := [row for row in result.own if atlas.paper(row).id not in {paper.id for paper in seeds}]:
-        st.caption(":material/content_copy: Left out, because it is the text that you pasted:")
-        for row in own[:3]:
-            st.text(atlas.paper(row).title)
 
 
-def _exports(atlas: Atlas, result: SearchResult) -> None:
-    papers = [atlas.paper(hit.row) for hit in result.hits]
-    with st.popover("Export", icon=":material/download:"):
-        distances = [hit.l2_distance for hit in result.hits]
-        st.download_button(
-            "CSV, for a spreadsheet",
-            lambda: to_csv(papers, distances=distances),
-            "nearest.csv",
-            "text/csv",
-            on_click="ignore",
-        )
-        st.download_button(
-            "RIS, for Zotero or EndNote",
-            lambda: to_ris(papers),
-            "nearest.ris",
-            "application/x-research-info-systems",
-            on_click="ignore",
-        )
-        st.download_button(
-            "BibTeX", lambda: to_bibtex(papers), "nearest.bib", "application/x-bibtex", on_click="ignore"
-        )
+def _named(atlas: Atlas, rows: Sequence[int]) -> None:
+    for title in atlas.titles(list(rows[:_NAMED])):
+        st.text(title)
+    if len(rows) > _NAMED:
+        st.text(f"… and {len(rows) - _NAMED:,} more")

@@ -1,19 +1,16 @@
 """The selection panel: the papers framed on the map, as a table, to export or to search from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from components.atlas import Atlas
-from components.view import MOST_SEEDS
-from corpus.export import to_bibtex, to_csv, to_ris
-from corpus.paper import Paper
 
 _SHOWN = 1000  # rows of the table; the exports hold all
 
 
-def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int) -> bool:
-    """Draw the selected papers; whether the person asked to search from them."""
+def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int, exports: Callable[[], None]) -> bool:
+    """Draw the selected papers; whether the person asked to search from them. exports: draws their export menu."""
     with st.container(border=True):
         words = f"{len(rows):,} papers selected" if len(rows) != 1 else "1 paper selected"
         st.subheader(words, anchor=False)
@@ -23,40 +20,8 @@ def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int) -> bool
             st.caption("Draw around some points, or clear the selection above the map.")
             return False
         with st.container(horizontal=True, vertical_alignment="center"):
-            too_many = len(rows) > MOST_SEEDS
-            wanted = st.button(
-                "Search from these",
-                icon=":material/search:",
-                disabled=too_many,
-                help=f"Up to {MOST_SEEDS} papers can be searched from: select fewer."
-                if too_many
-                else "By the mean of their vectors.",
-            )
-            with st.popover("Export", icon=":material/download:"):
-                st.download_button(
-                    "CSV",
-                    lambda: to_csv(_papers(atlas, rows)),
-                    "selection.csv",
-                    "text/csv",
-                    on_click="ignore",
-                    key="selection-csv",
-                )
-                st.download_button(
-                    "RIS",
-                    lambda: to_ris(_papers(atlas, rows)),
-                    "selection.ris",
-                    "application/x-research-info-systems",
-                    on_click="ignore",
-                    key="selection-ris",
-                )
-                st.download_button(
-                    "BibTeX",
-                    lambda: to_bibtex(_papers(atlas, rows)),
-                    "selection.bib",
-                    "application/x-bibtex",
-                    on_click="ignore",
-                    key="selection-bib",
-                )
+            wanted = st.button("Search from these", icon=":material/search:", help="By the mean of their vectors.")
+            exports()
         table = atlas.papers.select(["title", "year", "venue", "pmid"]).take(list(rows[:_SHOWN]))
         if len(rows) > _SHOWN:
             st.caption(f"The first {_SHOWN:,} are listed; the exports hold all.")
@@ -72,7 +37,3 @@ def selection_panel(atlas: Atlas, rows: Sequence[int], *, left_out: int) -> bool
             },
         )
     return wanted
-
-
-def _papers(atlas: Atlas, rows: Sequence[int]) -> list[Paper]:
-    return [atlas.paper(row) for row in rows]

@@ -135,10 +135,12 @@ def test_a_frame_on_the_map_gives_a_table_and_a_search(visit: Any) -> None:
     expect(visit.page.get_by_role("heading", name=re.compile("papers? selected"))).to_have_text(
         re.compile(f"^{count:,} paper")
     )
-    if count <= 50:
-        visit.page.get_by_role("button", name="Search from these").click()
-        visit.page.get_by_role("heading", name="nearest papers").wait_for()
-        assert visit.star() is not None
+    # However many they are: the link names the area, not its papers.
+    visit.page.get_by_role("button", name="Search from these").click()
+    visit.page.get_by_role("heading", name="nearest papers").wait_for()
+    visit.settled()
+    assert visit.star() is not None
+    assert "from=area" in visit.link()
 
 
 def test_hovering_tells_the_title(visit: Any) -> None:
@@ -234,6 +236,40 @@ def test_broken_links_are_said_or_ignored(visit: Any, query: str) -> None:
         assert visit.page.get_by_role("alert").locator("a").count() == 0  # what a link says stays text
         visit.page.get_by_role("button", name="Go to the default corpus").click()
     visit.map_drawn()
+
+
+def test_the_way_back_leads_to_the_view_before(visit: Any) -> None:
+    visit.open("?like=33829574&k=5")
+    first = visit.titles()
+    visit.page.locator("ol[aria-label^=Nearest] li").nth(1).get_by_role("button", name="Use as query").click()
+    expect(visit.page.locator("ol[aria-label^=Nearest] h3").first).not_to_have_text(first[0])
+    visit.settled()
+    visit.page.go_back()
+    expect(visit.page.locator("ol[aria-label^=Nearest] h3").first).to_have_text(first[0])
+    assert visit.titles() == first
+
+
+def test_all_of_the_map_after_a_link_with_a_window_clears_the_link(visit: Any) -> None:
+    visit.open("?window=-0.2_0.2_-0.2_0.2")
+    visit.page.get_by_role("button", name="⤢ All").click()
+    visit.page.wait_for_function("() => !location.search.includes('window=')")
+
+
+@pytest.mark.parametrize("years", ["1950-1960", "2050-2060", "1960-2050"])
+def test_years_beyond_the_corpus_are_no_error(visit: Any, years: str) -> None:
+    visit.open(f"?like=33829574&years={years}")
+    expect(visit.page.get_by_text("No other paper passes these filters")).to_have_count(years != "1960-2050")
+    assert len(visit.titles()) == (10 if years == "1960-2050" else 0)
+
+
+def test_a_title_survives_a_search_from_a_paper(visit: Any) -> None:
+    visit.open()
+    visit.search(SEPSIS)
+    before = visit.titles()
+    visit.page.locator("ol[aria-label^=Nearest] li").nth(1).get_by_role("button", name="Use as query").click()
+    visit.page.get_by_role("button", name="Drop").click()
+    expect(visit.page.locator("ol[aria-label^=Nearest] h3").first).to_have_text(before[0])
+    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value(SEPSIS.split("\n")[0])
 
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

@@ -31,7 +31,7 @@ def client(topics: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def place(atlas: Atlas) -> str:
-    return f"{PREFIX}/{atlas.name}/{atlas.fingerprint}"
+    return f"{PREFIX}/{atlas.name}/{atlas.build}"
 
 
 def decode(payload: bytes, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,14 +178,14 @@ def test_a_question_holds_so_many_titles_and_no_more(client: TestClient, place: 
 )
 @pytest.mark.parametrize("what", ["points", "mask", "topics", "papers"])
 def test_names_of_no_atlas_are_not_found(client: TestClient, atlas: Atlas, name: str, what: str) -> None:
-    answer = client.get(f"{PREFIX}/{name}/{atlas.fingerprint}/{what}")
+    answer = client.get(f"{PREFIX}/{name}/{atlas.build}/{what}")
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/plain")
     assert "Traceback" not in answer.text
 
 
 def test_an_unknown_name_is_told_from_those_that_are(client: TestClient, atlas: Atlas) -> None:
-    answer = client.get(f"{PREFIX}/nowhere/{atlas.fingerprint}/points")
+    answer = client.get(f"{PREFIX}/nowhere/{atlas.build}/points")
     assert "No atlas is called 'nowhere'" in answer.text
     assert "topics" in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -204,7 +204,7 @@ def test_an_old_build_is_gone(client: TestClient, atlas: Atlas, build: str) -> N
 
 
 def test_a_damaged_atlas_is_said_in_a_sentence(client: TestClient, atlas: Atlas, home: Path, place: str) -> None:
-    path = home / atlas.name / atlas.fingerprint / "coordinates.npy"
+    path = home / atlas.name / atlas.build / "coordinates.npy"
     copy = bytearray(path.read_bytes())
     copy[-1] ^= 1
     path.write_bytes(copy)

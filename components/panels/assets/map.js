@@ -4,6 +4,7 @@
 const states = new WeakMap();
 const scripts = new Map();
 const ROWS_KEPT = 2000; // titles remembered for hovering
+const ANSWERS_KEPT = 20; // masks, and sets of topics; each a byte a paper at the most
 const SETTLE_MS = 700; // after the last movement, before the window is put into the link
 
 function loadPlotly(url) {
@@ -58,6 +59,7 @@ class AtlasMap {
     this.masks = new Map();
     this.topicCodes = new Map();
     this.drag = "pan";
+    this.type = hasWebGL() ? "scattergl" : "scatter";
     this.highlighted = null;
     this.onHighlight = (event) => { this.highlighted = event.detail; this.drawQuery(); };
     window.addEventListener("cocite:highlight", this.onHighlight);
@@ -70,6 +72,7 @@ class AtlasMap {
     window.removeEventListener("cocite:highlight", this.onHighlight);
     this.resizer.disconnect();
     clearTimeout(this.settling);
+    this.turn = this.journey = Infinity; // whatever is on its way must not draw into a map that is gone
     if (window.Plotly && this.drawn) window.Plotly.purge(this.plot);
   }
 
@@ -92,42 +95,53 @@ class AtlasMap {
   async update(component) {
     const { data } = component;
     this.setTriggerValue = component.setTriggerValue;
-    const before = this.data;
-    this.data = data;
-    this.theme = themeOf(this.root);
-    this.palette = data.palettes[this.theme];
-    this.root.style.setProperty("--ink", this.palette.ink);
-    this.root.style.setProperty("--halo", this.palette.halo);
-    this.plot.setAttribute("aria-label", data.description);
-    this.root.classList.toggle("compact", data.compact);
-    this.colour = data.colour;
     const turn = (this.turn = (this.turn || 0) + 1);
+    if (this.drawnPlace !== data.place) this.say("Loading the map…");
     try {
-      if (!before || before.place !== data.place) {
-        this.say("Loading the map…");
-        const [, buffer] = await Promise.all([loadPlotly(data.plotly), fetchBytes(`${data.place}/points`)]);
-        this.points = readPoints(buffer, data.count, data.scale);
-        this.masks.clear(); this.topicCodes.clear(); this.titles.clear();
-      }
-      await Promise.all([this.needMask(data.mask), this.needTopics(data.colour)]);
+      const [points] = await Promise.all([this.needPoints(data), this.needMask(data), this.needTopics(data)]);
+      if (turn !== this.turn) return; // a newer update will draw
+      this.points = points;
     } catch (error) {
-      this.say(`The map could not be loaded: ${error.message} Reload the page to try again.`);
+      if (turn === this.turn) this.say(`The map could not be loaded: ${error.message} Reload the page to try again.`);
       return;
     }
-    if (turn !== this.turn) return; // a newer answer is on its way
+    const before = this.data;
+    this.data = data;
+    this.colour = data.colour;
+    this.palette = data.palettes[themeOf(this.root)];
+    this.root.style.setProperty("--ink", this.palette.ink);
+    this.root.style.setProperty("--halo", this.palette.halo);
+    this.root.classList.toggle("compact", data.compact);
+    this.plot.setAttribute("aria-label", data.description);
     this.say("");
-    this.draw(!this.drawn || !before || before.place !== data.place, before);
+    this.draw(this.drawnPlace !== data.place, before);
+    this.drawnPlace = data.place;
   }
 
-  async needMask(query) {
-    if (query && !this.masks.has(query)) this.masks.set(query, new Uint8Array(await fetchBytes(`${this.data.place}/mask?${query}`)));
-  }
-
-  async needTopics(colour) {
-    const query = this.data.topicQuery;
-    if (colour === "topic" && query && !this.topicCodes.has(query)) {
-      this.topicCodes.set(query, new Uint8Array(await fetchBytes(`${this.data.place}/topics?${query}`)));
+  // One load a place, however many updates wait for it; one that failed is tried again by the next.
+  async needPoints(data) {
+    if (this.loading?.place !== data.place) {
+      const points = Promise.all([loadPlotly(data.plotly), fetchBytes(`${data.place}/points`)])
+        .then(([, buffer]) => readPoints(buffer, data.count, data.scale));
+      const loading = (this.loading = { place: data.place, points });
+      this.masks.clear(); this.topicCodes.clear(); this.titles.clear();
+      points.catch(() => { if (this.loading === loading) this.loading = null; });
     }
+    return this.loading.points;
+  }
+
+  needMask(data) { return data.mask ? this.need(this.masks, data.mask, `${data.place}/mask?${data.mask}`) : null; }
+
+  needTopics(data, colour = data.colour) {
+    return colour === "topic" && data.topicQuery
+      ? this.need(this.topicCodes, data.topicQuery, `${data.place}/topics?${data.topicQuery}`) : null;
+  }
+
+  async need(kept, key, url) {
+    if (kept.has(key)) return;
+    const bytes = new Uint8Array(await fetchBytes(url));
+    if (kept.size > ANSWERS_KEPT) kept.clear();
+    kept.set(key, bytes);
   }
 
   tell(name, value) { this.setTriggerValue?.(name, value); }
@@ -138,14 +152,17 @@ class AtlasMap {
 
   draw(fresh, before) {
     const { camera } = this.data;
-    const window_ = camera || (fresh ? this.whole() : null);
-    const layout = this.layout(fresh ? window_ || this.whole() : this.windowNow());
+    const layout = this.layout(fresh ? camera || this.whole() : this.windowNow());
     window.Plotly.react(this.plot, this.traces(), layout, {
       displayModeBar: false, scrollZoom: true, responsive: false, doubleClick: false, showTips: false,
     });
     if (!this.drawn) this.listen();
     this.drawn = true;
-    if (!fresh && camera && JSON.stringify(camera) !== JSON.stringify(before?.camera) && !this.sameWindow(camera)) this.goTo(camera);
+    // The link's window was changed by something else than this map: a link, or the way back.
+    if (!fresh && JSON.stringify(camera) !== JSON.stringify(before.camera) && !this.sameWindow(camera || this.whole())) {
+      this.goTo(camera || this.whole());
+    }
+    this.told = camera || [];
     this.drawLegend();
     this.drawLabels();
     this.drawButtons();
@@ -160,9 +177,8 @@ class AtlasMap {
     // The unlabelled first, so that colour lies on grey and not under it.
     here.sort((a, b) => (codes.of[b] === 255) - (codes.of[a] === 255));
     const size = this.pointSize();
-    const type = hasWebGL() ? "scattergl" : "scatter";
     const pick = (array, rows) => Float32Array.from(rows, (row) => array[row]);
-    const common = { type, mode: "markers", hoverinfo: "none", showlegend: false };
+    const common = { type: this.type, mode: "markers", hoverinfo: "none", showlegend: false };
     const scale = codes.colours.flatMap((colour, i) => [
       [i / codes.colours.length, colour], [(i + 1) / codes.colours.length, colour],
     ]);
@@ -245,7 +261,7 @@ class AtlasMap {
     return {
       margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: this.palette.halo, plot_bgcolor: this.palette.halo,
       xaxis: { ...axis, range: [x0, x1] }, yaxis: { ...axis, range: [y0, y1], scaleanchor: "x" },
-      dragmode: this.drag, hovermode: "closest", hoverdistance: 12, shapes, uirevision: 1, selectionrevision: this.turn, showlegend: false,
+      dragmode: this.drag, hovermode: "closest", hoverdistance: 12, shapes, uirevision: 1, selectionrevision: (this.drawing = (this.drawing || 0) + 1), showlegend: false,
       newselection: { line: { color: this.palette.ink, width: 1.5, dash: "dot" } },
     };
   }
@@ -349,7 +365,8 @@ class AtlasMap {
     this.settling = setTimeout(() => {
       const now = this.windowNow();
       const value = this.sameWindow(this.whole()) ? [] : now;
-      if (JSON.stringify(value) !== JSON.stringify(this.told || [])) { this.told = value; this.tell("camera", { window: value }); }
+      const known = value.length ? this.told.length && this.sameWindow(this.told) : !this.told.length;
+      if (!known) { this.told = value; this.tell("camera", { window: value }); }
     }, SETTLE_MS);
   }
 
@@ -369,7 +386,9 @@ class AtlasMap {
 
   async setColour(colour) {
     this.colour = colour;
-    await this.needTopics(colour);
+    try {
+      await this.needTopics(this.data, colour);
+    } catch { return; } // Python hears of the colour too, and its answer says what is wrong
     if (this.colour === colour && this.drawn) this.draw(false, this.data);
   }
 

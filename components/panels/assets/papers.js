@@ -19,6 +19,8 @@ function item(card, data, tell, open) {
   li.dataset.row = card.row;
   li.onmouseenter = () => highlight(card.row);
   li.onmouseleave = () => highlight(null);
+  li.addEventListener("focusin", () => highlight(card.row));
+  li.addEventListener("focusout", () => highlight(null));
   li.append(make("span", "rank", card.rank ?? ""));
 
   const body = make("div");
@@ -93,6 +95,8 @@ function item(card, data, tell, open) {
 
 const opened = new WeakMap();
 
+function cleanUp(list) { return () => { opened.delete(list); highlight(null); }; }
+
 export default function render({ parentElement, data, setTriggerValue }) {
   const list = parentElement.querySelector("ol");
   if (!opened.has(list)) opened.set(list, new Set());
@@ -103,10 +107,13 @@ export default function render({ parentElement, data, setTriggerValue }) {
   const [r, g, b] = canvas.fillStyle.match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
   const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
   list.style.setProperty("--muted", "color-mix(in srgb, var(--st-text-color) 70%, transparent)");
+  const said = JSON.stringify([data, dark]);
+  if (list.said === said) return cleanUp(list); // nothing new: what is open stays open, and focus where it is
+  list.said = said;
   list.replaceChildren(...data.cards.map((card) => item(card, { ...data, dark }, setTriggerValue, opened.get(list))));
   if (data.closable && data.cards[0]?.row !== list.shown) {
     list.shown = data.cards[0]?.row;
     list.querySelector("h3").scrollIntoView({ block: "nearest" }); // no farther than it takes to see that it opened
   }
-  return () => { opened.delete(list); highlight(null); };
+  return cleanUp(list);
 }
