@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components import atlas as store
-from components.encoder import BiEncoder, load_encoder
+from components.encoder import CATALOGUE, BiEncoder, load_encoder
 from components.files import write_array, write_table, write_text
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
@@ -26,7 +26,7 @@ from components.palette import REGION_COLOURS
 from components.projection import ProjectionSettings, fit_projection
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, to_table
-from corpus.readers import read
+from corpus.readers import UnreadableFileError, read
 
 # Called as (stage, done, total) from the building thread; may raise, Cancelled say, to stop the build.
 Progress = Callable[[str, int, int], None]
@@ -85,7 +85,7 @@ def build_atlas(
     """
     store.atlas_folder(name)  # a bad name is said before minutes of work
     bi_encoder = load_encoder(encoder)
-    sealed = [{"name": path.name, **asdict(store.seal(path))} for path in files]
+    sealed = [_sealed(path) for path in files]
     key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
     with disk_errors(), store.build_lock(name):
         work = store.work_folder(name, key)
@@ -94,7 +94,8 @@ def build_atlas(
         coordinates = _coordinates(work, vectors, settings.projection, progress)
         record = EncoderRecord(
             name=bi_encoder.name,
-            source=encoder,
+            # A relative folder would be another one, or none, where the atlas is opened next.
+            source=encoder if encoder in CATALOGUE else str(bi_encoder.checkpoint.folder),
             fingerprint=bi_encoder.fingerprint,
             normalised=bi_encoder.checkpoint.form.normalised,
         )
@@ -169,6 +170,18 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
         found[part] = np.linalg.norm(vectors[first[part]] - vectors[second[part]], axis=1)
     found.sort()
     return found
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
+    try:
+        return {"name": path.name, **asdict(store.seal(path))}
+    except OSError as error:
+        unreadable = UnreadableFileError(
+            f"it cannot be read ({error.strerror})", advice="Check the path, and who may read it."
+        )
+        unreadable.locate(file=path.name)
+        raise unreadable from error
 
 
 def _papers(work: Path, files: Sequence[Path], progress: Progress) -> tuple[pa.Table, dict[str, Any]]:

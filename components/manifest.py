@@ -24,7 +24,7 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """The encoder of an atlas. `source` finds it again: a catalogue name, or the folder that was given."""
+    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path."""
 
     name: str
     source: str

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verifica
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,7 +93,7 @@ def _build(options: argparse.Namespace) -> int:
         else:
             files = [Path(file) for file in options.files]
             for file in files:
-                if not file.is_file():
+                if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
                     raise CociteAtlasError(f"{file}: there is no such file.")
             name = options.name or _name_of(files[0])
             manifest = build_atlas(name, files, encoder=options.encoder, progress=progress)

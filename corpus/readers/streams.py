@@ -26,11 +26,11 @@ class CappedStream(io.RawIOBase):
         self._marked = 0  # the value of _unpacked at the last mark()
         self._ahead = b""  # bytes that head() has shown and no read has taken yet
         self._broken: DamagedFileError | None = None
-        # A pipe or a device has no size and may never end.
-        if not path.is_file():
-            reason = "is not a file" if path.exists() else "there is no such file"
-            raise UnknownFormatError(reason, advice="Check the path.")
         try:
+            # A pipe or a device has no size and may never end.
+            if not path.is_file():
+                reason = "is not a file" if path.exists() else "there is no such file"
+                raise UnknownFormatError(reason, advice="Check the path.")
             self._file = path.open("rb")
         except OSError as error:
             raise UnknownFormatError(
@@ -98,6 +98,11 @@ class CappedStream(io.RawIOBase):
             self._broken = DamagedFileError(
                 f"its gzip data is damaged or ends too early ({error})",
                 advice="Download or pack it again.",
+            )
+            raise self._broken from error
+        except OSError as error:  # a disk or a network drive that gives up
+            self._broken = DamagedFileError(
+                f"it could not be read on ({error.strerror or error})", advice="Copy it to another disk and try again."
             )
             raise self._broken from error
         self._unpacked += len(chunk)

@@ -34,10 +34,12 @@ def bundled_medline() -> Path:
     path = Path(str(distribution.locate_file(MEMBER)))
     if not path.is_file():
         raise BundledCorpusError(f"{MEMBER}: {DISTRIBUTION} {distribution.version} is installed without it. {_ADVICE}")
-    size = path.stat().st_size
+    try:
+        size, digest = path.stat().st_size, sha256_of(path)
+    except OSError as error:
+        raise BundledCorpusError(f"{path} cannot be read ({error.strerror}). Check who may read it.") from error
     if size != SIZE:
         raise BundledCorpusError(f"{MEMBER}: it has {size:,} bytes instead of {SIZE:,}. {_ADVICE}")
-    digest = sha256_of(path)
     if digest != SHA256:
         raise BundledCorpusError(f"{MEMBER}: its SHA-256 is {digest[:12]}… instead of {SHA256[:12]}…. {_ADVICE}")
     return path

@@ -23,6 +23,7 @@ from components.build import (
 )
 from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, UnknownEncoder
 from components.search import search, text_query
+from components.verify import verify_atlas
 from corpus.paper import Paper
 from corpus.readers import UnreadableFileError, write_jsonl
 
@@ -163,6 +164,30 @@ def test_a_file_that_breaks_off_is_an_error_and_no_atlas(home: Path, tmp_path: P
     with pytest.raises(UnreadableFileError, match="torn"):
         build_atlas("torn", [tmp_path / "torn.jsonl.gz"], encoder=EMBEDDED)
     assert atlas_names() == []
+
+
+def test_a_file_that_may_not_be_read_is_said(
+    home: Path, tmp_path: Path, planted_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnreadableFileError, match=r"absent\.jsonl: it cannot be read \(No such file"):
+        build_atlas("x", [planted_file, tmp_path / "absent.jsonl"], encoder=EMBEDDED)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(store, "seal", refuse)  # whoever runs the tests as root may read everything
+    with pytest.raises(UnreadableFileError, match=r"planted\.jsonl: it cannot be read \(Permission denied"):
+        build_atlas("x", [planted_file], encoder=EMBEDDED)
+    assert atlas_names() == []
+
+
+def test_the_folder_of_an_encoder_is_found_again_from_anywhere(
+    home: Path, planted_file: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    assert build_atlas("near", [planted_file], encoder="tiny").encoder.source == str(tiny.resolve())
+    monkeypatch.chdir(tmp_path)
+    assert verify_atlas("near", rows=3).passed
 
 
 def test_a_build_beside_another_is_refused(home: Path, planted_file: Path) -> None:

@@ -68,3 +68,13 @@ def test_the_right_file_is_found_by_its_content(installed, monkeypatch):
     monkeypatch.setattr(bundled, "SHA256", hashlib.sha256(b"right").hexdigest())
     installed.write_bytes(b"right")
     assert bundled_medline() == installed
+
+
+def test_a_file_that_may_not_be_read_is_said(installed, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    installed.write_bytes(b"right")
+    monkeypatch.setattr(bundled, "sha256_of", refuse)
+    with pytest.raises(BundledCorpusError, match="Permission denied"):
+        bundled_medline()

@@ -91,3 +91,21 @@ def test_what_is_no_file_is_refused(tmp_path):
         CappedStream(tmp_path / "nothing", Limits())
     with pytest.raises(UnknownFormatError, match="is not a file"):
         CappedStream(tmp_path, Limits())
+
+
+def test_a_disk_that_gives_up_is_said_with_what_was_read_before(tmp_path, monkeypatch):
+    stream = CappedStream(written(tmp_path, b"x" * 100), Limits())
+
+    class Failing:
+        def read(self, size):
+            raise OSError(5, "Input/output error")
+
+        def close(self):
+            pass
+
+    assert stream.read(10) == b"x" * 10
+    monkeypatch.setattr(stream, "_source", Failing())
+    with pytest.raises(DamagedFileError, match="could not be read on \\(Input/output error\\)"):
+        stream.read(10)
+    assert stream.head(10) == b""
+    stream.close()
