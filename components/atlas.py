@@ -35,6 +35,7 @@ from corpus.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
 
 HOME_VARIABLE = "COCITE_ATLAS_HOME"
+DEFAULT_ATLAS = "medline"  # assembled from shipped files: no build of other files may take its name
 _DEFAULT_HOME = Path(__file__).resolve().parents[1] / "corpus" / "built"
 
 # Names are typed by people and come in links: this pattern is what keeps them from being paths.
@@ -183,8 +184,9 @@ def read_manifest(name: str) -> Manifest:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(atlas_names()) or "none yet"
+        how = f"{DEFAULT_ATLAS} --assemble" if name == DEFAULT_ATLAS else f"FILE --name {name}"
         raise NoSuchAtlas(
-            f"No atlas is called {name!r} (there are: {known}). Build one: python -m corpus build FILE --name {name}"
+            f"No atlas is called {name!r} (there are: {known}). Build one: python -m corpus build {how}"
         ) from error
     except (OSError, UnicodeDecodeError, ManifestDamaged) as error:
         raise AtlasDamaged(f"{name}: {error}. {_rebuild_hint(name)}") from error
@@ -364,4 +366,6 @@ def _read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.gen
 
 
 def _rebuild_hint(name: str) -> str:
+    if name == DEFAULT_ATLAS:
+        return f"Assemble it again from the shipped files: python -m corpus build {name} --assemble"
     return f"Build it again (python -m corpus build … --name {name}) or put the file back from a copy."

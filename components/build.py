@@ -48,6 +48,10 @@ class NothingToBuild(CociteAtlasError):
     """Files that hold no paper with a title and an abstract."""
 
 
+class NameReserved(CociteAtlasError):
+    """The name of the default atlas, which other files may not take: its repair would put it back over them."""
+
+
 class NoSpaceLeft(CociteAtlasError):
     """The disk is full. What was done so far is kept."""
 
@@ -80,10 +84,12 @@ def build_atlas(
 
     encoder: a catalogue name or a folder. A build that was stopped or killed is taken up where it was when the
     files, the encoder and the settings are the same.
-    Raises NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable, UnreadableFileError, and what
-    `progress` does.
+    Raises NameReserved, NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
+    UnreadableFileError, and what `progress` does.
     """
     store.atlas_folder(name)  # a bad name is said before minutes of work
+    if name == store.DEFAULT_ATLAS:
+        raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     bi_encoder = load_encoder(encoder)
     sealed = [_sealed(path) for path in files]
     key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}

@@ -35,7 +35,7 @@ from corpus.paper import text_hash, to_table
 from corpus.readers import read
 from corpus.sources.bundled import bundled_medline
 
-NAME = "medline"
+NAME = store.DEFAULT_ATLAS
 SHIPPED = Path(__file__).resolve().parents[1] / "corpus" / "medline"
 _ROWS, _VECTORS, _COORDINATES, _MANIFEST = "rows.parquet", "vectors.npy", "coordinates.npy", "manifest.json"
 _AGAIN = "Make the shipped files again: python -m corpus build medline"

@@ -20,7 +20,7 @@ from components.build import build_atlas
 from components.encoder import CATALOGUE, EMBEDDED, load_encoder
 from components.facets import Filters
 from components.medline import NAME as MEDLINE
-from components.medline import ensure_medline, make_shipped_files
+from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from components.query_text import understand
 from components.search import MOST_HITS, search, text_query
 from components.verify import SAMPLE, verify_atlas
@@ -48,10 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     build = verbs.add_parser("build", help="build an atlas from files of papers")
-    build.add_argument("files", nargs="+", metavar="FILE", help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: the default")
+    build.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: encode the default corpus again",
+    )
     build.add_argument("--name", help="the atlas's name (by default that of the first file)")
     build.add_argument(
         "--encoder", default=EMBEDDED, help=f"a folder, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})"
+    )
+    build.add_argument(
+        "--assemble",
+        action="store_true",
+        help=f"repair {MEDLINE!r}: put it together from the shipped files again, without encoding (20 s)",
     )
     build.set_defaults(run=_build)
 
@@ -83,7 +93,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(options: argparse.Namespace) -> int:
     with _Bars() as progress:
-        if options.files == [MEDLINE] and not Path(MEDLINE).exists():
+        if options.assemble:
+            if (options.files, options.encoder, options.name or MEDLINE) != ([MEDLINE], EMBEDDED, MEDLINE):
+                raise CociteAtlasError(
+                    f"--assemble is for the default atlas alone: python -m corpus build {MEDLINE} --assemble"
+                )
+            manifest = rebuild_medline(progress=progress)
+        elif options.files == [MEDLINE] and not Path(MEDLINE).exists():
             if options.encoder != EMBEDDED or options.name not in (None, MEDLINE):
                 raise CociteAtlasError(
                     f"{MEDLINE!r} is the default atlas, made with {EMBEDDED}. To encode its papers with another "

@@ -17,6 +17,7 @@ from components.build import (
     STAGES,
     BuildSettings,
     CannotWrite,
+    NameReserved,
     NothingToBuild,
     build_atlas,
     random_pair_distances,
@@ -133,6 +134,12 @@ def test_nothing_to_build_is_said(home: Path, tmp_path: Path, text: str) -> None
     (tmp_path / "bare.jsonl").write_text(text)
     with pytest.raises(NothingToBuild, match=r"bare\.jsonl: no record has"):
         build_atlas("bare", [tmp_path / "bare.jsonl"], encoder=EMBEDDED)
+    assert atlas_names() == []
+
+
+def test_the_name_of_the_default_atlas_is_reserved(home: Path, planted_file: Path) -> None:
+    with pytest.raises(NameReserved, match="--name"):
+        build_atlas("medline", [planted_file], encoder=EMBEDDED)
     assert atlas_names() == []
 
 

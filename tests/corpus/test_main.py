@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from components.atlas import atlas_names, open_atlas, read_manifest
+from components.encoder import BiEncoder
 from components.files import write_array
 from components.manifest import Manifest
 from components.query_text import understand
@@ -127,6 +128,33 @@ def test_an_interrupted_build_says_that_it_can_go_on(
     assert "goes on from there" in told.err
     assert atlas_names() == []
     assert call("build", str(file)).code == 0
+
+
+def test_other_files_do_not_take_the_name_of_the_default_atlas(
+    home: Path, tmp_path: Path, planted: Callable[[int], list[Paper]], call: Callable[..., Told]
+) -> None:
+    write_jsonl(planted(1), tmp_path / "medline.jsonl")
+    assert_error(call("build", str(tmp_path / "medline.jsonl")), "'medline'", "--name")
+    assert call("build", str(tmp_path / "medline.jsonl"), "--name", "mine").code == 0
+    assert atlas_names() == ["mine"]
+
+
+def test_a_damaged_default_atlas_says_what_repairs_it_and_that_does(
+    medline_home: Path, home: Path, call: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(medline_home, home)
+    (home / "medline" / read_manifest("medline").folder / "vectors.npy").write_bytes(b"x")
+    told = call("search", "medline", "--text", "heart")
+    assert_error(told, "vectors.npy", "python -m corpus build medline --assemble")
+    monkeypatch.setattr(BiEncoder, "encode", None)  # a repair encodes nothing
+    assert call(*told.err.split("python -m corpus ")[1].split()).code == 0
+    assert len(open_atlas("medline")) == read_manifest("medline").papers > 18_000
+
+
+def test_assembling_is_for_the_default_atlas_alone(home: Path, file: Path, call: Callable[..., Told]) -> None:
+    for arguments in ([str(file)], ["medline", "--name", "other"], ["medline", "--encoder", "specter"]):
+        assert_error(call("build", *arguments, "--assemble"), "build medline --assemble")
+    assert atlas_names() == []
 
 
 # list and info
