@@ -232,6 +232,8 @@ def _open(manifest: Manifest) -> Atlas:
         pairs = _read_array(folder / PAIRS, shape=None, dtype=np.float32)
         if n and not -1 <= int(region_ids.min()) <= int(region_ids.max()) < len(manifest.regions):
             raise ValueError(f"{REGIONS} names a region that the manifest does not have")
+        if not np.isfinite(coordinates).all():
+            raise ValueError(f"{COORDINATES} holds values that are not finite")
         exact = ExactIndex(vectors)
         ef_search = manifest.index.ef_search
         graph = HnswIndex.load(folder / GRAPH, vectors, ef_search=ef_search) if ef_search else None

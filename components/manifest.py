@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 from corpus.errors import CociteAtlasError
 
 FORMAT = 1
+COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
 
@@ -101,26 +102,26 @@ class Manifest:
         if not isinstance(raw, dict):
             raise ManifestDamaged("manifest.json holds no object")
         if raw.get("format") != FORMAT:
-            raise ManifestDamaged(f"manifest.json is of format {raw.get('format')!r}; this version reads {FORMAT}")
+            raise ManifestDamaged(f"manifest.json is of format {raw.get('format')!r:.80}; this version reads {FORMAT}")
         try:
             raw["encoder"] = _typed(EncoderRecord, raw["encoder"])
             raw["index"] = _typed(IndexRecord, raw["index"])
-            raw["regions"] = tuple(
-                _typed(Region, {**region, "terms": tuple(region["terms"])}) for region in raw["regions"]
-            )
+            raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
             manifest = _typed(cls, raw)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ManifestDamaged(f"manifest.json does not hold what it must: {error}") from error
+            _check_source(manifest.source)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ManifestDamaged(f"manifest.json does not hold what it must: {error!s:.200}") from error
         if manifest.papers < 0 or manifest.dimensions < 1:
             raise ManifestDamaged(
-                f"manifest.json speaks of {manifest.papers} papers in {manifest.dimensions} dimensions"
+                f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
         index = manifest.index
         recalls = (index.ann_recall_at_10, index.ann_recall_at_10_outside)
         if not 0 <= index.ef_search < 2**31 or not all(0 <= recall <= 1 for recall in recalls):
             raise ManifestDamaged(
-                f"manifest.json speaks of an index with ef_search {index.ef_search} and a recall of {recalls}"
+                f"manifest.json speaks of an index with ef_search {index.ef_search!s:.80} "
+                f"and a recall of {recalls!s:.80}"
             )
         return manifest
 
@@ -134,7 +135,38 @@ def _typed(kind: type[Record], values: dict[str, Any]) -> Record:
         value = values[name]
         wanted = _PLAIN.get(hint)
         if wanted and (not isinstance(value, wanted) or (hint in (int, float) and isinstance(value, bool))):
-            raise TypeError(f"{name} is {value!r}, not {hint.__name__}")
+            raise TypeError(f"{name} is {value!r:.80}, not {hint.__name__}")
         if getattr(hint, "__origin__", None) is dict and not isinstance(value, dict):
             raise TypeError(f"{name} is no object")
     return kind(**values)
+
+
+def _region(number: int, values: dict[str, Any]) -> Region:
+    """The region in place `number`: regions.npy knows it by that, and the page draws what it holds."""
+    terms = values["terms"]
+    if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+        raise TypeError(f"terms of region {number} is {terms!r:.80}, not a list of str")
+    region = _typed(Region, {**values, "terms": tuple(terms)})
+    # Written so that what is no number (NaN) fails, too; no map is a billion wide.
+    if not (abs(region.x) < 1e9 and abs(region.y) < 1e9):
+        raise ValueError(f"region {number} lies at {(region.x, region.y)!s:.80}")
+    if region.id != number or region.size < 0 or not 0 <= region.colour < COLOURS:
+        raise ValueError(
+            f"region {number} has id {region.id!s:.80}, size {region.size!s:.80} and colour {region.colour!s:.80}"
+        )
+    return region
+
+
+_COUNTS = ("read", "kept", "deleted", "empty", "non_english", "duplicate", "damaged")
+
+
+def _check_source(source: dict[str, Any]) -> None:
+    """Raise unless the accounts of the reading, where there are any, hold numbers where the page shows numbers."""
+    reports = source.get("reports", [])
+    if not isinstance(reports, list) or not all(isinstance(report, dict) for report in reports):
+        raise TypeError(f"source.reports is {reports!r:.80}, not a list of objects")
+    for report in reports:
+        for name in _COUNTS:
+            count = report.get(name, 0)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise TypeError(f"{name} in source.reports is {count!r:.80}, not a count")

@@ -168,6 +168,15 @@ def test_vectors_that_are_no_numbers_are_refused(written: AtlasParts) -> None:
     assert_refused("one", "finite")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_coordinates_that_are_no_numbers_are_refused(written: AtlasParts, value: float) -> None:
+    coordinates = written.coordinates.copy()
+    coordinates[7, 1] = value
+    np.save(folder_of() / "coordinates.npy", coordinates)
+    reseal("coordinates.npy")
+    assert_refused("one", "coordinates.npy")
+
+
 def test_region_numbers_without_a_region_are_refused(written: AtlasParts) -> None:
     for number in (2, -2):
         np.save(folder_of() / "regions.npy", np.full(N, number, np.int16))
@@ -282,6 +291,61 @@ def test_no_wrong_value_in_a_manifest_gets_through_unnoticed(written: AtlasParts
         del manifest[key]
         path.write_text(json.dumps(manifest))
         assert_refused("one", "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("colour", value) for value in (-1, 8, 255, 10**30, 1.5, "1", None, True)],
+        *[(key, value) for key in ("x", "y") for value in (float("nan"), float("inf"), -1e300, 10**400, "0", None)],
+        *[("id", value) for value in (0, 2, -1, True)],
+        *[("size", value) for value in (-1, 2.5, "many", None)],
+        *[("terms", value) for value in ("word", [7], None, {"a": 1}, [["a"]])],
+        *[("name", value) for value in (None, 7, ["a"])],
+    ],
+)
+def test_wrong_values_of_a_region_are_refused(written: AtlasParts, key: str, value: object) -> None:
+    edit_manifest(lambda m: m["regions"][1].update({key: value}))
+    assert_refused("one", "manifest.json")
+
+
+@pytest.mark.parametrize(
+    "reports", [None, 7, {"kept": 1}, ["a"], [{"kept": "12"}], [{"read": None}], [{"damaged": -1}], [{"empty": True}]]
+)
+def test_accounts_of_the_reading_without_numbers_are_refused(written: AtlasParts, reports: object) -> None:
+    edit_manifest(lambda m: m["source"].update(reports=reports))
+    assert_refused("one", "manifest.json")
+
+
+def test_accounts_of_the_reading_may_leave_counts_out(written: AtlasParts) -> None:
+    edit_manifest(lambda m: m["source"].update(reports=[{"file": "a.xml", "read": 12, "kept": 0}]))
+    open_atlas("one")
+    edit_manifest(lambda m: m.update(source={}))
+    open_atlas("one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(format="x" * 5000),
+        lambda m: m.update(created=["x" * 5000]),
+        lambda m: m.update(papers=-(10**4000)),
+        lambda m: m["index"].update(ef_search=10**4000),
+        lambda m: m["index"].update(ann_recall_at_10=10**4000),
+        lambda m: m["regions"][0].update(colour=10**4000),
+        lambda m: m["regions"][0].update({"x" * 5000: 1}),
+        lambda m: m["source"].update(reports="x" * 5000),
+    ],
+    ids=range(8),
+)
+def test_what_a_manifest_holds_does_not_flood_the_refusal(
+    written: AtlasParts, change: Callable[[dict], object]
+) -> None:
+    edit_manifest(change)
+    assert_refused("one", "manifest.json")
+    with pytest.raises(AtlasDamaged) as caught:
+        open_atlas("one")
+    assert len(str(caught.value)) < 500
 
 
 def test_a_manifest_with_files_more_or_fewer_is_refused(written: AtlasParts) -> None:

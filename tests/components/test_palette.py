@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.manifest import COLOURS
 from components.palette import DARK, LIGHT, REGION_COLOURS, Palette, palettes
 
 VISIONS = {
@@ -124,7 +125,12 @@ def test_later_years_are_lighter_to_every_reader(palette: Palette, vision: str) 
 
 def test_both_themes_colour_the_same_things() -> None:
     assert (
-        len(LIGHT.regions) == len(DARK.regions) == len(set(LIGHT.regions)) == len(set(DARK.regions)) == REGION_COLOURS
+        len(LIGHT.regions)
+        == len(DARK.regions)
+        == len(set(LIGHT.regions))
+        == len(set(DARK.regions))
+        == REGION_COLOURS
+        == COLOURS
     )
     assert set(palettes()) == {"light", "dark"}
     for palette in (LIGHT, DARK):
