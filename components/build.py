@@ -92,12 +92,11 @@ def build_atlas(
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     bi_encoder = load_encoder(encoder)
     sealed = [_sealed(path) for path in files]
-    key = {"files": sealed, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
     with disk_errors(), store.build_lock(name):
-        work = store.work_folder(name, key)
+        work = work_folder(name, files=sealed, bi_encoder=bi_encoder, settings=settings)
         papers, source = _papers(work, files, progress)
-        vectors = _vectors(work, papers, bi_encoder, progress)
-        coordinates = _coordinates(work, vectors, settings.projection, progress)
+        vectors = encode_resumably(work, papers, bi_encoder, progress)
+        coordinates = project_resumably(work, vectors, settings.projection, progress)
         record = EncoderRecord(
             name=bi_encoder.name,
             # A relative folder would be another one, or none, where the atlas is opened next.
@@ -178,6 +177,12 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
     return found
 
 
+def work_folder(name: str, *, files: list[dict[str, Any]], bi_encoder: BiEncoder, settings: BuildSettings) -> Path:
+    """Where a build of these very files, by this encoder and with these settings, keeps what it has done so far."""
+    key = {"files": files, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
+    return store.work_folder(name, key)
+
+
 def _sealed(path: Path) -> dict[str, Any]:
     """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
     try:
@@ -245,7 +250,7 @@ def encode_papers(
     return bi_encoder.encode(texts, on_progress=on_progress)
 
 
-def _vectors(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Progress) -> Vectors:
+def encode_resumably(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Progress) -> Vectors:
     """All vectors, in files of `CHUNK` rows in the work folder, those that are there not encoded again."""
     n = papers.num_rows
     vectors = np.empty((n, bi_encoder.dimensions), dtype=np.float32)
@@ -265,7 +270,10 @@ def _vectors(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Prog
     return vectors
 
 
-def _coordinates(work: Path, vectors: Vectors, settings: ProjectionSettings, progress: Progress) -> NDArray[np.float32]:
+def project_resumably(
+    work: Path, vectors: Vectors, settings: ProjectionSettings, progress: Progress
+) -> NDArray[np.float32]:
+    """The map coordinates of all vectors, from the work folder where they are."""
     path = work / store.COORDINATES
     progress(PROJECTING, 0, 1)
     if path.is_file():
@@ -298,14 +306,19 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """What the operating system says of the folder of atlases, as sentences."""
+def disk_errors(folder: Path | None = None) -> Iterator[None]:
+    """What the operating system says of a folder, by default that of atlases, as sentences."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceLeft(
-                f"The disk that holds {store.home()} is full. Free some space and build again: what was done is kept."
+                f"The disk that holds {folder or store.home()} is full. Free some space and build again: "
+                "what was done is kept."
+            ) from error
+        if folder is not None:
+            raise CannotWrite(
+                f"{error.filename or folder}: {error.strerror or error}. See who may write there."
             ) from error
         raise CannotWrite(
             f"{error.filename or store.home()}: {error.strerror or error}. Atlases are kept in {store.home()}: see "

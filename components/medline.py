@@ -4,7 +4,9 @@ corpus/medline/ holds vectors.npy (float16), coordinates.npy (float32), rows.par
 row) and manifest.json. So the first start parses and indexes, which takes seconds, and encodes nothing.
 """
 
+import hashlib
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,23 +15,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from components import atlas as store
 from components.build import (
-    ENCODING,
-    PROJECTING,
     READING,
     BuildSettings,
     Progress,
     assemble,
     disk_errors,
-    encode_papers,
+    encode_resumably,
+    project_resumably,
     quiet,
+    work_folder,
 )
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.files import write_array, write_table, write_text
 from components.manifest import EncoderRecord, FileSeal, Manifest
-from components.projection import fit_projection
 from corpus.errors import CociteAtlasError
 from corpus.paper import text_hash, to_table
 from corpus.readers import read
@@ -65,29 +67,64 @@ def rebuild_medline(*, progress: Progress = quiet) -> Manifest:
 
 
 def make_shipped_files(*, progress: Progress = quiet, settings: BuildSettings = BuildSettings()) -> Manifest:  # noqa: B008
-    """Encode and project the bundled corpus, write corpus/medline/ again, and assemble the atlas from it."""
-    papers, report = _bundled_papers(progress)
-    encoder = load_encoder(EMBEDDED)
-    vectors = encode_papers(papers, encoder, on_progress=lambda done: progress(ENCODING, done, papers.num_rows))
-    progress(PROJECTING, 0, 1)
-    # From here on the rounded vectors are the vectors: the map is the map of what is shipped.
-    vectors = vectors.astype(np.float16)
-    coordinates = fit_projection(vectors.astype(np.float32), settings=settings.projection)
-    SHIPPED.mkdir(exist_ok=True)
-    write_array(SHIPPED / _VECTORS, vectors)
-    write_array(SHIPPED / _COORDINATES, coordinates)
-    write_table(SHIPPED / _ROWS, _row_table(papers))
-    manifest = {
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
-        "source": report,
-        "projection": asdict(settings.projection),
-        "files": {name: asdict(store.seal(SHIPPED / name)) for name in (_COORDINATES, _ROWS, _VECTORS)},
-    }
-    write_text(SHIPPED / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    return rebuild_medline(progress=progress)
+    """Encode and project the bundled corpus, write corpus/medline/ again, and assemble the atlas from it.
+
+    Stopped or killed, it is taken up where it was, and corpus/medline/ is the old one or the new one.
+    """
+    with disk_errors(), store.build_lock(NAME):
+        papers, report = _bundled_papers(progress)
+        rows = _row_table(papers)
+        encoder = load_encoder(EMBEDDED)
+        # The texts, too, tell what work may be taken up: a change of the reader changes them, and not the file.
+        read = {"texts": hashlib.sha256(b"".join(rows["text_sha256"].to_pylist())).hexdigest()}
+        work = work_folder(NAME, files=[*report["files"], read], bi_encoder=encoder, settings=settings)
+        # From here on the rounded vectors are the vectors: the map is the map of what is shipped.
+        vectors = encode_resumably(work, papers, encoder, progress).astype(np.float16)
+        coordinates = project_resumably(work, vectors.astype(np.float32), settings.projection, progress)
+        manifest = {
+            "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+            "source": report,
+            "projection": asdict(settings.projection),
+        }
+        with disk_errors(SHIPPED):
+            _ship(vectors, coordinates, rows, manifest)
+        assembled = _assemble(progress)
+        shutil.rmtree(work, ignore_errors=True)
+    return assembled
+
+
+def _ship(
+    vectors: NDArray[np.float16], coordinates: NDArray[np.float32], rows: pa.Table, manifest: dict[str, Any]
+) -> None:
+    """Put new shipped files in the place of the old ones, all four or none."""
+    _finish_swap()
+    new = SHIPPED.with_name(f".{SHIPPED.name}-new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    write_array(new / _VECTORS, vectors)
+    write_array(new / _COORDINATES, coordinates)
+    write_table(new / _ROWS, rows)
+    seals = {name: asdict(store.seal(new / name)) for name in (_COORDINATES, _ROWS, _VECTORS)}
+    write_text(new / _MANIFEST, json.dumps({**manifest, "files": seals}, indent=1) + "\n")
+    if SHIPPED.exists():
+        SHIPPED.rename(_old())
+    new.rename(SHIPPED)
+    _finish_swap()
+
+
+def _old() -> Path:
+    return SHIPPED.with_name(f".{SHIPPED.name}-old")
+
+
+def _finish_swap() -> None:
+    """Two renames make a swap of folders. After a kill between them the old files go back; after both, away."""
+    if _old().is_dir() and not SHIPPED.exists():
+        _old().rename(SHIPPED)
+    shutil.rmtree(_old(), ignore_errors=True)
 
 
 def _assemble(progress: Progress) -> Manifest:
+    _finish_swap()
     made_with = _check_shipped_files()
     checkpoint = find_checkpoint(EMBEDDED)
     if checkpoint.fingerprint != made_with:

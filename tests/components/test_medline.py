@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components import atlas as store
 from components import medline
 from components.atlas import Atlas, atlas_names, open_atlas
+from components.build import ENCODING, CannotWrite
 from components.encoder import EMBEDDED, BiEncoder, find_checkpoint
 from components.medline import SHIPPED, ShippedFilesDiffer, ensure_medline
 from components.search import search, text_query
@@ -182,6 +184,113 @@ def atlas_papers(medline_home: Path) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COCITE_ATLAS_HOME", str(medline_home))
         return open_atlas("medline").papers
+
+
+# What is made again
+
+
+@pytest.fixture
+def few_papers(shipped: Path, atlas_papers: pa.Table, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    """Ten of the papers, as if the bundled file held no more; `shipped` is made of the first nine."""
+    few = atlas_papers.slice(0, 10)
+    bundle(monkeypatch, few.slice(0, 9))
+    medline.make_shipped_files()
+    bundle(monkeypatch, few)
+    return few
+
+
+def bundle(monkeypatch: pytest.MonkeyPatch, papers: pa.Table) -> None:
+    source = {"files": [{"name": "few.xml"}], "reports": []}
+    monkeypatch.setattr(medline, "_bundled_papers", lambda progress: (papers, source))
+
+
+def shipped_rows(shipped: Path) -> int:
+    """How many rows are shipped, all files agreeing."""
+    medline._check_shipped_files()
+    rows = pq.read_table(shipped / "rows.parquet").num_rows
+    assert rows == len(np.load(shipped / "vectors.npy")) == len(np.load(shipped / "coordinates.npy"))
+    return rows
+
+
+def test_shipped_files_are_made_again(few_papers: pa.Table, shipped: Path, encoder: BiEncoder) -> None:
+    assert shipped_rows(shipped) == len(open_atlas("medline")) == 9
+    medline.make_shipped_files()
+    assert shipped_rows(shipped) == len(open_atlas("medline")) == 10
+    assert verify_atlas("medline", rows=10).passed
+    assert sorted(path.name for path in shipped.parent.iterdir()) == ["home", "shipped"]
+    assert [path.name for path in (shipped.parent / "home" / "medline").glob("work-*")] == []
+
+
+def test_encoding_that_was_stopped_is_taken_up(few_papers: pa.Table, shipped: Path) -> None:
+    encoded: list[int] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == (ENCODING, 8):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        medline.make_shipped_files(progress=stop)
+    assert shipped_rows(shipped) == 9
+    medline.make_shipped_files(progress=lambda stage, done, total: encoded.append(done) if stage == ENCODING else None)
+    assert encoded == [0, 4, 8, 8, 10]  # from 0 to 4 in one step: the chunk that was done is passed over
+    assert shipped_rows(shipped) == 10
+
+
+def test_a_kill_at_any_rename_leaves_the_old_files_or_the_new_ones(
+    few_papers: pa.Table, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = [0]
+
+    def killed(move: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def maybe(path: Path, target: Path) -> Path:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return move(path, target)
+
+        return maybe
+
+    outcomes = []
+    for allowed in range(30):
+        left[0] = allowed
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed(Path.replace))
+            patch.setattr(Path, "rename", killed(Path.rename))
+            try:
+                medline.make_shipped_files()
+                break
+            except KeyboardInterrupt:
+                pass
+        bundle(monkeypatch, few_papers.slice(0, 9))
+        try:
+            medline.rebuild_medline()
+            outcomes.append("old")
+        except ShippedFilesDiffer as error:
+            assert "vectors are shipped for 10" in str(error)
+            outcomes.append("new")
+        bundle(monkeypatch, few_papers)
+        shipped_rows(shipped)
+    assert outcomes[0] == "old"
+    assert outcomes[-1] == "new"
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert shipped_rows(shipped) == 10
+
+
+def test_shipped_files_are_not_made_beside_another_build(few_papers: pa.Table) -> None:
+    with store.build_lock("medline"), pytest.raises(store.AtlasBusy):
+        medline.make_shipped_files()
+
+
+def test_a_folder_of_shipped_files_that_cannot_be_written_is_said(
+    few_papers: pa.Table, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(medline, "write_array", refuse)
+    with pytest.raises(CannotWrite, match=r"shipped-new.*Permission denied"):
+        medline.make_shipped_files()
+    assert shipped_rows(shipped) == 9
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
