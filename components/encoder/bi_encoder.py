@@ -1,6 +1,5 @@
 """BiEncoder: texts → vectors. Query and candidate are encoded apart, by one model."""
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from components.encoder.checkpoints import (
     load_model,
     load_tokenizer,
 )
+from components.encoder.turns import Turns
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +63,8 @@ class BiEncoder:
                 f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model knows {known:,}, so they "
                 "do not belong together. Fetch the checkpoint again."
             )
-        # Two passes at once on one CPU only slow each other down; a waiting query is let in between batches.
-        self._turn = threading.Lock()
+        # Two passes at once on one CPU only slow each other down; a waiting query comes after the batch under way.
+        self._turn = Turns()
 
     @property
     def name(self) -> str:

@@ -60,7 +60,7 @@ class HnswIndex:
         self._ef_search = ef_search
         self._ef_lock = threading.Lock()
         graph.set_ef(ef_search)
-        graph.set_num_threads(1)  # one query has nothing to share out; sessions bring the parallelism
+        graph.set_num_threads(1)  # a query has nothing to share out: it takes about 1 ms, and waits its turn
 
     @classmethod
     def build(

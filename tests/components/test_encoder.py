@@ -1,5 +1,7 @@
 """The encoder against plain writings of the same: an AutoModel loop, and the model as it was released."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,6 +113,39 @@ def test_threads_share_one_encoder(encoder: BiEncoder, vectors: np.ndarray) -> N
     for i, vector in enumerate(found):
         assert np.abs(vector - vectors[i % len(TEXTS)]).max() < 1e-5
     assert len(set(readings)) == 1
+
+
+def test_a_query_is_let_in_between_the_batches_of_a_long_encoding(
+    encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.encoder.bi_encoder.TOKEN_BUDGET", 64)  # a batch a text
+
+    def forward(rows: list[list[int]]) -> np.ndarray:
+        time.sleep(0.01)  # others run meanwhile, as they do beside a real pass
+        return np.zeros((len(rows), 384), np.float32)
+
+    monkeypatch.setattr(encoder, "_forward", forward)
+    ended: list[str] = []
+    begun = threading.Event()
+    batches = [0]
+
+    def progress(done: int) -> None:
+        batches[0] += 1
+        begun.set()
+
+    def long() -> None:
+        encoder.encode([("Heart failure", SENTENCE * 4)] * 100, on_progress=progress)
+        ended.append("long")
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    assert begun.wait(60)
+    before = batches[0]
+    encoder.encode([("Star", "")])
+    ended.append("query")
+    assert batches[0] - before <= 10  # one, but for what the machine does beside
+    thread.join(120)
+    assert ended == ["query", "long"]
 
 
 def test_text_past_256_word_pieces_changes_nothing_and_text_before_does(encoder: BiEncoder) -> None:
