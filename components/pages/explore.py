@@ -97,13 +97,11 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     elif asked:
         with below, st.spinner("Reading your text…", show_time=True):
             query, reading, blocked = _text_query(atlas, asked)
-    if asked:
-        # Streamlit forgets a field that was not drawn for a while: the title comes back as it was last searched with.
-        st.session_state.setdefault(TITLE, asked.title)
     with box:
         examples = resources.examples(atlas.build, atlas) if not asked and not seeds else []
         query_box(
-            understood=None if seeds else asked,
+            understood=asked,
+            searched=not seeds,
             reading=reading,
             examples=atlas.titles(examples),
             blocked=blocked,

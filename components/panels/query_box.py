@@ -15,6 +15,7 @@ _HEIGHT = 190
 def query_box(
     *,
     understood: QueryText | None,
+    searched: bool,
     reading: Reading | None,
     examples: Sequence[str],
     blocked: str,
@@ -23,7 +24,8 @@ def query_box(
 ) -> None:
     """Draw the box. The pasted text is in `st.session_state[PASTE]`, the title as corrected in `[TITLE]`.
 
-    understood: the last paste as it was read, reading: how much of it the encoder read; None before a search.
+    understood: the last paste as it was read; None before a search. searched: whether it is what the results are for.
+    reading: how much of it the encoder read.
     examples: titles to click; on_example is called with the place of the one chosen.
     blocked: why nothing could be searched for; empty where all is well. Searching again tries again.
     """
@@ -35,6 +37,7 @@ def query_box(
             placeholder="Paste a paper's title and abstract.\nThe first line, or what stands before a blank line, "
             "is read as the title.",
         )
+        # Drawn as long as there is a text, for Streamlit forgets what a field held that it did not draw.
         if understood:
             st.text_input(
                 "Title, as it was read",
@@ -47,7 +50,7 @@ def query_box(
             st.caption(":material/lock: Read by this app alone: not sent on, not stored.")
     if blocked:
         st.warning(escaped(blocked), icon=":material/info:")
-    if understood is not None:
+    if understood is not None and searched:
         with st.container(key="read"):
             _say_what_was_read(understood, reading)
     if examples and not understood:
