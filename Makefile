@@ -2,6 +2,8 @@
 # and a C++ compiler; .ci/check-tools says what is missing and how to get it.
 
 PORT ?= 8501
+# Who may reach the app: this machine alone, or all that can reach it (0.0.0.0).
+HOST ?= localhost
 # The Python that .venv/ is made with; empty: the newest that fits of python3.14 ... python3.11, python3.
 PYTHON ?=
 
@@ -9,11 +11,13 @@ BIN := .venv/bin
 # Written only after an install has ended well: an interrupted one starts again, a finished one is not repeated.
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
+# The stamps say nothing of a .venv/ whose Python was removed or upgraded away since: then both are made again.
+GONE := $(if $(shell $(BIN)/python -V 2>/dev/null),,gone)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help app test bench lint format clean
+.PHONY: help app test bench lint format clean gone
 
 # $(call step,NAME,COMMAND): run COMMAND under the heading NAME; where it fails, say which it was.
 step = @echo "== $(1)"; $(2) || { echo "make $@ stopped at: $(1)" >&2; exit 1; }
@@ -27,10 +31,10 @@ endef
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: PORT=$(PORT)  PYTHON=$(if $(PYTHON),$(PYTHON),(found by itself))"
+	@echo "  Settings: PORT=$(PORT)  HOST=$(HOST)  PYTHON=$(if $(PYTHON),$(PYTHON),(found by itself))"
 
 app: $(RUNTIME) ## start Cocite Atlas at http://localhost:8501 (another port: PORT=8600)
-	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.address $(HOST)
 
 test: $(DEV) ## check style, types and imports, then run every test
 	$(lint_steps)
@@ -51,7 +55,7 @@ clean: ## remove .venv/ and caches (atlases that you built stay)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find app.py components corpus tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUNTIME): requirements.txt
+$(RUNTIME): requirements.txt $(GONE)
 	@PYTHON='$(PYTHON)' .ci/install requirements.txt
 	@touch $@
 

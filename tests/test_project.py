@@ -187,6 +187,41 @@ def test_no_python_file_is_longer_than_it_should_be() -> None:
     assert not {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE}
 
 
+# -- Make -------------------------------------------------------------------------------------------------------------
+
+
+def planned(folder: Path, *arguments: str) -> str:
+    """What make would run in a folder with our Makefile."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "requirements.txt").touch()
+    (folder / "requirements-dev.txt").touch()
+    told = subprocess.run(["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return told.stdout
+
+
+def test_make_installs_again_where_the_python_of_the_venv_is_gone(tmp_path: Path) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    planned(tmp_path)  # puts the requirements there, before the stamps
+    for stamp in (".installed-runtime", ".installed-dev"):
+        (tmp_path / ".venv" / stamp).touch()
+        os.utime(tmp_path / ".venv" / stamp, (2**31, 2**31))
+    assert ".ci/install" not in planned(tmp_path, "app")
+    assert ".ci/install" not in planned(tmp_path, "lint")
+    python.unlink()
+    python.symlink_to(tmp_path / "removed")
+    assert ".ci/install requirements.txt" in planned(tmp_path, "app")
+    assert ".ci/install requirements-dev.txt" in planned(tmp_path, "lint")
+
+
+def test_make_app_serves_this_machine_alone_unless_told(tmp_path: Path) -> None:
+    assert "--server.port 8501 --server.address localhost" in planned(tmp_path, "app")
+    assert "--server.address 0.0.0.0" in planned(tmp_path, "app", "HOST=0.0.0.0")
+
+
 # -- Papers about the project -----------------------------------------------------------------------------------------
 
 

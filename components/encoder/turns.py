@@ -7,8 +7,8 @@ from collections import deque
 class Turns:
     """`with turns:` waits for all that asked before, and for none that asks later.
 
-    threading.Lock makes no such promise: a thread that lets go of it and asks again at once has it again, so that a
-    long encoding in batches would keep a query waiting to its end.
+    threading.Lock makes no such promise: a thread that lets go of it and asks again at once may have it again, so that
+    a long encoding in batches could keep a query waiting to its end.
     """
 
     def __init__(self) -> None:
