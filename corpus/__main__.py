@@ -1,4 +1,4 @@
-"""The command line of corpora: python -m corpus build | list | info | verify | search.
+"""The command line of corpora: python -m corpus build | list | info | verify | search | encoders.
 
 Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verification that found a difference;
 130 interrupted.
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from components import atlas as store
 from components.build import build_atlas
-from components.encoder import CATALOGUE, EMBEDDED, load_encoder
+from components.encoder import CATALOGUE, EMBEDDED, EncoderUnavailable, find_checkpoint, load_encoder
 from components.facets import Filters
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--topic", action="append", default=[], help="papers with this topic alone (may be repeated)")
     ask.add_argument("--json", action="store_true", help="as JSON")
     ask.set_defaults(run=_search)
+
+    encoders = verbs.add_parser("encoders", help="list the encoders that are known by name, and which are here")
+    encoders.add_argument("--json", action="store_true", help="as JSON")
+    encoders.set_defaults(run=_encoders)
     return parser
 
 
@@ -221,6 +225,39 @@ def _search(options: argparse.Namespace) -> int:
     for row in result.own:
         print(f"Left out, because it is the text itself: {atlas.paper(row).title}", file=sys.stderr)
     return 0
+
+
+def _encoders(options: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = [
+        {
+            "name": entry.name,
+            "hub_id": entry.hub_id,
+            "base": entry.base,
+            "dimensions": entry.dimensions,
+            "domain": entry.domain,
+            "licence": entry.licence,
+            "note": entry.note,
+            "on_this_machine": _is_here(entry.name),
+        }
+        for entry in CATALOGUE.values()
+    ]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    for row in rows:
+        print(f"{row['name']} ({'on this machine' if row['on_this_machine'] else 'not on this machine yet'})")
+        print(f"  {row['base']}, {row['dimensions']} dimensions, {row['licence']}; for {row['domain']}")
+        print(f"  {row['note']}")
+    print("A folder that holds a checkpoint can be given in place of a name.")
+    return 0
+
+
+def _is_here(name: str) -> bool:
+    try:
+        find_checkpoint(name, local_files_only=True)
+    except EncoderUnavailable:
+        return False
+    return True
 
 
 def _standard_input() -> str:
