@@ -161,7 +161,7 @@ def test_replacing_leaves_no_old_folder_and_readers_of_the_old_one_keep_working(
     assert not old_folder.exists()
     new = open_atlas("one")
     assert [path.name for path in store.atlas_folder("one").iterdir() if path.is_dir()] == [new.manifest.folder]
-    assert new.fingerprint != old.fingerprint
+    assert new.build != old.build
     assert len(new) == 40
     assert new.paper(0).id == "1-0"
     assert np.array_equal(old.vectors, written.vectors)
