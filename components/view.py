@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from components.atlas import DEFAULT_ATLAS
 from components.facets import Filters
 
 Colour = Literal["region", "year", "topic"]
 Point = tuple[float, float]
 
-DEFAULT_ATLAS = "medline"
 K_CHOICES = (5, 10, 20, 50, 100)
 DEFAULT_K = 10
 MOST_SEEDS = 50  # ids in a link; a link much longer than 2,000 characters breaks in mail and chat
