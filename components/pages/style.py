@@ -13,6 +13,8 @@ _CSS = """
   [data-testid="stColumn"]:has(.st-key-map-side) { position: sticky; top: 1rem; align-self: flex-start;
     max-height: calc(100vh - 1.5rem); overflow-y: auto; scrollbar-width: thin; }
   .st-key-result-head, .st-key-read { gap: .25rem !important; }
+  [class*="st-key-example-"] button, [class*="st-key-example-"] button * { text-align: left; }
+  dl.facts dt, dl.facts dd { margin-left: 0; }
   .st-key-preparation { max-width: 46rem; margin: 12vh auto 0; }
   dl.facts { margin: 0; font-size: .88rem; line-height: 1.45; max-width: 34rem; }
   dl.facts dt { opacity: .68; font-size: .8rem; overflow-wrap: anywhere; }

@@ -213,6 +213,7 @@ class AtlasMap {
   queryTraces() {
     const { query, hits, opened } = this.data;
     const { accent, halo, ink } = this.palette;
+    const ring = Math.max(11, this.pointSize() + 5), chosen = (row) => row === this.highlighted || row === opened;
     const at = (row) => [this.points.x[row], this.points.y[row]];
     const traces = [];
     const common = { type: "scatter", hoverinfo: "none", showlegend: false };
@@ -226,8 +227,8 @@ class AtlasMap {
       traces.push({
         ...common, mode: "markers", customdata: hits, x: hits.map((row) => at(row)[0]), y: hits.map((row) => at(row)[1]),
         marker: {
-          size: hits.map((row) => (row === this.highlighted || row === opened ? 17 : 11)), color: halo,
-          line: { color: accent, width: hits.map((row) => (row === this.highlighted || row === opened ? 4 : 2.2)) },
+          size: hits.map((row) => (chosen(row) ? ring + 6 : ring)), color: halo,
+          line: { color: accent, width: hits.map((row) => (chosen(row) ? 4 : 2.2)) },
         },
       });
     }
@@ -359,6 +360,7 @@ class AtlasMap {
     const size = this.pointSize();
     if (!this.moving && Math.abs(size - this.plot.data[1].marker.size) > 0.3) {
       window.Plotly.restyle(this.plot, { "marker.size": size }, [0, 1]);
+      this.drawQuery();
     }
     clearTimeout(this.settling);
     if (this.moving) return;
