@@ -13,7 +13,7 @@ from components.pages.explore import explore
 from components.pages.style import style
 from components.routes import map_routes
 
-# A file of ours: a Material icon or an emoji as the page's icon is fetched from the internet.
+# A file of ours: a Material icon as the page's icon is fetched from the internet.
 ICON = str(Path(__file__).parent / "components" / "panels" / "assets" / "icon.svg")
 
 

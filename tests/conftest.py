@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, load_encoder
 from corpus.paper import Paper, to_table
 
 if TYPE_CHECKING:
     from components.atlas import AtlasParts
+
+# No test is judged by the clock: a busy machine is slow, not wrong.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # Two topics that share no word of substance, so that any encoder of English must keep them apart.
 _TOPICS = {
