@@ -1,7 +1,6 @@
 """The encoder against plain writings of the same: an AutoModel loop, and the model as it was released."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,37 +114,30 @@ def test_threads_share_one_encoder(encoder: BiEncoder, vectors: np.ndarray) -> N
     assert len(set(readings)) == 1
 
 
-def test_a_query_is_let_in_between_the_batches_of_a_long_encoding(
+def test_a_query_that_comes_during_a_batch_is_encoded_right_after_it(
     encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.encoder.bi_encoder.TOKEN_BUDGET", 64)  # a batch a text
+    real, who, found = encoder._forward, [], []
+    query = threading.Thread(target=lambda: found.append(encoder.encode([TEXTS[0]])[0]))
 
-    def forward(rows: list[list[int]]) -> np.ndarray:
-        time.sleep(0.01)  # others run meanwhile, as they do beside a real pass
-        return np.zeros((len(rows), 384), np.float32)
+    def watched(rows: list[list[int]]) -> np.ndarray:
+        who.append("query" if threading.current_thread() is query else "long")
+        if len(who) == 1:
+            # The long encoding has the turn; go on when the query waits behind it.
+            query.start()
+            for _ in range(60_000):
+                if len(encoder._turn._queue) == 2:
+                    break
+                threading.Event().wait(0.001)
+        return real(rows)
 
-    monkeypatch.setattr(encoder, "_forward", forward)
-    ended: list[str] = []
-    begun = threading.Event()
-    batches = [0]
-
-    def progress(done: int) -> None:
-        batches[0] += 1
-        begun.set()
-
-    def long() -> None:
-        encoder.encode([("Heart failure", SENTENCE * 4)] * 100, on_progress=progress)
-        ended.append("long")
-
-    thread = threading.Thread(target=long)
-    thread.start()
-    assert begun.wait(60)
-    before = batches[0]
-    encoder.encode([("Star", "")])
-    ended.append("query")
-    assert batches[0] - before <= 10  # one, but for what the machine does beside
-    thread.join(120)
-    assert ended == ["query", "long"]
+    monkeypatch.setattr(encoder, "_forward", watched)
+    encoder.encode([("Heart failure", SENTENCE)] * 6)
+    query.join(60)
+    assert who[:3] == ["long", "query", "long"]
+    assert who.count("query") == 1
+    assert np.abs(found[0] - encoder.encode([TEXTS[0]])[0]).max() < 1e-6
 
 
 def test_text_past_256_word_pieces_changes_nothing_and_text_before_does(encoder: BiEncoder) -> None:

@@ -1,7 +1,6 @@
 """Turns are had in the order in which they are asked for, and none is lost."""
 
 import threading
-import time
 
 import pytest
 
@@ -12,7 +11,7 @@ def asking(turns: Turns, thread: threading.Thread, waiting: int) -> None:
     """Start a thread, and come back when it waits as one of so many."""
     thread.start()
     while len(turns._queue) < waiting + 1:
-        time.sleep(0.001)
+        threading.Event().wait(0.001)
 
 
 def test_turns_come_in_the_order_of_asking() -> None:
