@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components import atlas as store
-from components.encoder import CATALOGUE, BiEncoder, load_encoder
+from components.encoder import Encoder, load_encoder
 from components.files import write_array, write_table, write_text
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
@@ -90,19 +90,18 @@ def build_atlas(
     store.atlas_folder(name)  # a bad name is said before minutes of work
     if name == store.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
-    bi_encoder = load_encoder(encoder)
+    loaded = load_encoder(encoder)
     sealed = [_sealed(path) for path in files]
     with disk_errors(), store.build_lock(name):
-        work = work_folder(name, files=sealed, bi_encoder=bi_encoder, settings=settings)
+        work = work_folder(name, files=sealed, encoder=loaded, settings=settings)
         papers, source = _papers(work, files, progress)
-        vectors = encode_resumably(work, papers, bi_encoder, progress)
+        vectors = encode_resumably(work, papers, loaded, progress)
         coordinates = project_resumably(work, vectors, settings.projection, progress)
         record = EncoderRecord(
-            name=bi_encoder.name,
-            # A relative folder would be another one, or none, where the atlas is opened next.
-            source=encoder if encoder in CATALOGUE else str(bi_encoder.checkpoint.folder),
-            fingerprint=bi_encoder.fingerprint,
-            normalised=bi_encoder.checkpoint.form.normalised,
+            name=loaded.name,
+            source=loaded.source,
+            fingerprint=loaded.fingerprint,
+            normalised=loaded.normalised,
         )
         manifest = assemble(
             name,
@@ -177,9 +176,9 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
     return found
 
 
-def work_folder(name: str, *, files: list[dict[str, Any]], bi_encoder: BiEncoder, settings: BuildSettings) -> Path:
+def work_folder(name: str, *, files: list[dict[str, Any]], encoder: Encoder, settings: BuildSettings) -> Path:
     """Where a build of these very files, by this encoder and with these settings, keeps what it has done so far."""
-    key = {"files": files, "fingerprint": bi_encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
+    key = {"files": files, "fingerprint": encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
     return store.work_folder(name, key)
 
 
@@ -242,18 +241,16 @@ def _batches(papers: Iterator[Paper], *, size: int) -> Iterator[list[Paper]]:
     yield batch
 
 
-def encode_papers(
-    papers: pa.Table, bi_encoder: BiEncoder, *, on_progress: Callable[[int], None] | None = None
-) -> Vectors:
+def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:
     """The vectors of a table of papers, row by row: float32 (n, d)."""
     texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
-    return bi_encoder.encode(texts, on_progress=on_progress)
+    return encoder.encode(texts, on_progress=on_progress)
 
 
-def encode_resumably(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progress: Progress) -> Vectors:
+def encode_resumably(work: Path, papers: pa.Table, encoder: Encoder, progress: Progress) -> Vectors:
     """All vectors, in files of `CHUNK` rows in the work folder, those that are there not encoded again."""
     n = papers.num_rows
-    vectors = np.empty((n, bi_encoder.dimensions), dtype=np.float32)
+    vectors = np.empty((n, encoder.dimensions), dtype=np.float32)
     for start in range(0, n, CHUNK):
         path = work / f"vectors-{start:09d}.npy"
         part = papers.slice(start, CHUNK)
@@ -265,7 +262,7 @@ def encode_resumably(work: Path, papers: pa.Table, bi_encoder: BiEncoder, progre
         def within(done: int, start: int = start) -> None:
             progress(ENCODING, start + done, n)
 
-        vectors[start : start + len(part)] = encode_papers(part, bi_encoder, on_progress=within)
+        vectors[start : start + len(part)] = encode_papers(part, encoder, on_progress=within)
         write_array(path, vectors[start : start + len(part)])
     return vectors
 

@@ -1,6 +1,7 @@
 """Texts → vectors: the catalogue of checkpoints, loading one safely, and the bi-encoder."""
 
-from components.encoder.bi_encoder import BiEncoder, Reading, TitleAndAbstract, load_encoder
+from components.encoder.base import Encoder, Reading, TitleAndAbstract
+from components.encoder.bi_encoder import BiEncoder, load_encoder
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, UnknownEncoder
 from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint
 
@@ -10,6 +11,7 @@ __all__ = [
     "BiEncoder",
     "CatalogueEntry",
     "Checkpoint",
+    "Encoder",
     "EncoderUnavailable",
     "Reading",
     "TitleAndAbstract",

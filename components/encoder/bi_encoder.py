@@ -1,12 +1,11 @@
 """BiEncoder: texts → vectors. Query and candidate are encoded apart, by one model."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from components.encoder.base import Reading, TitleAndAbstract, Vectors
 from components.encoder.batching import token_budget_batches
 from components.encoder.checkpoints import (
     Checkpoint,
@@ -20,28 +19,10 @@ from components.encoder.turns import Turns
 if TYPE_CHECKING:
     import torch
 
-Vectors = NDArray[np.float32]
-TitleAndAbstract = tuple[str, str]
-
 TOKEN_BUDGET = 4096  # tokens a batch: 16 abstracts of 256; larger ones gain nothing on a CPU and cost memory
 CHUNK = 512  # texts tokenised and sorted at a time: bounds memory, and is what a cancelled call loses
 # Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
 LONGEST_TEXT = 50_000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How much of one text an encoder reads, in words and in word pieces (special tokens included)."""
-
-    words_read: int
-    words: int
-    tokens_read: int
-    max_tokens: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of the text is read."""
-        return self.words_read == self.words
 
 
 class BiEncoder:
@@ -75,6 +56,16 @@ class BiEncoder:
     def fingerprint(self) -> str:
         """The checkpoint's fingerprint: vectors compare only where this is the same."""
         return self.checkpoint.fingerprint
+
+    @property
+    def source(self) -> str:
+        """What finds it again: a catalogue name, or the absolute path of its folder."""
+        return self.checkpoint.source
+
+    @property
+    def normalised(self) -> bool:
+        """Whether its vectors have length 1."""
+        return self.checkpoint.form.normalised
 
     def encode(self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.

