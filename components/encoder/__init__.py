@@ -2,8 +2,9 @@
 
 from components.encoder.base import Encoder, Reading, TitleAndAbstract
 from components.encoder.bi_encoder import BiEncoder, load_encoder
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, UnknownEncoder
-from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
 
 __all__ = [
     "CATALOGUE",

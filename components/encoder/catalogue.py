@@ -3,14 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from corpus.errors import CociteAtlasError
-
 Pooling = Literal["cls", "mean"]
 EMBEDDED = "all-minilm-l6-v2"
-
-
-class UnknownEncoder(CociteAtlasError):
-    """A name that is neither in the catalogue nor a folder that holds a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

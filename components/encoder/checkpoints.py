@@ -14,9 +14,9 @@ from components.encoder.catalogue import (
     CatalogueEntry,
     InputForm,
     Pooling,
-    UnknownEncoder,
 )
-from corpus.errors import CociteAtlasError
+from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
+from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
 from corpus.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ _TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_t
 _OTHER_TOKENIZERS = ("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model")
 _VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _HUB_FILES = ("config.json", *_TOKENIZER)  # and one of _WEIGHTS
-
-
-class EncoderUnavailable(CociteAtlasError):
-    """A checkpoint that is known but cannot be had here and now: offline, missing, damaged or foreign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +98,12 @@ def load_model(checkpoint: Checkpoint) -> Any:
         )
     # What transformers raises on a bad folder is no family: unpickling, safetensors and zip errors among it.
     except Exception as error:
-        raise EncoderUnavailable(
-            f"{checkpoint.name}: its files could not be read as a model ({_first_line(error)}). "
-            "Fetch the checkpoint again, or choose another encoder."
-        ) from error
+        raise unreadable(checkpoint.name, first_line(error)) from error
     # transformers draws what is missing at random. Only the pooler, which no pooling of ours reads, may be.
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise EncoderUnavailable(
-            f"{checkpoint.name}: its files could not be read as a model ({checkpoint.weights.name} lacks "
-            f"{len(missing)} of its weights, {missing[0]} among them). "
-            "Fetch the checkpoint again, or choose another encoder."
+        raise unreadable(
+            checkpoint.name, f"{checkpoint.weights.name} lacks {len(missing)} of its weights: {named(missing)}"
         )
     return model.eval()
 
@@ -131,7 +122,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception, and nothing narrower
             raise EncoderUnavailable(
-                f"{checkpoint.name}: tokenizer.json could not be read ({_first_line(error)})."
+                f"{checkpoint.name}: tokenizer.json could not be read ({first_line(error)})."
             ) from error
     elif not any((checkpoint.folder / file).is_file() for file in _VOCABULARIES):
         # transformers would make a tokenizer of no words, to which every text is the same.
@@ -147,9 +138,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
             )
             tokenizer = slow_or_fast.backend_tokenizer
         except Exception as error:  # as many kinds as there are tokenizers
-            raise EncoderUnavailable(
-                f"{checkpoint.name}: no tokenizer could be read ({_first_line(error)})."
-            ) from error
+            raise EncoderUnavailable(f"{checkpoint.name}: no tokenizer could be read ({first_line(error)}).") from error
     tokenizer.enable_truncation(max_length=checkpoint.form.max_tokens)
     tokenizer.no_padding()
     separator = "[SEP]" if tokenizer.token_to_id("[SEP]") is not None else "</s>"
@@ -210,7 +199,7 @@ def _hub_folder(entry: CatalogueEntry, *, local_files_only: bool) -> Path:
         raise EncoderUnavailable(
             f"{entry.name} is not on this machine and {how}. "
             f"Connect to the internet and try again, or give a folder that holds {entry.hub_id}; "
-            f"until then {EMBEDDED} works offline. (The hub client says: {_first_line(error)})"
+            f"until then {EMBEDDED} works offline. (The hub client says: {first_line(error)})"
         ) from error
     return folder
 
@@ -277,7 +266,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise EncoderUnavailable(
-            f"{path.parent.name}/{path.name} is not readable JSON ({_first_line(error)})."
+            f"{path.parent.name}/{path.name} is not readable JSON ({first_line(error)})."
         ) from error
 
 
@@ -287,7 +276,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EncoderUnavailable(f"{path.parent.name}/{path.name} holds no JSON object.")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
