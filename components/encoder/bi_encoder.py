@@ -1,26 +1,30 @@
 """BiEncoder: texts → vectors. Query and candidate are encoded apart, by one model."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.encoder.base import Reading, TitleAndAbstract, Vectors
-from components.encoder.batching import token_budget_batches
-from components.encoder.checkpoints import (
-    Checkpoint,
-    EncoderUnavailable,
-    find_checkpoint,
-    load_model,
-    load_tokenizer,
-)
-from components.encoder.turns import Turns
+from components.encoder.batching import packed_batches, token_budget_batches
+from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint, load_tokenizer
+from components.encoder.queueing import EncodingQueue, Rows
+from components.encoder.weights import load_weights
 
 if TYPE_CHECKING:
     import torch
 
-TOKEN_BUDGET = 4096  # tokens a batch: 16 abstracts of 256; larger ones gain nothing on a CPU and cost memory
-CHUNK = 512  # texts tokenised and sorted at a time: bounds memory, and is what a cancelled call loses
+Precision = Literal["float32", "bfloat16"]
+PRECISION_VARIABLE = "COCITE_ATLAS_PRECISION"
+
+CHUNK = 512  # texts tokenised at a time: bounds memory, and is what a cancelled call loses
+# Tokens in one pass: 8 abstracts on a CPU, whose caches larger ones leave; on a GPU enough to keep all of it at work.
+TOKEN_BUDGET = {"cpu": 2_048, "cuda": 65_536}
+QUERY_TEXTS = 8  # up to so many texts are a query, which long work lets through
 # Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
 LONGEST_TEXT = 50_000  # characters
 
@@ -28,24 +32,41 @@ LONGEST_TEXT = 50_000  # characters
 class BiEncoder:
     """One loaded checkpoint. Safe to share between threads: nothing in it changes after loading."""
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str | None = None, precision: Precision | None = None
+    ) -> None:
         import torch
+
+        from components.encoder.packed import PackedBert, can_pack
 
         self.checkpoint = checkpoint
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision = precision or _default_precision(self.device)
         self._tokenizer, self._separator_token = load_tokenizer(checkpoint)
-        # bfloat16 where a GPU makes it worth its rounding; full precision on a CPU.
-        self._dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self._model = load_model(checkpoint).to(device=self.device, dtype=self._dtype)
-        self.dimensions = int(self._model.config.hidden_size)
-        tokens, known = self._tokenizer.get_vocab_size(), int(self._model.config.vocab_size)
-        if tokens > known:
+        dtype = getattr(torch, self.precision)
+        pooling = checkpoint.form.pooling
+        weights = load_weights(checkpoint)
+        self._model: Callable[..., torch.Tensor]
+        # Which states the mix weighs how; None where the pooling is another.
+        self.mix_weights: NDArray[np.float32] | None = None
+        if weights is not None and can_pack(weights.config):
+            model = PackedBert(weights, pooling=pooling, device=self.device, dtype=dtype)
+            self._model, self._packed = model, True
+            self.dimensions, known = weights.config.hidden, weights.config.vocab
+            if model.mix is not None:
+                self.mix_weights = model.mix.weights.detach().cpu().numpy()
+        else:
+            from components.encoder.padded import PaddedModel
+
+            padded = PaddedModel(checkpoint, pooling=pooling, device=self.device, dtype=dtype)
+            self._model, self._packed = padded, False
+            self.dimensions, known = padded.dimensions, padded.vocabulary
+        if (tokens := self._tokenizer.get_vocab_size()) > known:
             raise EncoderUnavailable(
                 f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model knows {known:,}, so they "
                 "do not belong together. Fetch the checkpoint again."
             )
-        # Two passes at once on one CPU only slow each other down; a waiting query comes after the batch under way.
-        self._turn = Turns()
+        self._queue = EncodingQueue(self._forward)
 
     @property
     def name(self) -> str:
@@ -70,27 +91,51 @@ class BiEncoder:
     def encode(self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.
 
+        A few texts are a query: they go with the queries of other threads, before long work.
         on_progress: called after each batch with the number of texts done so far; may raise to stop the work.
         Raises EncoderUnavailable where the model gives values that are not numbers.
         """
+        if 0 < len(texts) <= QUERY_TEXTS:
+            vectors = self._numbers(self._queue.query(self._word_pieces(texts)))
+            if on_progress is not None:
+                on_progress(len(texts))
+            return vectors
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        done = 0
-        for start in range(0, len(texts), CHUNK):
-            encodings = self._tokenizer.encode_batch(
-                [self._joined(title, abstract) for title, abstract in texts[start : start + CHUNK]]
-            )
-            ids = [encoding.ids for encoding in encodings]
-            for batch in token_budget_batches([len(row) for row in ids], budget=TOKEN_BUDGET):
-                with self._turn:
-                    vectors[start + batch] = self._forward([ids[i] for i in batch])
-                done += len(batch)
-                if on_progress is not None:
-                    on_progress(done)
-        if not np.isfinite(vectors).all():
-            raise EncoderUnavailable(
-                f"{self.name} gave values that are not numbers. Its weights are damaged: fetch them again."
-            )
+        start = 0
+        for part in self.stream(texts, on_progress=on_progress):
+            vectors[start : start + len(part)] = part
+            start += len(part)
         return vectors
+
+    def stream(
+        self,
+        texts: Iterable[TitleAndAbstract],
+        *,
+        chunk: int = CHUNK,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Vectors]:
+        """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions).
+
+        Holds two chunks at most: the next is read, in another thread, and tokenised while one is encoded.
+        Raises as `encode` does, and what reading `texts` raises.
+        """
+        source = iter(texts)
+
+        def next_rows() -> list[NDArray[np.int32]]:
+            return self._word_pieces(list(islice(source, chunk)))
+
+        done = 0
+        with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as ahead:
+            coming = ahead.submit(next_rows)
+            while rows := coming.result():
+                coming = ahead.submit(next_rows)
+                vectors = np.empty((len(rows), self.dimensions), dtype=np.float32)
+                for batch in self._batches([len(row) for row in rows]):
+                    vectors[batch] = self._queue.long([rows[i] for i in batch])
+                    done += len(batch)
+                    if on_progress is not None:
+                        on_progress(done)
+                yield self._numbers(vectors)
 
     def reading(self, title: str, abstract: str) -> Reading:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""
@@ -120,38 +165,71 @@ class BiEncoder:
         # A lone surrogate (half a character, from a broken paste or argument) is an error in the tokenizers library.
         return joined[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
-    def _forward(self, rows: list[list[int]]) -> Vectors:
+    def _word_pieces(self, texts: Sequence[TitleAndAbstract]) -> list[NDArray[np.int32]]:
+        encodings = self._tokenizer.encode_batch([self._joined(title, abstract) for title, abstract in texts])
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _batches(self, lengths: list[int]) -> Iterator[NDArray[np.intp]]:
+        budget = TOKEN_BUDGET["cpu" if self.device.type == "cpu" else "cuda"]
+        return (packed_batches if self._packed else token_budget_batches)(lengths, budget=budget)
+
+    def _forward(self, rows: Rows, pause: Callable[[], None] | None) -> Vectors:
         import torch
 
-        longest = max(len(row) for row in rows)
-        ids = torch.zeros((len(rows), longest), dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        with torch.inference_mode():
-            ids, mask = ids.to(self.device), mask.to(self.device)
-            hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            pooled = _pool(hidden, mask, self.checkpoint.form.pooling)
-            if self.checkpoint.form.normalised:
-                pooled = torch.nn.functional.normalize(pooled, dim=1)
-            result: Vectors = pooled.cpu().numpy()
-        return result
+        pooled = self._model(rows, pause=pause)
+        if self.normalised:
+            pooled = torch.nn.functional.normalize(pooled, dim=1)
+        return cast(Vectors, pooled.numpy())
+
+    def _numbers(self, vectors: Vectors) -> Vectors:
+        if not np.isfinite(vectors).all():
+            raise EncoderUnavailable(
+                f"{self.name} gave values that are not numbers. Its weights are damaged: fetch them again."
+            )
+        return vectors
 
 
-def _pool(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":
-    """(batch, tokens, d) hidden states → (batch, d): [CLS], or the mean over the tokens that are not padding."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+def _default_precision(device: "torch.device") -> Precision:
+    """bfloat16 where a GPU makes it worth its rounding; float32 on a CPU, unless the environment says otherwise."""
+    asked = os.environ.get(PRECISION_VARIABLE, "")
+    if asked in get_args(Precision):
+        return cast(Precision, asked)
+    if asked:
+        raise EncoderUnavailable(
+            f"{PRECISION_VARIABLE} is {asked!r:.40}; it may be {' or '.join(get_args(Precision))}."
+        )
+    return "bfloat16" if device.type == "cuda" else "float32"
 
 
-def load_encoder(name_or_folder: str, *, device: str | None = None, local_files_only: bool = False) -> BiEncoder:
+def has_fast_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 faster than in float32: a GPU, or a CPU with instructions for it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return True
+    # Private, so asked with care: AVX-512 BF16 and AMX on x86; where PyTorch does not say, the answer is no.
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        try:
+            if getattr(torch.cpu, name)():
+                return True
+        except (AttributeError, RuntimeError):
+            continue
+    return False
+
+
+def load_encoder(
+    name_or_folder: str,
+    *,
+    device: str | None = None,
+    precision: Precision | None = None,
+    local_files_only: bool = False,
+) -> BiEncoder:
     """The encoder of a catalogue name or of a folder on disk.
 
-    device: "cpu", "cuda", …; CUDA in bfloat16 where there is one, else the CPU in float32.
+    device: "cpu", "cuda", …; by default CUDA where there is one.
+    precision: by default bfloat16 on CUDA and float32 on a CPU, or what $COCITE_ATLAS_PRECISION says.
     local_files_only: fetch nothing from the hub; what is not on this machine is unavailable.
     Raises UnknownEncoder, EncoderUnavailable.
     """
-    return BiEncoder(find_checkpoint(name_or_folder, local_files_only=local_files_only), device=device)
+    checkpoint = find_checkpoint(name_or_folder, local_files_only=local_files_only)
+    return BiEncoder(checkpoint, device=device, precision=precision)

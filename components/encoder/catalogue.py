@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "scalar_mix"]
 EMBEDDED = "all-minilm-l6-v2"
 
 

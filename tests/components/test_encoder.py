@@ -1,6 +1,8 @@
 """The encoder against plain writings of the same: an AutoModel loop, and the model as it was released."""
 
+import itertools
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
 from components.encoder import BiEncoder, load_encoder
-from components.encoder.batching import token_budget_batches
+from components.encoder.batching import packed_batches, token_budget_batches
+from components.encoder.bi_encoder import TOKEN_BUDGET
+from components.encoder.queueing import Rows
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
 TEXTS = [
@@ -77,9 +81,37 @@ def test_each_text_alone_gives_the_vector_that_it_has_in_a_batch(encoder: BiEnco
 def test_vectors_do_not_depend_on_chunks_or_budgets(
     encoder: BiEncoder, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.encoder.bi_encoder.CHUNK", 2)
-    monkeypatch.setattr("components.encoder.bi_encoder.TOKEN_BUDGET", 300)
+    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 300)
+    parts = list(encoder.stream(iter(TEXTS), chunk=2))
+    assert [len(part) for part in parts] == [2, 2, 2, 2, 1]
+    assert np.abs(vectors - np.concatenate(parts)).max() < 1e-5
     assert np.abs(vectors - encoder.encode(TEXTS)).max() < 1e-5
+
+
+def test_a_stream_reads_no_further_than_the_next_chunk(encoder: BiEncoder) -> None:
+    read = [0]
+
+    def endless() -> Iterator[tuple[str, str]]:
+        while True:
+            read[0] += 1
+            yield TEXTS[0]
+
+    stream = encoder.stream(endless(), chunk=3)
+    for number in range(1, 4):
+        assert len(next(stream)) == 3
+        assert read[0] <= 3 * (number + 1)
+    stream.close()
+    assert read[0] <= 12
+
+
+def test_what_stops_the_reading_of_a_stream_is_raised(encoder: BiEncoder) -> None:
+    def broken() -> Iterator[tuple[str, str]]:
+        yield TEXTS[0]
+        raise OSError("the file is gone")
+
+    stream = encoder.stream(broken(), chunk=1)
+    with pytest.raises(OSError, match="the file is gone"):
+        list(stream)
 
 
 def test_vectors_have_length_one(vectors: np.ndarray) -> None:
@@ -91,18 +123,24 @@ def test_no_texts_give_no_vectors(encoder: BiEncoder) -> None:
 
 
 def test_progress_counts_every_text_and_may_stop_the_work(encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.encoder.bi_encoder.TOKEN_BUDGET", 300)
+    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 300)
+    many = [*TEXTS, *TEXTS[:3]]  # no query
     seen: list[int] = []
-    encoder.encode(TEXTS[:5], on_progress=seen.append)
+    encoder.encode(many, on_progress=seen.append)
     assert seen == sorted(set(seen))
-    assert seen[-1] == 5
+    assert len(seen) > 3
+    assert seen[-1] == len(many)
 
     def stop(done: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        encoder.encode(TEXTS[:5], on_progress=stop)
-    assert encoder.encode(TEXTS[:1]).shape == (1, 384)  # the lock was let go of
+    for texts in (many, TEXTS[:1]):
+        with pytest.raises(KeyboardInterrupt):
+            encoder.encode(texts, on_progress=stop)
+        assert encoder.encode(TEXTS[:1]).shape == (1, 384)  # the processor was let go of
+    seen.clear()
+    encoder.encode(TEXTS[:3], on_progress=seen.append)
+    assert seen == [3]
 
 
 def test_threads_share_one_encoder(encoder: BiEncoder, vectors: np.ndarray) -> None:
@@ -114,29 +152,31 @@ def test_threads_share_one_encoder(encoder: BiEncoder, vectors: np.ndarray) -> N
     assert len(set(readings)) == 1
 
 
-def test_a_query_that_comes_during_a_batch_is_encoded_right_after_it(
-    encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("components.encoder.bi_encoder.TOKEN_BUDGET", 64)  # a batch a text
-    real, who, found = encoder._forward, [], []
+def test_a_query_that_comes_during_long_work_is_answered_between_two_of_its_layers(encoder: BiEncoder) -> None:
+    real, asked = encoder._model, threading.Event()
+    found: list[np.ndarray] = []
     query = threading.Thread(target=lambda: found.append(encoder.encode([TEXTS[0]])[0]))
+    passes: list[int] = []  # texts in each pass that ended
 
-    def watched(rows: list[list[int]]) -> np.ndarray:
-        who.append("query" if threading.current_thread() is query else "long")
-        if len(who) == 1:
-            # The long encoding has the turn; go on when the query waits behind it.
+    def watched(rows: Rows, *, pause: Callable[[], None] | None) -> torch.Tensor:
+        if pause is not None and not asked.is_set():
+            # Long work has begun; go on when the query waits behind it.
+            asked.set()
             query.start()
-            for _ in range(60_000):
-                if len(encoder._turn._queue) == 2:
-                    break
+            while not encoder._queue._queries:
                 threading.Event().wait(0.001)
-        return real(rows)
+        result = real(rows, pause=pause)
+        passes.append(len(rows))
+        return result
 
-    monkeypatch.setattr(encoder, "_forward", watched)
-    encoder.encode([("Heart failure", SENTENCE)] * 6)
+    encoder._model = watched
+    try:
+        encoder.encode([("Heart failure", SENTENCE)] * 12)
+    finally:
+        encoder._model = real
     query.join(60)
-    assert who[:3] == ["long", "query", "long"]
-    assert who.count("query") == 1
+    assert passes[0] == 1  # the query's pass ended within the long one
+    assert sum(passes) == 13
     assert np.abs(found[0] - encoder.encode([TEXTS[0]])[0]).max() < 1e-6
 
 
@@ -240,3 +280,14 @@ def test_batches_hold_each_text_once_within_the_budget(lengths: list[int], budge
     assert sorted(int(i) for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+@given(lengths=st.lists(st.integers(0, 600), max_size=60), budget=st.integers(1, 5000))
+def test_packed_batches_hold_each_text_once_in_order_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(packed_batches(lengths, budget=budget))
+    assert [int(i) for batch in batches for i in batch] == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(lengths[i] for i in batch) <= budget
+    # None could have taken the text that the next one begins with.
+    for one, other in itertools.pairwise(batches):
+        assert sum(lengths[i] for i in one) + lengths[other[0]] > budget

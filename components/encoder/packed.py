@@ -1,0 +1,206 @@
+"""The packed forward: BERT on texts that lie end to end, without padding. Word pieces → pooled vectors.
+
+Every linear layer sees one matrix (tokens, d) of all texts; attention alone knows where a text begins and ends. Of the
+last layer only what the pooling reads is computed: for [CLS] and for the scalar mix one row a text.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from components.encoder.catalogue import Pooling
+from components.encoder.linear import GELU, Linear, linear
+from components.encoder.scalar_mix import ScalarMix
+from components.encoder.weights import BertSettings, Weights
+
+WordPieces = NDArray[np.int32]  # of one text
+# Called between layers, so that what cannot wait gets the processor.
+Pause = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Where each of n texts lies among the tokens. starts: int32 (n + 1,) on the device, its last the end of all."""
+
+    starts: torch.Tensor
+    ranges: tuple[tuple[int, int], ...]
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One BERT layer.
+
+    projections: (queries, keys and values in one), or, where only each text's first token has a query, (queries,
+        keys and values).
+    """
+
+    projections: tuple[Linear, ...]
+    output: Linear
+    attention_norm: tuple[torch.Tensor, torch.Tensor]
+    intermediate: Linear
+    feed_forward: Linear
+    output_norm: tuple[torch.Tensor, torch.Tensor]
+
+
+class PackedBert:
+    """A BERT for inference, in one precision, on one device. Nothing in it changes: safe to share between threads."""
+
+    def __init__(self, weights: Weights, *, pooling: Pooling, device: torch.device, dtype: torch.dtype) -> None:
+        """Raises ValueError where `can_pack` says no, and for a scalar mix that the weights do not have."""
+        if not can_pack(weights.config):
+            raise ValueError(f"the activation {weights.config.hidden_act!r:.40} is not one of {', '.join(GELU)}")
+        if pooling == "scalar_mix" and weights.mix is None:
+            raise ValueError("the weights hold no scalar mix")
+        self._settings = weights.config
+        self._pooling = pooling
+        self._device = device
+        self._dtype = dtype
+        self.mix = ScalarMix(weights.mix).to(device) if pooling == "scalar_mix" and weights.mix is not None else None
+
+        def tensor(name: str) -> torch.Tensor:
+            # A copy, never a view of the file: files may change under a running app.
+            return weights.tensors[name].detach().to(device=device, dtype=torch.float32, copy=True)
+
+        self._words = tensor("embeddings.word_embeddings.weight")
+        # One sequence a text: every segment id is 0.
+        self._places = tensor("embeddings.position_embeddings.weight")
+        self._places += tensor("embeddings.token_type_embeddings.weight")[0]
+        self._norm = (tensor("embeddings.LayerNorm.weight"), tensor("embeddings.LayerNorm.bias"))
+        self._layers = [
+            self._layer(tensor, f"encoder.layer.{number}.", last=number == weights.config.layers - 1)
+            for number in range(weights.config.layers)
+        ]
+        self._attend = _attend_varlen if _has_varlen(device, dtype) else _attend_each
+
+    def _layer(self, tensor: Callable[[str], torch.Tensor], prefix: str, *, last: bool) -> _Layer:
+        def named(*names: str) -> Linear:
+            return linear(
+                torch.cat([tensor(f"{prefix}{name}.weight") for name in names]).to(self._dtype),
+                torch.cat([tensor(f"{prefix}{name}.bias") for name in names]).to(self._dtype),
+            )
+
+        def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+            return tensor(f"{prefix}{name}.weight").to(self._dtype), tensor(f"{prefix}{name}.bias").to(self._dtype)
+
+        query, key, value = (f"attention.self.{name}" for name in ("query", "key", "value"))
+        firsts_alone = last and self._pooling != "mean"
+        return _Layer(
+            projections=(named(query), named(key, value)) if firsts_alone else (named(query, key, value),),
+            output=named("attention.output.dense"),
+            attention_norm=norm("attention.output.LayerNorm"),
+            intermediate=named("intermediate.dense"),
+            feed_forward=named("output.dense"),
+            output_norm=norm("output.LayerNorm"),
+        )
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[WordPieces], *, pause: Pause | None = None) -> torch.Tensor:
+        """Word pieces of n texts, special ones included, each of 1 to `positions` → float32 (n, d), on the CPU.
+
+        pause: called between layers; what it raises stops the work.
+        """
+        bounds = self._bounds(rows)
+        firsts = bounds.starts[:-1].long()
+        ids = torch.from_numpy(np.concatenate(rows)).to(self._device)
+        places = torch.cat([torch.arange(stop - start) for start, stop in bounds.ranges]).to(self._device)
+        x = functional.embedding(ids, self._words) + functional.embedding(places, self._places)
+        x = functional.layer_norm(x, (self._settings.hidden,), *self._norm, self._settings.layer_norm_eps).to(
+            self._dtype
+        )
+        states = [x[firsts].float()] if self.mix else []
+        for layer in self._layers:
+            if pause is not None:
+                pause()
+            x = self._through(layer, x, bounds, firsts)
+            if self.mix:
+                states.append((x if len(x) == len(firsts) else x[firsts]).float())
+        if self.mix:
+            pooled = self.mix(torch.stack(states))
+        elif self._pooling == "mean":
+            pooled = _means(x.float(), bounds)
+        else:
+            pooled = x.float()
+        found: torch.Tensor = pooled.cpu()
+        return found
+
+    def _bounds(self, rows: Sequence[WordPieces]) -> _Bounds:
+        lengths = torch.tensor([0, *(len(row) for row in rows)])
+        starts = torch.cumsum(lengths, dim=0)
+        ends = starts.tolist()
+        return _Bounds(
+            starts=starts.to(device=self._device, dtype=torch.int32),
+            ranges=tuple(pairwise(ends)),
+            longest=max(len(row) for row in rows),
+        )
+
+    def _through(self, layer: _Layer, x: torch.Tensor, bounds: _Bounds, firsts: torch.Tensor) -> torch.Tensor:
+        """(tokens, d) → (tokens, d); of a layer with two projections (n, d): each text's first token alone."""
+        hidden, heads = self._settings.hidden, self._settings.heads
+        if len(layer.projections) == 1:
+            query, key, value = layer.projections[0](x).view(len(x), 3, heads, -1).unbind(dim=1)
+        else:
+            key, value = layer.projections[1](x).view(len(x), 2, heads, -1).unbind(dim=1)
+            x = x[firsts]
+            query = layer.projections[0](x).view(len(x), heads, -1)
+        attended = self._attend(query, key, value, bounds).reshape(len(x), hidden)
+        eps = self._settings.layer_norm_eps
+        x = functional.layer_norm(layer.output.added_to(x, attended), (hidden,), *layer.attention_norm, eps)
+        inner = layer.intermediate.activated(x, self._settings.hidden_act)
+        return functional.layer_norm(layer.feed_forward.added_to(x, inner), (hidden,), *layer.output_norm, eps)
+
+
+def can_pack(config: BertSettings) -> bool:
+    """Whether a BERT of these settings has a packed forward; transformers takes the others."""
+    return config.hidden_act in GELU
+
+
+def _attend_each(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: _Bounds) -> torch.Tensor:
+    """Attention text by text. query: (tokens or n, heads, d/heads), keys and values of all tokens → like query."""
+    one_each = len(query) == len(bounds.ranges) and len(query) != len(key)
+    attended = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    for number, (start, stop) in enumerate(bounds.ranges):
+        rows = slice(number, number + 1) if one_each else slice(start, stop)
+        # (1, heads, tokens, d/heads), as the operator wants them.
+        q, k, v = (x.transpose(0, 1).unsqueeze(0) for x in (query[rows], key[start:stop], value[start:stop]))
+        attended[rows] = functional.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1)
+    return attended
+
+
+def _attend_varlen(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: _Bounds) -> torch.Tensor:
+    """The same in one kernel, on CUDA: flash attention over texts of various lengths."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    starts, longest = bounds.starts, bounds.longest
+    if len(query) == len(bounds.ranges) and len(query) != len(key):
+        ones = torch.arange(len(query) + 1, device=query.device, dtype=torch.int32)
+        attended = varlen_attn(query.contiguous(), key, value, ones, starts, 1, longest)
+    else:
+        attended = varlen_attn(query, key, value, starts, starts, longest, longest)
+    assert isinstance(attended, torch.Tensor)  # a pair only where more than that is asked for
+    return attended
+
+
+def _has_varlen(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether PyTorch has its flash attention over various lengths for a device and a precision: tried, not assumed."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    bounds = _Bounds(torch.tensor([0, 2, 5], device=device, dtype=torch.int32), ((0, 2), (2, 5)), 3)
+    x = torch.randn(5, 1, 64, device=device, dtype=dtype)
+    try:
+        return torch.allclose(_attend_varlen(x, x, x, bounds), _attend_each(x, x, x, bounds), atol=0.05)
+    except (ImportError, RuntimeError, TypeError, NotImplementedError):
+        return False
+
+
+def _means(x: torch.Tensor, bounds: _Bounds) -> torch.Tensor:
+    """(tokens, d) → (n, d): the mean over each text's tokens."""
+    lengths = (bounds.starts[1:] - bounds.starts[:-1]).long()
+    texts = torch.repeat_interleave(torch.arange(len(lengths), device=x.device), lengths)
+    sums = torch.zeros((len(lengths), x.shape[1]), dtype=x.dtype, device=x.device).index_add_(0, texts, x)
+    return sums / lengths.unsqueeze(1)

@@ -1,0 +1,52 @@
+"""The padded forward: any checkpoint through transformers. For what is no BERT, and where the packed forward is not."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from components.encoder.catalogue import Pooling
+from components.encoder.checkpoints import load_model
+from components.encoder.packed import Pause, WordPieces
+
+if TYPE_CHECKING:
+    from components.encoder.checkpoints import Checkpoint
+
+
+class PaddedModel:
+    """A transformers model for inference, in one precision, on one device."""
+
+    def __init__(self, checkpoint: "Checkpoint", *, pooling: Pooling, device: torch.device, dtype: torch.dtype) -> None:
+        """Raises EncoderUnavailable where transformers cannot read the checkpoint; ValueError for a scalar mix."""
+        if pooling == "scalar_mix":
+            raise ValueError("a scalar mix is a BERT's")
+        self._model = load_model(checkpoint).to(device=device, dtype=dtype)
+        self._pooling = pooling
+        self._device = device
+        self.dimensions = int(self._model.config.hidden_size)
+        self.vocabulary = int(self._model.config.vocab_size)
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[WordPieces], *, pause: Pause | None = None) -> torch.Tensor:
+        """Word pieces of n texts, special ones included → float32 (n, d), on the CPU.
+
+        pause: called once before the pass, which cannot be interrupted; what it raises stops the work.
+        """
+        if pause is not None:
+            pause()
+        longest = max(len(row) for row in rows)
+        ids = np.zeros((len(rows), longest), dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        inputs, attended = torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+        hidden = self._model(input_ids=inputs, attention_mask=attended).last_hidden_state.float()
+        if self._pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = attended.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        found: torch.Tensor = pooled.cpu()
+        return found
