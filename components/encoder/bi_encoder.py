@@ -22,8 +22,9 @@ Precision = Literal["float32", "bfloat16"]
 PRECISION_VARIABLE = "COCITE_ATLAS_PRECISION"
 
 CHUNK = 512  # texts tokenised at a time: bounds memory, and is what a cancelled call loses
-# Tokens in one pass: 8 abstracts on a CPU, whose caches larger ones leave; on a GPU enough to keep all of it at work.
-TOKEN_BUDGET = {"cpu": 2_048, "cuda": 65_536}
+# Tokens in one pass: 4 abstracts on a CPU, where more gain nothing and would keep a query waiting; on a GPU enough to
+# keep all of it at work.
+TOKEN_BUDGET = {"cpu": 1_024, "cuda": 65_536}
 QUERY_TEXTS = 8  # up to so many texts are a query, which long work lets through
 # Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
 LONGEST_TEXT = 50_000  # characters
@@ -176,7 +177,11 @@ class BiEncoder:
     def _forward(self, rows: Rows, pause: Callable[[], None] | None) -> Vectors:
         import torch
 
-        pooled = self._model(rows, pause=pause)
+        # Queries that go together may be more than one pass should hold.
+        batches = self._batches([len(row) for row in rows])
+        pooled = torch.empty((len(rows), self.dimensions))
+        for batch in batches:
+            pooled[batch] = self._model([rows[i] for i in batch], pause=pause)
         if self.normalised:
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         return cast(Vectors, pooled.numpy())

@@ -19,7 +19,7 @@ from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import BertSettings, Weights
 
 WordPieces = NDArray[np.int32]  # of one text
-# Called between layers, so that what cannot wait gets the processor.
+# Called twice a layer, so that what cannot wait gets the processor.
 Pause = Callable[[], None]
 
 
@@ -103,7 +103,7 @@ class PackedBert:
     def __call__(self, rows: Sequence[WordPieces], *, pause: Pause | None = None) -> torch.Tensor:
         """Word pieces of n texts, special ones included, each of 1 to `positions` → float32 (n, d), on the CPU.
 
-        pause: called between layers; what it raises stops the work.
+        pause: called before each half of a layer; what it raises stops the work.
         """
         bounds = self._bounds(rows)
         firsts = bounds.starts[:-1].long()
@@ -115,9 +115,7 @@ class PackedBert:
         )
         states = [x[firsts].float()] if self.mix else []
         for layer in self._layers:
-            if pause is not None:
-                pause()
-            x = self._through(layer, x, bounds, firsts)
+            x = self._fed_forward(layer, self._attended(layer, x, bounds, firsts, pause), pause)
             if self.mix:
                 states.append((x if len(x) == len(firsts) else x[firsts]).float())
         if self.mix:
@@ -139,8 +137,12 @@ class PackedBert:
             longest=max(len(row) for row in rows),
         )
 
-    def _through(self, layer: _Layer, x: torch.Tensor, bounds: _Bounds, firsts: torch.Tensor) -> torch.Tensor:
+    def _attended(
+        self, layer: _Layer, x: torch.Tensor, bounds: _Bounds, firsts: torch.Tensor, pause: Pause | None
+    ) -> torch.Tensor:
         """(tokens, d) → (tokens, d); of a layer with two projections (n, d): each text's first token alone."""
+        if pause is not None:
+            pause()
         hidden, heads = self._settings.hidden, self._settings.heads
         if len(layer.projections) == 1:
             query, key, value = layer.projections[0](x).view(len(x), 3, heads, -1).unbind(dim=1)
@@ -149,10 +151,16 @@ class PackedBert:
             x = x[firsts]
             query = layer.projections[0](x).view(len(x), heads, -1)
         attended = self._attend(query, key, value, bounds).reshape(len(x), hidden)
-        eps = self._settings.layer_norm_eps
-        x = functional.layer_norm(layer.output.added_to(x, attended), (hidden,), *layer.attention_norm, eps)
+        added = layer.output.added_to(x, attended)
+        return functional.layer_norm(added, (hidden,), *layer.attention_norm, self._settings.layer_norm_eps)
+
+    def _fed_forward(self, layer: _Layer, x: torch.Tensor, pause: Pause | None) -> torch.Tensor:
+        """(rows, d) → (rows, d), each row for itself."""
+        if pause is not None:
+            pause()
         inner = layer.intermediate.activated(x, self._settings.hidden_act)
-        return functional.layer_norm(layer.feed_forward.added_to(x, inner), (hidden,), *layer.output_norm, eps)
+        added = layer.feed_forward.added_to(x, inner)
+        return functional.layer_norm(added, (self._settings.hidden,), *layer.output_norm, self._settings.layer_norm_eps)
 
 
 def can_pack(config: BertSettings) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import encoding
 import index
 import map_bytes
 import search
@@ -20,7 +21,7 @@ from components.atlas import Atlas, open_atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.medline import ensure_medline
 
-PARTS = ("start", "search", "index", "map")
+PARTS = ("start", "search", "encoding", "index", "map")
 
 
 def measure(part: str, atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
@@ -33,6 +34,8 @@ def measure(part: str, atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
     if part == "search":
         encoder = load_encoder(EMBEDDED, device="cpu")  # the peer is on the CPU too
         return search.measure(atlas, encoder, PlainEncoder(folder), quick=quick), ""
+    if part == "encoding":
+        return encoding.measure(atlas, quick=quick)
     if part == "index":
         return index.measure(atlas, quick=quick), ""
     return map_bytes.measure(atlas), ""

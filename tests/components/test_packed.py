@@ -147,11 +147,11 @@ def test_bfloat16_is_near(either_linear: str, pooling: str) -> None:
     assert np.abs(found - expected).max() > 0  # it is not float32 under another name
 
 
-def test_a_pause_comes_before_every_layer_and_may_stop_the_work() -> None:
+def test_a_pause_comes_twice_a_layer_and_may_stop_the_work() -> None:
     model = packed(weights_of(bert(layers=3)), "cls")
     rows, asked = rows_of([4, 9]), []
     model(rows, pause=lambda: asked.append(1))
-    assert len(asked) == 3
+    assert len(asked) == 6
 
     def within() -> None:
         asked.append(model(rows_of([6])).shape)  # a pass within a pass
