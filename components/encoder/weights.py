@@ -6,9 +6,10 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from components.encoder.errors import EncoderUnavailable, first_line, named, unreadable
+from components.encoder.stored import LARGEST_ARCHIVE, StoredFile
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +87,7 @@ def load_weights(checkpoint: "Checkpoint") -> Weights | None:
     settings = bert_settings(checkpoint)
     if settings is None:
         return None
-    state, size = _state(checkpoint)
+    state, size = _state(checkpoint.name, checkpoint.files[checkpoint.weights.name])
     full = checkpoint.weights.name == FULL_FILE
     return checked(checkpoint.name, checkpoint.weights.name, settings, state, size=size, full=full)
 
@@ -94,12 +95,14 @@ def load_weights(checkpoint: "Checkpoint") -> Weights | None:
 def bert_settings(checkpoint: "Checkpoint") -> BertSettings | None:
     """What a checkpoint's config.json says of its BERT; None where it is of another kind. Raises EncoderUnavailable."""
     try:
-        config = json.loads((checkpoint.folder / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        config = json.loads(checkpoint.files["config.json"].read())
+    except (ValueError, RecursionError) as error:
         raise unreadable(checkpoint.name, f"config.json is not readable JSON: {first_line(error)}") from error
     if not isinstance(config, dict):
         raise unreadable(checkpoint.name, "config.json holds no object")
-    if config.get("model_type") != "bert" or config.get("is_decoder") or config.get("add_cross_attention"):
+    # A -full release is a BERT's, and the configurations of its base models are older than `model_type`.
+    assumed = "bert" if checkpoint.weights.name == FULL_FILE else None
+    if config.get("model_type", assumed) != "bert" or config.get("is_decoder") or config.get("add_cross_attention"):
         return None
     if config.get("position_embedding_type", "absolute") != "absolute":
         return None
@@ -155,39 +158,32 @@ def checked(name: str, file: str, config: BertSettings, state: Mapping[Any, Any]
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise EncoderUnavailable(
-                f"{name}: {file} holds values that are not numbers, in {key}. Its weights are damaged: fetch them again."
+                f"{name}: {file} holds values that are not numbers, in {key}. Its weights are damaged: "
+                "fetch them again."
             )
     mix = tensors.pop(MIX).reshape(-1) if full else None
     return Weights(config=config, tensors=tensors, mix=mix)
 
 
-def torch_state(name: str, file: str, stream: BinaryIO) -> dict[Any, Any]:
-    """The dict in a file of torch.save, read from a seekable stream. Raises EncoderUnavailable; nothing in it runs."""
-    _refuse_compressed(name, file, stream)
-    return _torch_load(name, stream, mmap=False)
+def _state(name: str, file: StoredFile) -> tuple[Mapping[Any, Any], int]:
+    """The state dict in a file of weights, and the file's size in bytes."""
+    if file.name.endswith(".safetensors"):
+        from safetensors.torch import load, load_file
+
+        try:
+            return load(file.read(most=LARGEST_ARCHIVE)) if file.member else load_file(file.path), file.size
+        except EncoderUnavailable:
+            raise
+        except Exception as error:  # its own, which is no subclass of anything, and OSError
+            raise unreadable(name, first_line(error)) from error
+    with file.stream() as stream:
+        zipped = _refuse_compressed(name, file.name, stream)
+        # Mapped, the file is read where it is used, and not copied; the old format and a zip's member cannot be.
+        mapped = zipped and not file.member
+        return _torch_load(name, file.path if mapped else stream, mmap=mapped), file.size
 
 
-def _state(checkpoint: "Checkpoint") -> tuple[Mapping[Any, Any], int]:
-    """The state dict in the file of weights, and the file's size in bytes."""
-    path = checkpoint.weights
-    try:
-        size = path.stat().st_size
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path), size
-        with path.open("rb") as stream:
-            zipped = _refuse_compressed(checkpoint.name, path.name, stream)
-            # Mapped, the file is read where it is used, and not copied; the old format cannot be.
-            state = _torch_load(checkpoint.name, path if zipped else stream, mmap=zipped)
-    except EncoderUnavailable:
-        raise
-    except Exception as error:  # safetensors raises its own, which is no subclass of anything, and OSError
-        raise unreadable(checkpoint.name, first_line(error)) from error
-    return state, size
-
-
-def _torch_load(name: str, source: Path | BinaryIO, *, mmap: bool) -> dict[Any, Any]:
+def _torch_load(name: str, source: Path | IO[bytes], *, mmap: bool) -> dict[Any, Any]:
     import torch
 
     try:
@@ -199,7 +195,7 @@ def _torch_load(name: str, source: Path | BinaryIO, *, mmap: bool) -> dict[Any, 
     return state
 
 
-def _refuse_compressed(name: str, file: str, stream: BinaryIO) -> bool:
+def _refuse_compressed(name: str, file: str, stream: IO[bytes]) -> bool:
     """Whether it is a zip, as torch.save writes since 2020. One that is compressed could swell without bound."""
     stream.seek(0)
     zipped = stream.read(4) == b"PK\x03\x04"

@@ -3,34 +3,30 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from huggingface_hub.errors import XetDownloadError
 
 from components.encoder import (
     CATALOGUE,
     EMBEDDED,
     BiEncoder,
-    EncoderUnavailable,
     UnknownEncoder,
     checkpoints,
     find_checkpoint,
     load_encoder,
 )
-from corpus.hashing import sha256_of
+from components.encoder.stored import StoredFile
 
 Refusal = Callable[[object], str]
 
 
-# The embedded checkpoint, and those of the hub
+# The embedded checkpoint
 
 
 def test_weights_other_than_the_released_ones_are_refused(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
@@ -56,7 +52,8 @@ def test_a_missing_embedded_wheel_is_said(monkeypatch: pytest.MonkeyPatch, refus
 
 
 @pytest.mark.parametrize(
-    "name", ["", "bert", "../all-minilm-l6-v2", "All-MiniLM-L6-v2", "/", "~", "~nobody/x", "a\x00b", "x" * 5000]
+    "name",
+    ["", "bert", "../all-minilm-l6-v2", "All-MiniLM-L6-v2", "/", "~", "~nobody/x", "a\x00b", "x" * 5000, "a.zip"],
 )
 def test_unknown_names_are_told_what_is_known(name: str) -> None:
     with pytest.raises(UnknownEncoder) as caught:
@@ -64,92 +61,16 @@ def test_unknown_names_are_told_what_is_known(name: str) -> None:
     assert all(known in str(caught.value) for known in CATALOGUE)
 
 
-@pytest.mark.parametrize(
-    "surroundings",
-    [
-        {"HF_HUB_OFFLINE": "1"},
-        {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"},
-        {"ALL_PROXY": "socks5://127.0.0.1:9", "HF_HUB_OFFLINE": "0"},
-    ],
-    ids=["offline", "unreachable", "a proxy that the client cannot use"],
-)
-def test_a_hub_checkpoint_that_cannot_be_fetched_is_said_in_a_sentence(
-    surroundings: dict[str, str], tmp_path: Path
-) -> None:
-    script = (
-        "from components.encoder import EncoderUnavailable, find_checkpoint\n"
-        "try: find_checkpoint('specter')\n"
-        "except EncoderUnavailable as error: print(error)\n"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd()), **surroundings},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
-    assert told.startswith("specter is not on this machine and could not be fetched from the Hugging Face hub.")
-    assert told.count("\n") == 1
-    assert "allenai/specter" in told
-    assert EMBEDDED in told
-
-
-@pytest.mark.parametrize("error", [httpx2.ProxyError("403"), XetDownloadError("torn"), OSError(28, "No space left")])
-def test_no_error_of_the_hub_client_gets_through_bare(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
-) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    told = refusal("specter")
-    assert told.startswith("specter is not on this machine")
-    assert str(error) in told
-
-
-class Hub:
-    """A hub that holds one repository, and a cache of what was fetched from it."""
-
-    def __init__(self, files: dict[str, Path], cache: Path) -> None:
-        self.files, self.cache = files, cache
-
-    def __call__(self, hub_id: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
-        if local_files_only and not self.cache.exists():
-            raise FileNotFoundError(hub_id)
-        self.cache.mkdir(exist_ok=True)
-        for name in set(allow_patterns) & set(self.files) if not local_files_only else ():
-            shutil.copy(self.files[name], self.cache / name)
-        return str(self.cache)
-
-
-@pytest.mark.parametrize("held", [("model.safetensors", "pytorch_model.bin"), ("pytorch_model.bin",)])
-def test_one_file_of_weights_is_fetched_and_then_found_offline(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: tuple[str, ...]
-) -> None:
-    torch.save(safetensors.torch.load_file(tiny / "model.safetensors"), tmp_path / "pytorch_model.bin")
-    files = {path.name: path for path in [*tiny.iterdir(), tmp_path / "pytorch_model.bin"]}
-    if "model.safetensors" not in held:
-        del files["model.safetensors"]
-    hub = Hub(files, tmp_path / "cache")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
-    with pytest.raises(EncoderUnavailable, match="nothing was to be fetched now"):
-        load_encoder("specter", device="cpu", local_files_only=True)
-    assert not hub.cache.exists()
-    fetched = find_checkpoint("specter")
-    assert sorted(path.name for path in hub.cache.iterdir() if path.suffix in (".safetensors", ".bin")) == [held[0]]
-    assert find_checkpoint("specter", local_files_only=True) == fetched
-    assert load_encoder("specter", device="cpu", local_files_only=True).dimensions == 32
-
-
 def test_no_file_of_a_checkpoint_is_read_twice_to_be_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
 
-    def watched(path: Path) -> str:
-        hashed.append(path.name)
-        return sha256_of(path)
+    real = StoredFile.sha256
 
-    monkeypatch.setattr(checkpoints, "sha256_of", watched)
+    def watched(file: StoredFile) -> str:
+        hashed.append(file.name)
+        return real(file)
+
+    monkeypatch.setattr(StoredFile, "sha256", watched)
     find_checkpoint(EMBEDDED)
     assert "model.safetensors" in hashed
     assert len(hashed) == len(set(hashed))

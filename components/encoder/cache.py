@@ -1,0 +1,100 @@
+"""Where encoders are kept: the folder of downloads, the record of what was met first, a lock for each download.
+
+<cache>/<name>.zip          a -full release, as it was published
+<cache>/<name>.partial      a download under way or stopped; <name>.partial.json: what it is a part of
+<cache>/<name>.record.json  the commit or SHA-256 met on the first fetch, which every later one must match
+<cache>/own/…               folders and zips that the user put there
+Files of the Hugging Face hub lie in its own cache, so that what is there already is used.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from components.files import write_text
+
+CACHE_VARIABLE = "COCITE_ATLAS_ENCODERS"
+OWN = "own"
+PARTIAL = ".partial"
+_HOME = Path(__file__).resolve().parents[2] / "corpus" / "built"  # as components/atlas.py has it
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+
+# Bytes done and bytes in all; 0 in all where the server does not say. May raise, to stop the work.
+Progress = Callable[[int, int], None]
+
+
+def cache_folder() -> Path:
+    """Where downloads lie: $COCITE_ATLAS_ENCODERS, by default `.encoders` beside the atlases, where none can be."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("COCITE_ATLAS_HOME") or _HOME).expanduser() / ".encoders"
+
+
+def own_checkpoints() -> dict[str, Path]:
+    """The folders and zips that lie in <cache>/own/, by the names that they are chosen by (own/…), sorted."""
+    folder = cache_folder() / OWN
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return {}
+    return {
+        f"{OWN}/{path.name}": path
+        for path in found
+        if _OWN_NAME.fullmatch(path.name) and (path.is_dir() or path.suffix.lower() == ".zip")
+    }
+
+
+def read_record(key: str) -> dict[str, Any]:
+    """What was written down of a download; empty where nothing was."""
+    try:
+        record = json.loads(_record_path(key).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def write_record(key: str, record: dict[str, Any]) -> None:
+    """Write down what a download must be from now on. Raises OSError."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    write_text(_record_path(key), json.dumps(record, indent=1) + "\n")
+
+
+def forget_record(key: str) -> None:
+    """Let the next fetch of a download meet whatever is there then."""
+    _record_path(key).unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(key: str, *, progress: Progress) -> Iterator[None]:
+    """Hold a download's lock; while another process or thread has it, wait, and let `progress` stop the waiting."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{key}.lock")
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+            break
+        except filelock.Timeout:
+            progress(partial_bytes(folder / key), 0)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def partial_bytes(target: Path) -> int:
+    """How much of a file's download is on the disk; 0 where none was begun."""
+    try:
+        return target.with_name(target.name + PARTIAL).stat().st_size
+    except OSError:
+        return 0
+
+
+def _record_path(key: str) -> Path:
+    return cache_folder() / f"{key}.record.json"
