@@ -8,9 +8,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from components.encoder import CATALOGUE, CatalogueEntry, UnknownEncoder, find_checkpoint
-from components.encoder.cache import cache_folder, own_checkpoints
-from components.encoder.downloads import cached, clear, fetch, is_here, partial_of
+from components.encoder import (
+    CATALOGUE,
+    CatalogueEntry,
+    UnknownEncoder,
+    cache_folder,
+    cached,
+    clear,
+    fetch,
+    find_checkpoint,
+    is_here,
+    own_checkpoints,
+    partial_of,
+)
 
 
 def add_parser(verbs: Any) -> None:

@@ -120,7 +120,7 @@ def cached() -> list[CachedEncoder]:
             found.setdefault(partial, _lying(entry.name, partial, partial=True))
         if entry.origin == "zip" and target.is_file():
             found.setdefault(target, _lying(entry.name, target))
-        if entry.origin == "hub" and (folder := hub.find_snapshot(entry.hub_id, weights=True)):
+        if entry.origin == "hub" and (folder := hub.find_snapshot(entry.hub_id, revision=entry.revision, weights=True)):
             found.setdefault(hub.repository_folder(entry.hub_id), _lying(entry.name, folder))
         if entry.base_hub_id and (folder := hub.find_snapshot(entry.base_hub_id, weights=False)):
             found.setdefault(hub.repository_folder(entry.base_hub_id), _lying(entry.base_hub_id, folder))
