@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from components import atlas as store
 from components.build import build_atlas
-from components.encoder import CATALOGUE, EMBEDDED, EncoderUnavailable, find_checkpoint, load_encoder
+from components.encoder import CATALOGUE, EMBEDDED, load_encoder
 from components.facets import Filters
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from components.query_text import understand
 from components.search import MOST_HITS, search, text_query
 from components.verify import SAMPLE, verify_atlas
+from corpus import encoders_verb
 from corpus.errors import CociteAtlasError
 
 _DIFFERENT, _INTERRUPTED = 3, 130
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--name", help="the atlas's name (by default that of the first file)")
     build.add_argument(
-        "--encoder", default=EMBEDDED, help=f"a folder, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})"
+        "--encoder", default=EMBEDDED, help=f"a folder, a zip, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})"
     )
     build.add_argument(
         "--assemble",
@@ -89,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--json", action="store_true", help="as JSON")
     ask.set_defaults(run=_search)
 
-    encoders = verbs.add_parser("encoders", help="list the encoders that are known by name, and which are here")
-    encoders.add_argument("--json", action="store_true", help="as JSON")
-    encoders.set_defaults(run=_encoders)
+    encoders_verb.add_parser(verbs)
     return parser
 
 
@@ -225,39 +224,6 @@ def _search(options: argparse.Namespace) -> int:
     for row in result.own:
         print(f"Left out, because it is the text itself: {atlas.paper(row).title}", file=sys.stderr)
     return 0
-
-
-def _encoders(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = [
-        {
-            "name": entry.name,
-            "hub_id": entry.hub_id,
-            "base": entry.base,
-            "dimensions": entry.dimensions,
-            "domain": entry.domain,
-            "licence": entry.licence,
-            "note": entry.note,
-            "on_this_machine": _is_here(entry.name),
-        }
-        for entry in CATALOGUE.values()
-    ]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    for row in rows:
-        print(f"{row['name']} ({'on this machine' if row['on_this_machine'] else 'not on this machine yet'})")
-        print(f"  {row['base']}, {row['dimensions']} dimensions, {row['licence']}; for {row['domain']}")
-        print(f"  {row['note']}")
-    print("A folder that holds a checkpoint can be given in place of a name.")
-    return 0
-
-
-def _is_here(name: str) -> bool:
-    try:
-        find_checkpoint(name, local_files_only=True)
-    except EncoderUnavailable:
-        return False
-    return True
 
 
 def _standard_input() -> str:

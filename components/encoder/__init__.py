@@ -2,23 +2,36 @@
 
 from components.encoder.base import Encoder, Reading, TitleAndAbstract
 from components.encoder.bi_encoder import BiEncoder, Precision, has_fast_bfloat16, load_encoder
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry
+from components.encoder.cache import Progress, cache_folder, own_checkpoints
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, Score
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.downloads import CachedEncoder, Cleared, cached, clear, fetch, is_here, partial_of
 from components.encoder.errors import EncoderUnavailable, UnknownEncoder
 
 __all__ = [
     "CATALOGUE",
     "EMBEDDED",
     "BiEncoder",
+    "CachedEncoder",
     "CatalogueEntry",
     "Checkpoint",
+    "Cleared",
     "Encoder",
     "EncoderUnavailable",
     "Precision",
+    "Progress",
     "Reading",
+    "Score",
     "TitleAndAbstract",
     "UnknownEncoder",
+    "cache_folder",
+    "cached",
+    "clear",
+    "fetch",
     "find_checkpoint",
     "has_fast_bfloat16",
+    "is_here",
     "load_encoder",
+    "own_checkpoints",
+    "partial_of",
 ]

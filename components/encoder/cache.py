@@ -17,6 +17,7 @@ from typing import Any
 
 import filelock
 
+from components.encoder.errors import EncoderUnavailable
 from components.files import write_text
 
 CACHE_VARIABLE = "COCITE_ATLAS_ENCODERS"
@@ -60,9 +61,12 @@ def read_record(key: str) -> dict[str, Any]:
 
 
 def write_record(key: str, record: dict[str, Any]) -> None:
-    """Write down what a download must be from now on. Raises OSError."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    write_text(_record_path(key), json.dumps(record, indent=1) + "\n")
+    """Write down what a download must be from now on. Raises EncoderUnavailable where that cannot be written."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_text(_record_path(key), json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise _unwritable(error) from error
 
 
 def forget_record(key: str) -> None:
@@ -72,20 +76,30 @@ def forget_record(key: str) -> None:
 
 @contextmanager
 def one_at_a_time(key: str, *, progress: Progress) -> Iterator[None]:
-    """Hold a download's lock; while another process or thread has it, wait, and let `progress` stop the waiting."""
+    """Hold a download's lock; while another process or thread has it, wait, and let `progress` stop the waiting.
+
+    Raises EncoderUnavailable where the cache cannot be written.
+    """
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / f"{key}.lock")
-    while True:
-        try:
-            lock.acquire(timeout=0.5)
-            break
-        except filelock.Timeout:
-            progress(partial_bytes(folder / key), 0)
+    while not _acquired(lock, folder):
+        progress(partial_bytes(folder / key), 0)
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: filelock.BaseFileLock, folder: Path) -> bool:
+    """Whether the lock was had within half a second."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0.5)
+    except filelock.Timeout:  # an OSError itself
+        return False
+    except OSError as error:
+        raise _unwritable(error) from error
+    return True
 
 
 def partial_bytes(target: Path) -> int:
@@ -94,6 +108,13 @@ def partial_bytes(target: Path) -> int:
         return target.with_name(target.name + PARTIAL).stat().st_size
     except OSError:
         return 0
+
+
+def _unwritable(error: OSError) -> EncoderUnavailable:
+    return EncoderUnavailable(
+        f"The folder of encoders, {cache_folder()}, cannot be written ({error.strerror or error}). Choose another one "
+        f"with {CACHE_VARIABLE}."
+    )
 
 
 def _record_path(key: str) -> Path:

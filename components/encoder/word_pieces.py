@@ -122,5 +122,8 @@ def _object(files: StoredFiles, name: str) -> dict[str, Any]:
 
 
 def _text(token: Any) -> Any:
-    """The text of a special token, which may be written with its properties."""
-    return token.get("content") if isinstance(token, dict) else token
+    """The text of a special token, which may be written with its properties; None where these make it another."""
+    if not isinstance(token, dict):
+        return token
+    odd = any(token.get(key) for key in ("lstrip", "rstrip", "single_word", "normalized"))
+    return None if odd else token.get("content")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.atlas import atlas_names, open_atlas, read_manifest
-from components.encoder import CATALOGUE, BiEncoder
+from components.encoder import BiEncoder
 from components.files import write_array
 from components.manifest import Manifest
 from components.query_text import understand
@@ -199,27 +199,6 @@ def test_an_atlas_that_is_not_there_is_a_sentence(topics: str, call: Callable[..
 def test_a_damaged_atlas_is_a_sentence(topics: str, home: Path, call: Callable[..., Told], verb: tuple[str]) -> None:
     (home / "topics" / read_manifest("topics").folder / "vectors.npy").write_bytes(b"x")
     assert_error(call(verb[0], "topics", *verb[1:]), "vectors.npy")
-
-
-# encoders
-
-
-def test_encoders(call: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
-    def only_specter(hub_id: str, *, local_files_only: bool, **_: object) -> str:
-        assert local_files_only  # a list fetches nothing
-        if hub_id == "allenai/specter":
-            return str(tiny)
-        raise FileNotFoundError(hub_id)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", only_specter)
-    rows = call("encoders", "--json").json
-    assert [row["name"] for row in rows] == list(CATALOGUE)
-    assert [row["name"] for row in rows if row["on_this_machine"]] == ["all-minilm-l6-v2", "specter"]
-    assert all(row["base"] and row["domain"] and row["licence"] and row["note"] for row in rows)
-    told = call("encoders")
-    assert told.code == 0
-    assert "all-minilm-l6-v2 (on this machine)\n  MiniLM-L6-H384, 384 dimensions, Apache-2.0; for general" in told.out
-    assert "aspire-biencoder-biomed-scib (not on this machine yet)\n  SciBERT, 768 dimensions" in told.out
 
 
 # verify
