@@ -96,6 +96,16 @@ _ENTRIES = (
         licence="Apache-2.0",
         note="SPECTER-CoCite, trained on co-citations.",
     ),
+    CatalogueEntry(
+        name="tfidf-svd",
+        hub_id="",
+        form=InputForm(pooling="mean", separator="\n", max_tokens=50_000, normalised=True),
+        dimensions=256,
+        base="scikit-learn",
+        domain="any text: it learns the words of the corpus itself",
+        licence="Apache-2.0",
+        note="Lexical: near are papers that share words. Nothing to download; fitted when an atlas is built.",
+    ),
 )
 
 CATALOGUE = {entry.name: entry for entry in _ENTRIES}
