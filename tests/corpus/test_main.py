@@ -214,7 +214,7 @@ def test_encoders(call: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, ti
     monkeypatch.setattr("huggingface_hub.snapshot_download", only_specter)
     rows = call("encoders", "--json").json
     assert [row["name"] for row in rows] == list(CATALOGUE)
-    assert [row["name"] for row in rows if row["on_this_machine"]] == ["all-minilm-l6-v2", "specter"]
+    assert [row["name"] for row in rows if row["on_this_machine"]] == ["all-minilm-l6-v2", "specter", "tfidf-svd"]
     assert all(row["base"] and row["domain"] and row["licence"] and row["note"] for row in rows)
     told = call("encoders")
     assert told.code == 0
