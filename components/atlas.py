@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.encoder import LEXICAL, LexicalEncoder
 from components.facets import Facets
 from components.files import beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
@@ -44,6 +45,8 @@ _FOLDER = re.compile(r"[0-9a-f]{16}")
 
 PAPERS, VECTORS, COORDINATES = "papers.parquet", "vectors.npy", "coordinates.npy"
 REGIONS, PAIRS, GRAPH = "regions.npy", "pair_distances.npy", "index.hnsw"
+FITTED = "encoder.npz"  # the lexical encoder, which is its corpus's own
+MANIFEST, LOCK = "manifest.json", ".lock"
 
 
 class NoSuchAtlas(CociteAtlasError):
@@ -68,7 +71,8 @@ class AtlasParts:
 
     papers: a table with `SCHEMA`, n rows. vectors: float32 (n, d). coordinates: float32 (n, 2).
     region_ids: int16 (n,), −1 between regions. pair_distances: float32, sorted: L2 between random pairs of rows.
-    graph: None where the corpus is too small for one.
+    graph: None where the corpus is too small for one. corpus: empty where it is the atlas's own name.
+    fitted: the lexical encoder that made the vectors; None where another did.
     """
 
     name: str
@@ -84,6 +88,8 @@ class AtlasParts:
     projection: dict[str, Any]
     source: dict[str, Any]
     versions: dict[str, str]
+    corpus: str = ""
+    fitted: LexicalEncoder | None = None
 
 
 class Atlas:
@@ -171,15 +177,13 @@ def atlas_names() -> list[str]:
     if not home().is_dir():
         return []
     return sorted(
-        folder.name
-        for folder in home().iterdir()
-        if _NAME.fullmatch(folder.name) and (folder / "manifest.json").is_file()
+        folder.name for folder in home().iterdir() if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()
     )
 
 
 def read_manifest(name: str) -> Manifest:
     """The manifest of an atlas. Raises NoSuchAtlas, AtlasDamaged."""
-    path = atlas_folder(name) / "manifest.json"
+    path = atlas_folder(name) / MANIFEST
     try:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -190,6 +194,8 @@ def read_manifest(name: str) -> Manifest:
         ) from error
     except (OSError, UnicodeDecodeError, ManifestDamaged) as error:
         raise AtlasDamaged(f"{name}: {error}. {_rebuild_hint(name)}") from error
+    if not _NAME.fullmatch(manifest.corpus):
+        raise AtlasDamaged(f"{name}/manifest.json names a corpus {manifest.corpus!r:.80}. {_rebuild_hint(name)}")
     if manifest.name != name or not _FOLDER.fullmatch(manifest.folder):
         raise AtlasDamaged(
             f"{name}/manifest.json belongs to another atlas ({manifest.name!r:.80}). {_rebuild_hint(name)}"
@@ -217,6 +223,7 @@ def _open(manifest: Manifest) -> Atlas:
     folder = atlas_folder(name) / manifest.folder
     n, d = manifest.papers, manifest.dimensions
     wanted = {PAPERS, VECTORS, COORDINATES, REGIONS, PAIRS} | ({GRAPH} if manifest.index.ef_search else set())
+    wanted |= {FITTED} if manifest.encoder.source == LEXICAL else set()
     if set(manifest.files) != wanted:
         raise AtlasDamaged(f"{name}: its manifest lists other files than an atlas has. {_rebuild_hint(name)}")
     try:
@@ -258,6 +265,8 @@ def write_atlas(parts: AtlasParts) -> Manifest:
     n = parts.papers.num_rows
     if not len(parts.vectors) == len(parts.coordinates) == len(parts.region_ids) == n:
         raise ValueError("papers, vectors, coordinates and regions are not of one length")
+    if (parts.encoder.source == LEXICAL) != (parts.fitted is not None):
+        raise ValueError("an atlas of the lexical encoder needs it as it was fitted, and no other has one")
     top = atlas_folder(parts.name)
     build = secrets.token_hex(8)
     folder = top / build
@@ -271,6 +280,9 @@ def write_atlas(parts: AtlasParts) -> Manifest:
         if parts.graph is not None:
             with beside(folder / GRAPH) as path:
                 parts.graph.save(path)
+        if parts.fitted is not None:
+            with beside(folder / FITTED) as path:
+                parts.fitted.save(path)
         manifest = Manifest(
             format=FORMAT,
             name=parts.name,
@@ -284,9 +296,10 @@ def write_atlas(parts: AtlasParts) -> Manifest:
             regions=parts.regions,
             source=parts.source,
             versions=parts.versions,
+            corpus=parts.corpus or parts.name,
         )
         manifest = replace(manifest, files={path.name: seal(path) for path in sorted(folder.iterdir())})
-        write_text(top / "manifest.json", manifest.to_json())
+        write_text(top / MANIFEST, manifest.to_json())
     except BaseException:
         # An interrupt may come in the very moment after the manifest's rename: then these files are the atlas.
         if parts.name not in atlas_names() or read_manifest(parts.name).folder != build:
@@ -306,7 +319,8 @@ def build_lock(name: str) -> Iterator[Path]:
     """
     folder = atlas_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", blocking=False)
+    # Not at once: whoever looks whether a build is under way holds it for a moment.
+    lock = filelock.FileLock(folder / LOCK, timeout=0.3)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -328,6 +342,12 @@ def work_folder(name: str, settings: dict[str, Any]) -> Path:
     for torn in wanted.glob("*.partial"):
         torn.unlink(missing_ok=True)
     return wanted
+
+
+def work_folders(name: str | None = None) -> list[Path]:
+    """The work folders of the builds of an atlas, or of all; those of builds under way among them."""
+    tops = [atlas_folder(name)] if name is not None else sorted(home().glob("*")) if home().is_dir() else []
+    return [work for top in tops if _NAME.fullmatch(top.name) for work in sorted(top.glob("work-*")) if work.is_dir()]
 
 
 def atlas_folder(name: str) -> Path:

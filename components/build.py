@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components import atlas as store
-from components.encoder import Encoder, load_encoder
+from components.atlas_encoder import ChosenEncoder, choose_encoder
+from components.corpora import note_request
+from components.encoder import LEXICAL, Encoder, LexicalEncoder
 from components.files import write_array, write_table, write_text
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
@@ -33,7 +35,9 @@ Progress = Callable[[str, int, int], None]
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding them", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming its regions", "Indexing", "Writing the atlas"
+LEARNING = "Learning its words"
 STAGES = (READING, ENCODING, PROJECTING, NAMING, INDEXING, WRITING)
+LEXICAL_STAGES = (READING, LEARNING, *STAGES[1:])  # of the lexical encoder, which is fitted first
 
 CHUNK = 1024  # rows a file of vectors in the work folder: what a kill can cost, a minute at most on two cores
 RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them
@@ -49,7 +53,7 @@ class NothingToBuild(CociteAtlasError):
 
 
 class NameReserved(CociteAtlasError):
-    """The name of the default atlas, which other files may not take: its repair would put it back over them."""
+    """A name that another atlas has a right to: the default one, whose repair would put it back, or the base."""
 
 
 class NoSpaceLeft(CociteAtlasError):
@@ -90,30 +94,68 @@ def build_atlas(
     store.atlas_folder(name)  # a bad name is said before minutes of work
     if name == store.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
-    loaded = load_encoder(encoder)
+    chosen = choose_encoder(encoder)
     sealed = [_sealed(path) for path in files]
     with disk_errors(), store.build_lock(name):
-        work = work_folder(name, files=sealed, encoder=loaded, settings=settings)
+        work = work_folder(name, files=sealed, fingerprint=chosen.fingerprint, settings=settings)
+        note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
         papers, source = _papers(work, files, progress)
-        vectors = encode_resumably(work, papers, loaded, progress)
-        coordinates = project_resumably(work, vectors, settings.projection, progress)
-        record = EncoderRecord(
-            name=loaded.name,
-            source=loaded.source,
-            fingerprint=loaded.fingerprint,
-            normalised=loaded.normalised,
-        )
-        manifest = assemble(
-            name,
-            papers=papers,
-            vectors=vectors,
-            coordinates=coordinates,
-            encoder=record,
+        return build_from(
+            work,
+            papers,
+            name=name,
+            corpus=name,
+            base="",
+            chosen=chosen,
             source={"files": sealed, **source},
             settings=settings,
             progress=progress,
         )
-        shutil.rmtree(work, ignore_errors=True)
+
+
+def build_from(
+    work: Path,
+    papers: pa.Table,
+    *,
+    name: str,
+    corpus: str,
+    base: str,
+    chosen: ChosenEncoder,
+    source: dict[str, Any],
+    settings: BuildSettings,
+    progress: Progress,
+) -> Manifest:
+    """The atlas `name` of papers that were read, from encoding on; the work folder goes when it is written.
+
+    base: the atlas that the papers are of, empty where they come from files. The caller holds the build lock.
+    """
+    n = papers.num_rows
+    note_request(work, corpus=corpus, base=base, encoder=chosen.source, precision=chosen.precision, papers=n)
+    if chosen.source == LEXICAL:
+        progress(LEARNING, 0, n)
+    encoder = chosen.ready(work, papers, on_progress=lambda done: progress(LEARNING, done, n))
+    vectors = encode_resumably(work, papers, encoder, progress)
+    coordinates = project_resumably(work, vectors, settings.projection, progress)
+    record = EncoderRecord(
+        name=encoder.name,
+        source=encoder.source,
+        fingerprint=encoder.fingerprint,
+        normalised=encoder.normalised,
+        precision=chosen.precision,
+    )
+    manifest = assemble(
+        name,
+        papers=papers,
+        vectors=vectors,
+        coordinates=coordinates,
+        encoder=record,
+        source=source,
+        settings=settings,
+        progress=progress,
+        corpus=corpus,
+        fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
+    )
+    shutil.rmtree(work, ignore_errors=True)
     return manifest
 
 
@@ -127,9 +169,12 @@ def assemble(
     source: dict[str, Any],
     settings: BuildSettings,
     progress: Progress,
+    corpus: str = "",
+    fitted: LexicalEncoder | None = None,
 ) -> Manifest:
     """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
 
+    corpus: empty where it is the atlas's own name. fitted: the lexical encoder, where it made the vectors.
     The caller holds the atlas's build lock.
     """
     progress(NAMING, 0, 1)
@@ -154,6 +199,8 @@ def assemble(
             projection=asdict(settings.projection),
             source=source,
             versions=_versions(),
+            corpus=corpus,
+            fitted=fitted,
         )
     )
     progress(WRITING, 1, 1)
@@ -176,9 +223,9 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
     return found
 
 
-def work_folder(name: str, *, files: list[dict[str, Any]], encoder: Encoder, settings: BuildSettings) -> Path:
+def work_folder(name: str, *, files: list[dict[str, Any]], fingerprint: str, settings: BuildSettings) -> Path:
     """Where a build of these very files, by this encoder and with these settings, keeps what it has done so far."""
-    key = {"files": files, "fingerprint": encoder.fingerprint, "settings": asdict(settings), "chunk": CHUNK}
+    key = {"files": files, "fingerprint": fingerprint, "settings": asdict(settings), "chunk": CHUNK}
     return store.work_folder(name, key)
 
 

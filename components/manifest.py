@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 from corpus.errors import CociteAtlasError
 
 FORMAT = 1
+PRECISIONS = ("float32", "bfloat16")
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
@@ -25,12 +26,16 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path."""
+    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path.
+
+    precision: one of PRECISIONS, in which its weights were used. Manifests from before there was a choice lack it.
+    """
 
     name: str
     source: str
     fingerprint: str
     normalised: bool
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Manifest:
 
     folder: where its files lie, beside the manifest: a new build has a new one, so that replacing is one rename.
     files: by name, what each must be.
+    corpus: what it is an atlas of; another encoder makes another atlas of the same one. Manifests from before there
+    were several lack it, and are of the corpus of their own name.
     """
 
     format: int
@@ -87,6 +94,7 @@ class Manifest:
     source: dict[str, Any]
     versions: dict[str, str]
     files: dict[str, FileSeal] = field(default_factory=dict)
+    corpus: str = ""
 
     def to_json(self) -> str:
         """As JSON text, indented, keys in the order of the fields."""
@@ -104,11 +112,11 @@ class Manifest:
         if raw.get("format") != FORMAT:
             raise ManifestDamaged(f"manifest.json is of format {raw.get('format')!r:.80}; this version reads {FORMAT}")
         try:
-            raw["encoder"] = _typed(EncoderRecord, raw["encoder"])
+            raw["encoder"] = _typed(EncoderRecord, {"precision": "float32", **raw["encoder"]})
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
-            manifest = _typed(cls, raw)
+            manifest = _typed(cls, {"corpus": raw["name"], **raw})
             _check_source(manifest.source)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ManifestDamaged(f"manifest.json does not hold what it must: {error!s:.200}") from error
@@ -116,6 +124,8 @@ class Manifest:
             raise ManifestDamaged(
                 f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
+        if manifest.encoder.precision not in PRECISIONS:
+            raise ManifestDamaged(f"manifest.json speaks of a precision of {manifest.encoder.precision!r:.80}")
         index = manifest.index
         recalls = (index.ann_recall_at_10, index.ann_recall_at_10_outside)
         if not 0 <= index.ef_search < 2**31 or not all(0 <= recall <= 1 for recall in recalls):

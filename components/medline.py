@@ -77,7 +77,7 @@ def make_shipped_files(*, progress: Progress = quiet, settings: BuildSettings = 
         encoder = load_encoder(EMBEDDED)
         # The texts, too, tell what work may be taken up: a change of the reader changes them, and not the file.
         read = {"texts": hashlib.sha256(b"".join(rows["text_sha256"].to_pylist())).hexdigest()}
-        work = work_folder(NAME, files=[*report["files"], read], encoder=encoder, settings=settings)
+        work = work_folder(NAME, files=[*report["files"], read], fingerprint=encoder.fingerprint, settings=settings)
         # From here on the rounded vectors are the vectors: the map is the map of what is shipped.
         vectors = encode_resumably(work, papers, encoder, progress).astype(np.float16)
         coordinates = project_resumably(work, vectors.astype(np.float32), settings.projection, progress)

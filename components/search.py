@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from components.atlas import Atlas
-from components.encoder import BiEncoder
+from components.encoder import Encoder
 from components.facets import Filters
 from components.index import Vectors
 from components.projection import near_on_map, place
+from corpus.errors import CociteAtlasError
 
 MOST_HITS = 200  # a list longer than this is no longer read; the map is for that
 PLACING_NEIGHBOURS = 10  # the query lies at their weighted mean; with more it drifts to the middle of the map
@@ -22,6 +23,10 @@ MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to th
 _SAME_TEXT = 0.02
 _SHORTEST_TITLE = 12  # letters and digits; shorter ones ("Editorial", "Reply") belong to many papers
 _SPARE = 8  # own rows that are fetched beyond k and left out of the answer; more are left out of the search
+
+
+class NoKnownWord(CociteAtlasError):
+    """A query whose vector points nowhere: a lexical encoder knows none of its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class SearchResult:
         return [hit.row for hit in self.hits]
 
 
-def text_query(encoder: BiEncoder, title: str, abstract: str) -> Query:
+def text_query(encoder: Encoder, title: str, abstract: str) -> Query:
     """A title and abstract as a query. Raises EncoderUnavailable where the encoder gives no numbers."""
     return Query(vector=encoder.encode([(title, abstract)])[0], fingerprint=encoder.fingerprint, title=title)
 
@@ -97,10 +102,17 @@ def seed_query(atlas: Atlas, rows: Sequence[int]) -> Query:
 def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) -> SearchResult:  # noqa: B008
     """The k nearest papers that the filters let through, without the query's own: k of them whenever k exist.
 
-    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; ValueError for a k
-    outside 1 … MOST_HITS.
+    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; NoKnownWord where its
+    vector has no direction and direction is all that this atlas tells papers by; ValueError for a k outside
+    1 … MOST_HITS.
     """
     atlas.check_fingerprint(query.fingerprint)
+    # Several seeds may cancel out: the mean of what points to all sides is a place like another.
+    if atlas.manifest.encoder.normalised and len(query.seeds) < 2 and not np.any(query.vector):
+        raise NoKnownWord(
+            f"None of its words occurs in this corpus, so {atlas.manifest.encoder.name} can tell nothing near it. "
+            "Add words to the text, or search with another encoder."
+        )
     if not 1 <= k <= MOST_HITS:
         raise ValueError(f"k = {k}: between 1 and {MOST_HITS} papers can be asked for")
     allowed = atlas.facets.mask(filters)
@@ -161,7 +173,8 @@ def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
 def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:
     """Whether a near row is the query's own paper: the same text, or the same title of some length."""
     typical = float(np.median(atlas.pair_distances)) if len(atlas.pair_distances) else 0.0
-    if l2_distance <= _SAME_TEXT * typical:
+    # In one dimension, which is what the lexical encoder has for a single paper, any two texts are the same.
+    if l2_distance <= _SAME_TEXT * typical and atlas.manifest.dimensions > 1:
         return True
     title = _title_key(query.title)
     return len(title) >= _SHORTEST_TITLE and title == _title_key(atlas.paper(row).title)

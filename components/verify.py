@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from components.atlas import open_atlas
+from components.atlas_encoder import encoder_of
 from components.build import encode_papers
-from components.encoder import load_encoder
 
 SAMPLE = 50  # rows encoded again: some seconds on two cores, and a shifted row anywhere is all but sure to be seen
 # Share of a vector's length. Half precision (the shipped vectors) costs 0.0005; other processors' kernels, and
@@ -49,7 +49,7 @@ def verify_atlas(name: str, *, rows: int = SAMPLE) -> Verification:
     Raises AtlasDamaged, EncoderUnavailable, FingerprintMismatch.
     """
     atlas = open_atlas(name)
-    encoder = load_encoder(atlas.manifest.encoder.source)
+    encoder = encoder_of(atlas.manifest)
     atlas.check_fingerprint(encoder.fingerprint)
     sample = np.sort(np.random.default_rng(_SEED).permutation(len(atlas))[: max(1, rows)])
     again = encode_papers(atlas.papers.take(sample), encoder)

@@ -1,30 +1,27 @@
-"""The command line of corpora: python -m corpus build | list | info | verify | search | encoders.
+"""The command line of corpora: python -m corpus build | list | info | verify | search | compare | encoders.
 
 Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verification that found a difference;
 130 interrupted.
 """
 
 import argparse
-import io
 import json
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from components import atlas as store
-from components.build import build_atlas
-from components.encoder import CATALOGUE, EMBEDDED, load_encoder
+from components.atlas_encoder import encoder_of
+from components.build import Cancelled
 from components.facets import Filters
 from components.medline import NAME as MEDLINE
-from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from components.query_text import understand
 from components.search import MOST_HITS, search, text_query
 from components.verify import SAMPLE, verify_atlas
-from corpus import encoders_verb
+from corpus.commands.build import add_build
+from corpus.commands.compare import add_compare
+from corpus.commands.encoders import add_encoders
+from corpus.commands.shared import ensure, standard_input
 from corpus.errors import CociteAtlasError
 
 _DIFFERENT, _INTERRUPTED = 3, 130
@@ -35,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+    except (Cancelled, KeyboardInterrupt):
+        print("\ncorpus: stopped. What was done is kept; the same command goes on from there.", file=sys.stderr)
+        return _INTERRUPTED
     except CociteAtlasError as error:
         print(f"corpus: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ncorpus: stopped. What was done is kept; the same command goes on from there.", file=sys.stderr)
-        return _INTERRUPTED
     return code
 
 
@@ -48,23 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m corpus", description="Build, inspect and search atlases.")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    build = verbs.add_parser("build", help="build an atlas from files of papers")
-    build.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: encode the default corpus again",
-    )
-    build.add_argument("--name", help="the atlas's name (by default that of the first file)")
-    build.add_argument(
-        "--encoder", default=EMBEDDED, help=f"a folder, a zip, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})"
-    )
-    build.add_argument(
-        "--assemble",
-        action="store_true",
-        help=f"repair {MEDLINE!r}: put it together from the shipped files again, without encoding (20 s)",
-    )
-    build.set_defaults(run=_build)
+    add_build(verbs)
 
     everything = verbs.add_parser("list", help="list all atlases")
     everything.add_argument("--json", action="store_true", help="as JSON")
@@ -90,38 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--json", action="store_true", help="as JSON")
     ask.set_defaults(run=_search)
 
-    encoders_verb.add_parser(verbs)
+    add_compare(verbs)
+    add_encoders(verbs)
     return parser
-
-
-def _build(options: argparse.Namespace) -> int:
-    with _Bars() as progress:
-        if options.assemble:
-            if (options.files, options.encoder, options.name or MEDLINE) != ([MEDLINE], EMBEDDED, MEDLINE):
-                raise CociteAtlasError(
-                    f"--assemble is for the default atlas alone: python -m corpus build {MEDLINE} --assemble"
-                )
-            manifest = rebuild_medline(progress=progress)
-        elif options.files == [MEDLINE] and not Path(MEDLINE).exists():
-            if options.encoder != EMBEDDED or options.name not in (None, MEDLINE):
-                raise CociteAtlasError(
-                    f"{MEDLINE!r} is the default atlas, made with {EMBEDDED}. To encode its papers with another "
-                    "encoder, give the MEDLINE file itself and a --name."
-                )
-            manifest = make_shipped_files(progress=progress)
-        else:
-            files = [Path(file) for file in options.files]
-            for file in files:
-                if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
-                    raise CociteAtlasError(f"{file}: there is no such file.")
-            name = options.name or _name_of(files[0])
-            manifest = build_atlas(name, files, encoder=options.encoder, progress=progress)
-    for report in manifest.source["reports"]:
-        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
-        for problem in report["problems"][:5]:
-            print(f"  {problem['place']}: {problem['reason']}")
-    print(f"{manifest.name}: {manifest.papers:,} papers. Search it: python -m corpus search {manifest.name} --text …")
-    return 0
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -156,7 +108,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    _ensure(options.name)
+    ensure(options.name)
     manifest = store.read_manifest(options.name)
     if options.json:
         print(manifest.to_json(), end="")
@@ -185,21 +137,21 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    _ensure(options.name)
+    ensure(options.name)
     report = verify_atlas(options.name, rows=options.rows)
     print(report.summary())
     return 0 if report.passed else _DIFFERENT
 
 
 def _search(options: argparse.Namespace) -> int:
-    _ensure(options.name)
-    text = understand(_standard_input() if options.text == "-" else options.text)
+    ensure(options.name)
+    text = understand(standard_input() if options.text == "-" else options.text)
     if not text:
         raise CociteAtlasError("The text is empty: give a title and an abstract.")
     if not 1 <= options.k <= MOST_HITS:
         raise CociteAtlasError(f"-k {options.k}: between 1 and {MOST_HITS} papers can be asked for.")
     atlas = store.open_atlas(options.name)
-    encoder = load_encoder(atlas.manifest.encoder.source)
+    encoder = encoder_of(atlas.manifest)
     filters = Filters(years=options.years, venues=tuple(options.venue), topics=tuple(options.topic))
     result = search(atlas, text_query(encoder, text.title, text.abstract), k=options.k, filters=filters)
     hits: list[dict[str, Any]] = []
@@ -226,53 +178,11 @@ def _search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _standard_input() -> str:
-    """All of standard input. Bytes that are no text, from a paste in another encoding, spoil a word and no more."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    return sys.stdin.read()
-
-
-def _ensure(name: str) -> None:
-    """The default atlas comes into being when it is first asked for."""
-    if name == MEDLINE:
-        with _Bars() as progress:
-            ensure_medline(progress=progress)
-
-
-def _name_of(path: Path) -> str:
-    stem = path.name.split(".")[0].lower()
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in stem).strip("-_")[:64] or "corpus"
-
-
 def _years(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     if not first.isdigit() or (last and not last.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not FIRST-LAST")
     return int(first), int(last or first)
-
-
-class _Bars:
-    """One progress bar a stage, on standard error, so that standard output stays the answer."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._stage = ""
-
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            if self._bar is not None:
-                self._bar.close()
-            self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=None)
-        self._bar.update(done - self._bar.n)
 
 
 if __name__ == "__main__":

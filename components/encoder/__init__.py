@@ -1,16 +1,23 @@
-"""Texts → vectors: the catalogue of checkpoints, loading one safely, and the bi-encoder."""
+"""Texts → vectors: the catalogue, loading a checkpoint safely, the bi-encoder, and the lexical encoder."""
 
 from components.encoder.base import Encoder, Reading, TitleAndAbstract
 from components.encoder.bi_encoder import BiEncoder, Precision, has_fast_bfloat16, load_encoder
 from components.encoder.cache import Progress, cache_folder, own_checkpoints
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, Score
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Score
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.encoder.downloads import CachedEncoder, Cleared, cached, clear, fetch, is_here, partial_of
 from components.encoder.errors import EncoderUnavailable, UnknownEncoder
+from components.encoder.lexical import (
+    LexicalEncoder,
+    LexicalFileDamaged,
+    NoWordsToLearn,
+    settings_fingerprint,
+)
 
 __all__ = [
     "CATALOGUE",
     "EMBEDDED",
+    "LEXICAL",
     "BiEncoder",
     "CachedEncoder",
     "CatalogueEntry",
@@ -18,6 +25,9 @@ __all__ = [
     "Cleared",
     "Encoder",
     "EncoderUnavailable",
+    "LexicalEncoder",
+    "LexicalFileDamaged",
+    "NoWordsToLearn",
     "Precision",
     "Progress",
     "Reading",
@@ -34,4 +44,5 @@ __all__ = [
     "load_encoder",
     "own_checkpoints",
     "partial_of",
+    "settings_fingerprint",
 ]

@@ -282,11 +282,10 @@ def test_no_wrong_value_in_a_manifest_gets_through_unnoticed(written: AtlasParts
         except AtlasDamaged:
             continue
         # Free text and free objects may be anything of their kind, and numbers any that mean something.
-        assert last in ("created", "source", "projection", "versions", "name", "fingerprint", "regions") or isinstance(
-            value, int
-        ), f"{way} {last}"
+        free = ("created", "source", "projection", "versions", "name", "fingerprint", "regions", "corpus")
+        assert last in free or isinstance(value, int), f"{way} {last}"
         assert len(opened.index.search(opened.vectors[0], k=3)) == 3
-    for key in json.loads(good):
+    for key in json.loads(good).keys() - {"corpus"}:
         manifest = json.loads(good)
         del manifest[key]
         path.write_text(json.dumps(manifest))
@@ -346,6 +345,27 @@ def test_what_a_manifest_holds_does_not_flood_the_refusal(
     with pytest.raises(AtlasDamaged) as caught:
         open_atlas("one")
     assert len(str(caught.value)) < 500
+
+
+def test_manifests_from_before_there_were_several_encoders_are_read(written: AtlasParts) -> None:
+    edit_manifest(lambda m: (m.pop("corpus"), m["encoder"].pop("precision")))
+    manifest = open_atlas("one").manifest
+    assert (manifest.corpus, manifest.encoder.precision) == ("one", "float32")
+    assert manifest.format == 1
+
+
+@pytest.mark.parametrize("corpus", ["", "..", "../x", "a/b", "A", "-a", "x" * 65, "a\n", None, 7, ["one"], {}])
+def test_what_cannot_be_a_corpus_is_refused(written: AtlasParts, corpus: object) -> None:
+    edit_manifest(lambda m: m.update(corpus=corpus))
+    assert_refused("one", "manifest.json")
+
+
+@pytest.mark.parametrize("precision", ["", "float16", "bfloat16 ", "x" * 5000, None, 16, ["float32"], True])
+def test_what_is_no_precision_is_refused(written: AtlasParts, precision: object) -> None:
+    edit_manifest(lambda m: m["encoder"].update(precision=precision))
+    assert_refused("one", "manifest.json")
+    edit_manifest(lambda m: m["encoder"].update(precision="bfloat16"))
+    assert open_atlas("one").manifest.encoder.precision == "bfloat16"
 
 
 def test_a_manifest_with_files_more_or_fewer_is_refused(written: AtlasParts) -> None:

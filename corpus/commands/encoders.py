@@ -1,4 +1,4 @@
-"""The verb `encoders` of python -m corpus: list, show, fetch and clear what papers can be encoded with."""
+"""`python -m corpus encoders`: list, show, fetch and clear what papers can be encoded with."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from components.encoder import (
 )
 
 
-def add_parser(verbs: Any) -> None:
+def add_encoders(verbs: Any) -> None:
     """Add the verb to the command line's others."""
     parser = verbs.add_parser("encoders", help="list the encoders that are known by name; show, fetch or clear one")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -1,0 +1,94 @@
+"""The encoder that belongs to an atlas: the one that a build is to use, and the one that queries are encoded with."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components import atlas as store
+from components.atlas import AtlasDamaged
+from components.encoder import (
+    LEXICAL,
+    Encoder,
+    LexicalEncoder,
+    LexicalFileDamaged,
+    load_encoder,
+    settings_fingerprint,
+)
+from components.files import beside
+from components.manifest import Manifest
+
+LEARNT_FROM = (
+    200_000  # papers that the lexical encoder learns its words from: 2 GB, and more would add rare words alone
+)
+_LEARNING_SEED = 3
+
+
+def encoder_of(manifest: Manifest, *, local_files_only: bool = False) -> Encoder:
+    """The encoder that queries to an atlas are encoded with.
+
+    local_files_only: fetch nothing; what is not on this machine is unavailable. Its fingerprint is the atlas's unless
+    the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
+    Raises EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what it was.
+    """
+    if manifest.encoder.source != LEXICAL:
+        return load_encoder(manifest.encoder.source, local_files_only=local_files_only)
+    path = store.atlas_folder(manifest.name) / manifest.folder / store.FITTED
+    if store.FITTED not in manifest.files:
+        raise AtlasDamaged(f"{manifest.name}: its manifest lists no {store.FITTED}. Build it again.")
+    store.check_seal(path, manifest.files[store.FITTED], atlas=manifest.name)
+    try:
+        encoder = LexicalEncoder.load(path)
+    except LexicalFileDamaged as error:
+        raise AtlasDamaged(f"{manifest.name}: {error}. Build it again.") from error
+    if encoder.fingerprint != manifest.encoder.fingerprint:
+        raise AtlasDamaged(f"{manifest.name}: {store.FITTED} is the encoder of another atlas. Build it again.")
+    return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenEncoder:
+    """The encoder that a build is to use. source: what finds it again.
+
+    fingerprint: what tells the build's work from that of others; the lexical encoder has its own when it has learnt.
+    """
+
+    source: str
+    fingerprint: str
+    precision: str
+    loaded: Encoder | None
+
+    def ready(self, work: Path, papers: pa.Table, *, on_progress: Callable[[int], None]) -> Encoder:
+        """The encoder, which, being lexical, is first fitted on the papers, or read from the work folder where it is.
+
+        on_progress: called now and then with the number of papers learnt from; may raise to stop.
+        Raises NoWordsToLearn.
+        """
+        return self.loaded if self.loaded is not None else _learn(work, papers, on_progress)
+
+
+def choose_encoder(name_or_folder: str) -> ChosenEncoder:
+    """The encoder of a catalogue name or of a folder on disk, to build with. Raises as `load_encoder` does."""
+    if name_or_folder == LEXICAL:
+        return ChosenEncoder(source=LEXICAL, fingerprint=settings_fingerprint(), precision="float32", loaded=None)
+    loaded = load_encoder(name_or_folder)
+    return ChosenEncoder(source=loaded.source, fingerprint=loaded.fingerprint, precision="float32", loaded=loaded)
+
+
+def _learn(work: Path, papers: pa.Table, on_progress: Callable[[int], None]) -> LexicalEncoder:
+    path = work / store.FITTED
+    if path.is_file():
+        # Learning again costs less than asking what is to be done with a damaged file.
+        with suppress(LexicalFileDamaged):
+            return LexicalEncoder.load(path)
+    if papers.num_rows > LEARNT_FROM:
+        rows = np.random.default_rng(_LEARNING_SEED).choice(papers.num_rows, size=LEARNT_FROM, replace=False)
+        papers = papers.take(np.sort(rows))
+    texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
+    fitted = LexicalEncoder.fit(texts, on_progress=on_progress)
+    with beside(path) as partial:
+        fitted.save(partial)
+    return fitted

@@ -1,0 +1,106 @@
+"""`python -m corpus build`: an atlas from files of papers, or from another atlas by another encoder."""
+
+import argparse
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from components.build import Progress, build_atlas
+from components.build_again import build_again
+from components.encoder import CATALOGUE, EMBEDDED
+from components.manifest import Manifest
+from components.medline import NAME as MEDLINE
+from components.medline import ensure_medline, make_shipped_files, rebuild_medline
+from corpus.commands.shared import Bars, JsonLines, StopWithStdin, json_line, lower_priority
+from corpus.errors import CociteAtlasError
+
+
+def add_build(verbs: Any) -> None:
+    """Add the command and its arguments to the parser's commands."""
+    build = verbs.add_parser("build", help="build an atlas from files of papers, or from another atlas")
+    build.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: encode the default corpus again",
+    )
+    build.add_argument(
+        "--from",
+        dest="base",
+        metavar="ATLAS",
+        help="encode this atlas's papers with another encoder, into another atlas of the same corpus",
+    )
+    build.add_argument(
+        "--name", help="the atlas's name (by default that of the first file; with --from, CORPUS--ENCODER)"
+    )
+    build.add_argument("--encoder", help=f"a folder, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})")
+    build.add_argument(
+        "--assemble",
+        action="store_true",
+        help=f"repair {MEDLINE!r}: put it together from the shipped files again, without encoding (20 s)",
+    )
+    build.add_argument(
+        "--progress", choices=("bars", "json"), default="bars", help="json: one object a line on standard output"
+    )
+    build.add_argument("--low-priority", action="store_true", help="let every other program go first")
+    build.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop, to be taken up later, when standard input comes to its end",
+    )
+    build.set_defaults(run=_run, refuse=build.error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if bool(options.files) == (options.base is not None):
+        options.refuse("give files of papers, or --from ATLAS, and not both")
+    if options.base is not None and options.encoder is None:
+        options.refuse("--from ATLAS needs --encoder: with its own encoder an atlas is there already")
+    if options.low_priority:
+        lower_priority()
+    with ExitStack() as stack:
+        progress: Progress = JsonLines() if options.progress == "json" else stack.enter_context(Bars())
+        if options.stop_with_stdin:
+            progress = StopWithStdin(progress)
+        manifest = _build(options, progress)
+    if options.progress == "json":
+        json_line({"built": manifest.name, "papers": manifest.papers})
+        return 0
+    for report in [] if options.base is not None else manifest.source["reports"]:
+        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
+        for problem in report["problems"][:5]:
+            print(f"  {problem['place']}: {problem['reason']}")
+    print(f"{manifest.name}: {manifest.papers:,} papers. Search it: python -m corpus search {manifest.name} --text …")
+    return 0
+
+
+def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
+    encoder = options.encoder or EMBEDDED
+    if options.assemble:
+        if (options.files, encoder, options.name or MEDLINE) != ([MEDLINE], EMBEDDED, MEDLINE):
+            raise CociteAtlasError(
+                f"--assemble is for the default atlas alone: python -m corpus build {MEDLINE} --assemble"
+            )
+        return rebuild_medline(progress=progress)
+    if options.base is not None:
+        if options.base == MEDLINE:
+            ensure_medline(progress=progress)
+        return build_again(options.base, encoder=encoder, name=options.name, progress=progress)
+    if options.files == [MEDLINE] and not Path(MEDLINE).exists():
+        if encoder != EMBEDDED or options.name not in (None, MEDLINE):
+            raise CociteAtlasError(
+                f"{MEDLINE!r} is the default atlas, made with {EMBEDDED}. To encode its papers with another "
+                f"encoder: python -m corpus build --from {MEDLINE} --encoder ENCODER"
+            )
+        return make_shipped_files(progress=progress)
+    files = [Path(file) for file in options.files]
+    for file in files:
+        if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
+            raise CociteAtlasError(f"{file}: there is no such file.")
+    return build_atlas(options.name or _name_of(files[0]), files, encoder=encoder, progress=progress)
+
+
+def _name_of(path: Path) -> str:
+    stem = path.name.split(".")[0].lower()
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in stem).strip("-_")[:64] or "corpus"

@@ -1,0 +1,125 @@
+"""What commands share: progress on the terminal or as JSON lines, standard input, and the default atlas."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from components.build import Cancelled, Progress
+from components.medline import NAME as MEDLINE
+from components.medline import ensure_medline
+
+_BETWEEN_LINES = 0.2  # seconds; a page that reads them draws no faster
+
+
+class Bars:
+    """One progress bar a stage, on standard error, so that standard output stays the answer."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._stage = ""
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """See `components.build.Progress`."""
+        if stage != self._stage:
+            if self._bar is not None:
+                self._bar.close()
+            self._stage = stage
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=None)
+        self._bar.update(done - self._bar.n)
+
+
+class JsonLines:
+    """Progress for a program: {"stage": …, "done": …, "total": …}, a line each, on standard output."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._next = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """See `components.build.Progress`. A stage's first and last lines are always written, of others a few."""
+        now = time.monotonic()
+        if stage == self._stage and done < total and now < self._next:
+            return
+        self._stage, self._next = stage, now + _BETWEEN_LINES
+        json_line({"stage": stage, "done": done, "total": total})
+
+
+def json_line(value: dict[str, Any]) -> None:
+    """One JSON object as a line on standard output, at once. Raises Cancelled where nobody reads any more."""
+    try:
+        print(json.dumps(value), flush=True)
+    except BrokenPipeError as error:
+        # Else Python would try again as it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Cancelled("Nobody reads the progress any more.") from error
+
+
+class StopWithStdin:
+    """Progress that stops the work, by Cancelled, once standard input has come to its end."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._ended = threading.Event()
+        threading.Thread(target=self._wait, daemon=True, name="stop-with-stdin").start()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """See `components.build.Progress`."""
+        if self._ended.is_set():
+            raise Cancelled("Standard input has ended.")
+        self._progress(stage, done, total)
+
+    def _wait(self) -> None:
+        # By its number: a thread within sys.stdin.read() would hold a lock that Python needs in order to end.
+        try:
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        except (OSError, ValueError, AttributeError):  # closed, or none at all
+            pass
+        self._ended.set()
+
+
+def lower_priority() -> None:
+    """Let every other program go first, as far as this system can; what it refuses is left as it is."""
+    if sys.platform == "win32":
+        import ctypes
+
+        below_normal = 0x4000
+        ctypes.windll.kernel32.SetPriorityClass(ctypes.windll.kernel32.GetCurrentProcess(), below_normal)
+        return
+    with contextlib.suppress(OSError):
+        os.nice(19)
+    if sys.platform == "linux":
+        # Linux keeps both by thread, and libraries have started theirs.
+        for thread in Path("/proc/self/task").glob("*"):
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
+                os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
+
+
+def standard_input() -> str:
+    """All of standard input. Bytes that are no text, from a paste in another encoding, spoil a word and no more."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read()
+
+
+def ensure(name: str) -> None:
+    """The default atlas comes into being when it is first asked for."""
+    if name == MEDLINE:
+        with Bars() as progress:
+            ensure_medline(progress=progress)
