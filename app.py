@@ -8,7 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from components.pages import resources
+from components.pages import frame, resources
+from components.pages.encoders import encoders
 from components.pages.explore import explore
 from components.pages.style import style
 from components.routes import map_routes
@@ -21,7 +22,12 @@ def main() -> None:
     """Draw the page that the address asks for."""
     st.set_page_config(page_title="Cocite Atlas", page_icon=ICON, layout="wide")
     style()
-    st.navigation([st.Page(explore, title="Explore", default=True)], position="hidden").run()
+    pages = {
+        "Explore": st.Page(explore, title="Explore", default=True),
+        "Encoders": st.Page(encoders, title="Encoders"),
+    }
+    frame.remember(pages)
+    st.navigation(list(pages.values()), position="hidden").run()
 
 
 if __name__ == "__main__":

@@ -15,15 +15,15 @@ from components.encoder import (
     Encoder,
     LexicalEncoder,
     LexicalFileDamaged,
+    Precision,
     load_encoder,
     settings_fingerprint,
 )
+from components.encoder import Progress as FetchProgress
 from components.files import beside
 from components.manifest import Manifest
 
-LEARNT_FROM = (
-    200_000  # papers that the lexical encoder learns its words from: 2 GB, and more would add rare words alone
-)
+LEARNT_FROM = 200_000  # papers that the lexical encoder learns from: 2 GB, and more would add rare words alone
 _LEARNING_SEED = 3
 
 
@@ -58,8 +58,13 @@ class ChosenEncoder:
 
     source: str
     fingerprint: str
-    precision: str
+    precision: Precision
     loaded: Encoder | None
+
+    @property
+    def work_key(self) -> str:
+        """What tells its work from another's: rounded vectors are not to be mixed with others."""
+        return self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
 
     def ready(self, work: Path, papers: pa.Table, *, on_progress: Callable[[int], None]) -> Encoder:
         """The encoder, which, being lexical, is first fitted on the papers, or read from the work folder where it is.
@@ -70,12 +75,19 @@ class ChosenEncoder:
         return self.loaded if self.loaded is not None else _learn(work, papers, on_progress)
 
 
-def choose_encoder(name_or_folder: str) -> ChosenEncoder:
-    """The encoder of a catalogue name or of a folder on disk, to build with. Raises as `load_encoder` does."""
-    if name_or_folder == LEXICAL:
+def choose_encoder(
+    name_or_path: str, *, precision: Precision | None = None, on_fetch: FetchProgress | None = None
+) -> ChosenEncoder:
+    """The encoder of a catalogue name or of a folder or zip, to build with. Raises as `load_encoder` does.
+
+    on_fetch: told of the bytes of a download, where one is needed; may raise to stop it.
+    """
+    if name_or_path == LEXICAL:
         return ChosenEncoder(source=LEXICAL, fingerprint=settings_fingerprint(), precision="float32", loaded=None)
-    loaded = load_encoder(name_or_folder)
-    return ChosenEncoder(source=loaded.source, fingerprint=loaded.fingerprint, precision="float32", loaded=loaded)
+    loaded = load_encoder(name_or_path, precision=precision, progress=on_fetch)
+    return ChosenEncoder(
+        source=loaded.source, fingerprint=loaded.fingerprint, precision=loaded.precision, loaded=loaded
+    )
 
 
 def _learn(work: Path, papers: pa.Table, on_progress: Callable[[int], None]) -> LexicalEncoder:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from components.encoder import Precision
 from corpus.errors import CociteAtlasError
 
 State = Literal["running", "stopping", "done", "stopped", "failed"]
@@ -36,6 +37,7 @@ class Progress:
 
     base: str
     encoder: str
+    precision: Precision
     state: State
     stage: str
     done: int
@@ -52,8 +54,8 @@ class Progress:
 class BackgroundBuild:
     """One build: the papers of an atlas, by another encoder."""
 
-    def __init__(self, base: str, *, encoder: str, precision: str = "float32") -> None:
-        self._base, self._encoder = base, encoder
+    def __init__(self, base: str, *, encoder: str, precision: Precision = "float32") -> None:
+        self._base, self._encoder, self._precision = base, encoder, precision
         self._changed = threading.Lock()
         self._stage, self._done, self._total = "Starting", 0, 0
         self._since = (time.monotonic(), 0)  # when this stage began to count, and from what
@@ -95,6 +97,7 @@ class BackgroundBuild:
             return Progress(
                 base=self._base,
                 encoder=self._encoder,
+                precision=self._precision,
                 state=state,
                 stage=self._stage,
                 done=self._done,
@@ -160,7 +163,7 @@ _lock = threading.Lock()
 _last: BackgroundBuild | None = None
 
 
-def start(base: str, *, encoder: str, precision: str = "float32") -> BackgroundBuild:
+def start(base: str, *, encoder: str, precision: Precision = "float32") -> BackgroundBuild:
     """Begin to build an atlas of `base`'s papers by another encoder, or go on where such a build was stopped.
 
     encoder: a catalogue name, or the path of a folder or zip. Raises BuildUnderWay while another one runs.
@@ -175,9 +178,16 @@ def start(base: str, *, encoder: str, precision: str = "float32") -> BackgroundB
         return _last
 
 
-def latest() -> BackgroundBuild | None:
-    """The build that was begun last in this process, over or not; None before the first."""
-    return _last
+def latest() -> Progress | None:
+    """Where the build is that was begun last in this process, over or not; None before the first."""
+    build = _last
+    return None if build is None else build.progress()
+
+
+def stop() -> None:
+    """Ask the build that runs, if one does, to stop."""
+    if (build := _last) is not None:
+        build.stop()
 
 
 def forget() -> None:

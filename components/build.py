@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from components import atlas as store
 from components.atlas_encoder import ChosenEncoder, choose_encoder
 from components.corpora import note_request
-from components.encoder import LEXICAL, Encoder, LexicalEncoder
+from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.files import write_array, write_table, write_text
 from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
 from components.labels import find_regions, name_regions, region_colours
@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding them", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming its regions", "Indexing", "Writing the atlas"
-LEARNING = "Learning its words"
+FETCHING, LEARNING = "Fetching the encoder", "Learning its words"
 STAGES = (READING, ENCODING, PROJECTING, NAMING, INDEXING, WRITING)
 LEXICAL_STAGES = (READING, LEARNING, *STAGES[1:])  # of the lexical encoder, which is fitted first
 
@@ -81,23 +81,25 @@ def build_atlas(
     files: Sequence[Path],
     *,
     encoder: str,
+    precision: Precision | None = None,
     settings: BuildSettings = BuildSettings(),
     progress: Progress = quiet,
 ) -> Manifest:
     """Build the atlas `name` from files of papers. Until it is done, the atlas of that name stays what it was.
 
-    encoder: a catalogue name or a folder. A build that was stopped or killed is taken up where it was when the
-    files, the encoder and the settings are the same.
+    encoder: a catalogue name, or a folder or zip; fetched where it is not here. precision: as in `load_encoder`.
+    A build that was stopped or killed is taken up where it was when the files, the encoder and the settings are the
+    same.
     Raises NameReserved, NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
     UnreadableFileError, and what `progress` does.
     """
     store.atlas_folder(name)  # a bad name is said before minutes of work
     if name == store.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
-    chosen = choose_encoder(encoder)
+    chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
     sealed = [_sealed(path) for path in files]
     with disk_errors(), store.build_lock(name):
-        work = work_folder(name, files=sealed, fingerprint=chosen.fingerprint, settings=settings)
+        work = work_folder(name, files=sealed, fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
         papers, source = _papers(work, files, progress)
         return build_from(
@@ -298,20 +300,29 @@ def encode_resumably(work: Path, papers: pa.Table, encoder: Encoder, progress: P
     """All vectors, in files of `CHUNK` rows in the work folder, those that are there not encoded again."""
     n = papers.num_rows
     vectors = np.empty((n, encoder.dimensions), dtype=np.float32)
-    for start in range(0, n, CHUNK):
-        path = work / f"vectors-{start:09d}.npy"
-        part = papers.slice(start, CHUNK)
-        progress(ENCODING, start, n)
-        if path.is_file():
-            vectors[start : start + len(part)] = np.load(path, allow_pickle=False)
-            continue
-
-        def within(done: int, start: int = start) -> None:
-            progress(ENCODING, start + done, n)
-
-        vectors[start : start + len(part)] = encode_papers(part, encoder, on_progress=within)
-        write_array(path, vectors[start : start + len(part)])
+    there = 0
+    while there < n and (path := _chunk_path(work, there)).is_file():
+        rows = slice(there, min(there + CHUNK, n))
+        vectors[rows] = np.load(path, allow_pickle=False)
+        there = rows.stop
+    progress(ENCODING, there, n)
+    start = there
+    rest = _texts(papers.slice(there))
+    for part in encoder.stream(rest, chunk=CHUNK, on_progress=lambda done: progress(ENCODING, there + done, n)):
+        vectors[start : start + len(part)] = part
+        write_array(_chunk_path(work, start), part)
+        start += len(part)
     return vectors
+
+
+def _chunk_path(work: Path, start: int) -> Path:
+    return work / f"vectors-{start:09d}.npy"
+
+
+def _texts(papers: pa.Table) -> Iterator[tuple[str, str]]:
+    """Titles and abstracts, a chunk of them at a time as Python's own strings."""
+    for batch in papers.select(["title", "abstract"]).to_batches(max_chunksize=CHUNK):
+        yield from zip(batch["title"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
 
 
 def project_resumably(

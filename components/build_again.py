@@ -6,6 +6,7 @@ from components import atlas as store
 from components.atlas import AtlasDamaged
 from components.atlas_encoder import choose_encoder
 from components.build import (
+    FETCHING,
     READING,
     BuildSettings,
     NameReserved,
@@ -16,6 +17,7 @@ from components.build import (
     work_folder,
 )
 from components.corpora import atlas_name_for, note_request
+from components.encoder import Precision
 from components.manifest import Manifest
 
 
@@ -23,13 +25,15 @@ def build_again(
     base: str,
     *,
     encoder: str,
+    precision: Precision | None = None,
     name: str | None = None,
     settings: BuildSettings = BuildSettings(),  # noqa: B008
     progress: Progress = quiet,
 ) -> Manifest:
     """Build another atlas of the papers of the atlas `base`, in its rows and order; the base stays as it is.
 
-    encoder: a catalogue name or a folder. name: by default `atlas_name_for` the base's corpus and the encoder. A build
+    encoder: a catalogue name, or a folder or zip; fetched where it is not here. precision: as in `load_encoder`.
+    name: by default `atlas_name_for` the base's corpus and the encoder. A build
     that was stopped or killed is taken up where it was when the papers, the encoder and the settings are the same.
     Raises NameReserved where the name is the base's, the default atlas's or that of an atlas of another corpus;
     NoSuchAtlas, AtlasDamaged, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable, UnknownEncoder, NoWordsToLearn,
@@ -38,13 +42,13 @@ def build_again(
     if name is not None:
         store.atlas_folder(name)  # a bad name is said before anything is loaded
     opened = store.open_atlas(base)
-    chosen = choose_encoder(encoder)
+    chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
     corpus = opened.manifest.corpus
     name = name or atlas_name_for(corpus, chosen.source, precision=chosen.precision)
     _check_free(name, base=base, corpus=corpus)
     papers = {"name": base, "papers": opened.manifest.files[store.PAPERS].sha256}
     with disk_errors(), store.build_lock(name):
-        work = work_folder(name, files=[papers], fingerprint=chosen.fingerprint, settings=settings)
+        work = work_folder(name, files=[papers], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=corpus, base=base, encoder=chosen.source, precision=chosen.precision)
         progress(READING, 1, 1)
         return build_from(

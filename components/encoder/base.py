@@ -1,6 +1,6 @@
 """What every encoder offers, neural or lexical: texts → vectors, and how much of a text it reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,11 @@ class Encoder(Protocol):
 
         on_progress: called now and then with the number of texts done so far; may raise to stop the work.
         """
+
+    def stream(
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None] | None = None
+    ) -> Iterator[Vectors]:
+        """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions)."""
 
     def reading(self, title: str, abstract: str) -> Reading:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.encoder.base import Reading, TitleAndAbstract, Vectors
 from components.encoder.batching import packed_batches, token_budget_batches
+from components.encoder.cache import Progress
 from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint, load_tokenizer
 from components.encoder.queueing import EncodingQueue, Rows
 from components.encoder.weights import load_weights
@@ -223,18 +224,20 @@ def has_fast_bfloat16() -> bool:
 
 
 def load_encoder(
-    name_or_folder: str,
+    name_or_path: str,
     *,
     device: str | None = None,
     precision: Precision | None = None,
     local_files_only: bool = False,
+    progress: Progress | None = None,
 ) -> BiEncoder:
-    """The encoder of a catalogue name or of a folder on disk.
+    """The encoder of a catalogue name, or of a folder or zip on disk.
 
     device: "cpu", "cuda", …; by default CUDA where there is one.
     precision: by default bfloat16 on CUDA and float32 on a CPU, or what $COCITE_ATLAS_PRECISION says.
-    local_files_only: fetch nothing from the hub; what is not on this machine is unavailable.
+    local_files_only: fetch nothing; what is not on this machine is unavailable.
+    progress: told of the bytes of a download; may raise to stop it.
     Raises UnknownEncoder, EncoderUnavailable.
     """
-    checkpoint = find_checkpoint(name_or_folder, local_files_only=local_files_only)
+    checkpoint = find_checkpoint(name_or_path, local_files_only=local_files_only, progress=progress)
     return BiEncoder(checkpoint, device=device, precision=precision)

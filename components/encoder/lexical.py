@@ -6,7 +6,7 @@ import itertools
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,22 @@ class LexicalEncoder:
             if on_progress is not None:
                 on_progress(start + len(part))
         return vectors
+
+    def stream(
+        self,
+        texts: Iterable[TitleAndAbstract],
+        *,
+        chunk: int = _CHUNK,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Vectors]:
+        """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions)."""
+        source, done = iter(texts), 0
+        while part := list(itertools.islice(source, chunk)):
+            vectors = self.encode(part)
+            done += len(part)
+            if on_progress is not None:
+                on_progress(done)
+            yield vectors
 
     def reading(self, title: str, abstract: str) -> Reading:
         """How much of a title and abstract `encode` makes use of.

@@ -1,17 +1,16 @@
 """The Explore page: paste a text, read its nearest papers, see where it lies among all of them."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from components import atlas as store
 from components.atlas import Atlas, AtlasDamaged
 from components.cards import paper_card, telling_topics
-from components.encoder import EMBEDDED, BiEncoder, Reading
+from components.corpora import atlases_of, corpora
 from components.facets import Filters
+from components.manifest import Manifest
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
-from components.pages import resources, session
+from components.pages import asking, frame, resources, session
 from components.palette import REGION_COLOURS
 from components.panels.atlas_header import atlas_header
 from components.panels.atlas_map import atlas_map
@@ -19,16 +18,15 @@ from components.panels.export_menu import export_menu
 from components.panels.filter_bar import TOPICS, VENUES, YEARS, K, filter_bar
 from components.panels.paper_list import paper_list
 from components.panels.preparation import prepare_medline
-from components.panels.query_box import PASTE, TITLE, query_box
+from components.panels.query_box import query_box
 from components.panels.result_header import result_header
 from components.panels.selection import selection_panel
-from components.query_text import QueryText, understand
-from components.search import Query, SearchResult, search, seed_query
+from components.search import SearchResult, search, seed_query
 from components.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
 
+_CORPUS, _ENCODER = "corpus", "encoder-of-atlas"
 _MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state
-_PASTED = "pasted"  # the paste that was last understood
 
 
 def explore() -> None:
@@ -44,7 +42,7 @@ def explore() -> None:
         result = _search_side(opened, view)
     with right, st.container(key="map-side"):
         _map_side(opened, result)
-    resources.warm(opened.manifest.encoder.source)
+    resources.warm(opened.manifest)
 
 
 # ---------------------------------------------------------------- the atlas
@@ -78,15 +76,31 @@ def _choose_atlas(name: str) -> None:
 
 
 def _header(atlas: Atlas, view: View) -> None:
-    names = store.atlas_names()
-    st.session_state["atlas"] = view.atlas
-    atlas_header(atlas, names=names, key="atlas", on_change=lambda: _choose_atlas(st.session_state["atlas"]))
+    def beside() -> None:
+        st.session_state[_CORPUS], st.session_state[_ENCODER] = atlas.manifest.corpus, view.atlas
+        atlas_header(
+            atlas,
+            corpora=corpora(),
+            encoders={manifest.name: _encoder_label(manifest) for manifest in atlases_of(atlas.manifest.corpus)},
+            corpus_key=_CORPUS,
+            encoder_key=_ENCODER,
+            on_corpus=lambda: _choose_atlas(atlases_of(st.session_state[_CORPUS])[0].name),
+            on_encoder=lambda: _choose_atlas(st.session_state[_ENCODER]),
+        )
+
+    frame.masthead(atlas=view.atlas, beside=beside)
+
+
+def _encoder_label(manifest: Manifest) -> str:
+    rounded = " (bfloat16)" if manifest.encoder.precision == "bfloat16" else ""
+    return f"{manifest.encoder.name}{rounded}"
 
 
 # ---------------------------------------------------------------- the left side: query, filters, results
 
 
 def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
+    asking.restore_fields()
     asked = session.asked()
     named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
     seeds = _selected(atlas, view)[0] if view.around else named
@@ -96,7 +110,7 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
         query = seed_query(atlas, seeds)
     elif asked:
         with below, st.spinner("Reading your text…", show_time=True):
-            query, reading, blocked = _text_query(atlas, asked)
+            query, reading, blocked = asking.text_query(atlas, asked)
     with box:
         examples = resources.examples(atlas.build, atlas) if not asked and not seeds else []
         query_box(
@@ -138,36 +152,14 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     return result
 
 
-def _text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
-    """The query of a text, how much of it was read, and why there is none."""
-    record = atlas.manifest.encoder
-    try:
-        encoder: BiEncoder = resources.encoder(record.source)
-        atlas.check_fingerprint(encoder.fingerprint)
-        vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
-    except CociteAtlasError as error:
-        others = "" if record.source == EMBEDDED else f" The corpus {MEDLINE} works with the embedded encoder."
-        return None, None, f"{error}{others} “Use as query” and the map go on working here."
-    query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
-    return query, encoder.reading(asked.title, asked.abstract), ""
-
-
 def _on_search() -> None:
-    paste = st.session_state[PASTE]
-    understood = understand(paste)
-    if st.session_state.get(_PASTED) == paste and TITLE in st.session_state:
-        # The same paste, sent again: what was typed into the title field is a correction of it.
-        understood = replace(understood, title=st.session_state[TITLE].strip())
-    st.session_state[_PASTED] = paste
-    st.session_state[TITLE] = understood.title
-    session.ask(understood)
+    asking.take_paste()
     session.change(like=(), around=False)
 
 
 def _on_example(atlas: Atlas, row: int) -> None:
-    paper = atlas.paper(row)
-    st.session_state[PASTE] = f"{paper.title}\n\n{paper.abstract}"
-    _on_search()
+    asking.take_paper(atlas, row)
+    session.change(like=(), around=False)
 
 
 def _on_like(atlas: Atlas, key: str) -> None:

@@ -6,14 +6,18 @@ import threading
 import streamlit as st
 
 from components import atlas as store
+from components import atlas_encoder, choices
 from components.atlas import Atlas
-from components.encoder import BiEncoder, load_encoder
+from components.choices import Choice, Cost
+from components.encoder import LEXICAL, BiEncoder, Encoder, Precision, find_checkpoint, load_encoder
 from components.index import Vectors
+from components.manifest import Manifest
 from components.search import example_rows
 from corpus.errors import CociteAtlasError
 
 _OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
-_LOADED_ENCODERS = 2  # some 500 MB each at BERT-base
+_LOADED_ENCODERS = 3  # some 500 MB each at BERT-base: two to compare, and one more
+_REMEMBERED = 600  # seconds: a file may be put in the place of another
 
 
 def atlas(name: str) -> Atlas:
@@ -27,16 +31,41 @@ def _open(name: str, build: str) -> Atlas:  # noqa: ARG001  (the build is part o
 
 
 @st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)
-def encoder(source: str, _on_this_machine: bool = False) -> BiEncoder:
-    """The encoder of a catalogue name or folder, fetched from the hub unless it must be on this machine already.
+def encoder(source: str) -> BiEncoder:
+    """The encoder of a catalogue name or of a folder or zip, which must be on this machine: a search fetches nothing.
 
     Raises EncoderUnavailable, UnknownEncoder; a failure is not remembered, so the next search tries again.
     """
-    return load_encoder(source, local_files_only=_on_this_machine)
+    return load_encoder(source, local_files_only=True)
+
+
+def encoder_of(manifest: Manifest) -> Encoder:
+    """The encoder that an atlas was made with. Raises as `components.atlas_encoder.encoder_of` does."""
+    if manifest.encoder.source == LEXICAL:
+        return _fitted(manifest.name, manifest.folder, manifest)
+    return encoder(manifest.encoder.source)
+
+
+@st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)
+def _fitted(name: str, build: str, _manifest: Manifest) -> Encoder:  # noqa: ARG001
+    """The encoder that was fitted on one atlas's papers, and lies with it."""
+    return atlas_encoder.encoder_of(_manifest, local_files_only=True)
+
+
+@st.cache_data(max_entries=32, show_spinner=False, ttl=_REMEMBERED)
+def fingerprint(source: str) -> str:
+    """The fingerprint of an encoder that is here; its files are read once. Raises as `find_checkpoint` does."""
+    return find_checkpoint(source, local_files_only=True).fingerprint
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cost(name: str, build: str, precision: Precision, _choice: Choice, _atlas: Atlas) -> Cost:  # noqa: ARG001
+    """What an atlas of these papers by an encoder would take, measured once. Raises EncoderUnavailable."""
+    return choices.cost(_choice, _atlas, precision=precision)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def text_vector(fingerprint: str, title: str, abstract: str, _encoder: BiEncoder) -> Vectors:  # noqa: ARG001
+def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) -> Vectors:  # noqa: ARG001
     """The vector of a text, remembered in this process so that a filter or a click does not encode it again."""
     vector: Vectors = _encoder.encode([(title, abstract)])[0]
     return vector
@@ -48,18 +77,18 @@ def examples(fingerprint: str, _atlas: Atlas) -> list[int]:  # noqa: ARG001
     return example_rows(_atlas)
 
 
-def warm(source: str) -> None:
-    """Load an encoder behind the page's back, so that the first search need not wait for it. Fetches nothing."""
-    if source in _warmed:
+def warm(manifest: Manifest) -> None:
+    """Load an atlas's encoder behind the page's back, so that the first search need not wait for it."""
+    if manifest.encoder.fingerprint in _warmed:
         return
-    _warmed.add(source)
-    threading.Thread(target=_load_quietly, args=(source,), daemon=True, name="warm-encoder").start()
+    _warmed.add(manifest.encoder.fingerprint)
+    threading.Thread(target=_load_quietly, args=(manifest,), daemon=True, name="warm-encoder").start()
 
 
 _warmed: set[str] = set()
 
 
-def _load_quietly(source: str) -> None:
+def _load_quietly(manifest: Manifest) -> None:
     # What is wrong with it is said to the person who searches; here nobody is waiting yet.
     with contextlib.suppress(CociteAtlasError):
-        encoder(source, _on_this_machine=True)
+        encoder_of(manifest)

@@ -52,3 +52,9 @@ def trigger(key: str, name: str) -> Any:
     """The value of a component's trigger in the run that it set off; None otherwise."""
     state = st.session_state.get(key) or {}
     return state.get(name)
+
+
+def last_link(atlas: str) -> dict[str, str | list[str]]:
+    """The parameters of the view that this session had last of an atlas; of a fresh one where it had another."""
+    last = cast("View | None", st.session_state.get(_VIEW))
+    return (last if last and last.atlas == atlas else View(atlas=atlas)).to_params()

@@ -8,6 +8,17 @@ _CSS = """
   [data-testid="stHeader"] { background: transparent; height: 0; min-height: 0; }
   .st-key-masthead { border-bottom: 1px solid var(--st-border-color, rgb(128 128 128 / 25%)); padding-bottom: .55rem; }
   .st-key-masthead h1 { font-size: 1.55rem; font-weight: 600; padding: 0; letter-spacing: -.01em; }
+  .st-key-ways a { padding: .1rem .45rem; }
+  .st-key-ways p { font-size: .95rem; }
+  .st-key-encoder-side h3 { overflow-wrap: anywhere; }
+  table.scores, table.mix { border-collapse: collapse; font-size: .85rem; margin: .4rem 0; }
+  table.scores caption, table.mix caption { text-align: left; opacity: .68; font-size: .8rem; padding-bottom: .2rem; }
+  table.scores td, table.scores th { padding: .1rem 1.1rem .1rem 0; text-align: left; font-weight: 400; }
+  table.scores th { opacity: .68; }
+  table.scores td:last-child, table.mix td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
+  table.mix td { padding: .05rem .6rem .05rem 0; }
+  table.mix td:nth-child(2) { width: 14rem; }
+  table.mix .bar { display: block; height: .6rem; border-radius: .15rem; background: var(--st-primary-color, #d9480f); }
   [data-testid="stForm"] { padding: 0; }
   /* The map stays in view while the list is read. */
   [data-testid="stColumn"]:has(.st-key-map-side) { position: sticky; top: 1rem; align-self: flex-start;

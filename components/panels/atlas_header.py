@@ -1,22 +1,41 @@
-"""The header panel: the name of the tool, the corpus, and how it was made."""
+"""The atlas header panel: the corpus and the encoder of an atlas, and how it was made."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from components.atlas import Atlas
 
 
-def atlas_header(atlas: Atlas, *, names: Sequence[str], key: str, on_change: Callable[[], None]) -> None:
-    """Draw the header. The chosen atlas's name is in `st.session_state[key]`."""
-    with st.container(horizontal=True, vertical_alignment="center", key="masthead"):
-        st.title("Cocite Atlas", anchor=False, width="content")
-        st.space("stretch")
-        if len(names) > 1:
-            st.selectbox("Corpus", names, key=key, on_change=on_change, label_visibility="collapsed", width=220)
-        with st.popover(f"{len(atlas):,} papers", icon=":material/menu_book:"):
-            _about(atlas)
+def atlas_header(
+    atlas: Atlas,
+    *,
+    corpora: Sequence[str],
+    encoders: Mapping[str, str],
+    corpus_key: str,
+    encoder_key: str,
+    on_corpus: Callable[[], None],
+    on_encoder: Callable[[], None],
+) -> None:
+    """Draw what an atlas is, and the choice of another corpus, or of another encoder of this one.
+
+    encoders: the atlases of the corpus, by name, with what each is called. What is chosen is in `st.session_state`.
+    """
+    if len(corpora) > 1:
+        st.selectbox("Corpus", corpora, key=corpus_key, on_change=on_corpus, label_visibility="collapsed", width=170)
+    if len(encoders) > 1:
+        st.selectbox(
+            "Encoder",
+            list(encoders),
+            format_func=lambda name: encoders[name],
+            key=encoder_key,
+            on_change=on_encoder,
+            label_visibility="collapsed",
+            width=260,
+        )
+    with st.popover(f"{len(atlas):,} papers", icon=":material/menu_book:"):
+        _about(atlas)
 
 
 def _about(atlas: Atlas) -> None:
@@ -29,7 +48,7 @@ def _about(atlas: Atlas) -> None:
         else "exact: every distance is computed"
     )
     facts = {
-        "Corpus": manifest.name,
+        "Corpus": manifest.corpus,
         "Papers": f"{manifest.papers:,}",
         "Encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
         "Search": recall,

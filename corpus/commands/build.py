@@ -4,11 +4,11 @@ import argparse
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from components.build import Progress, build_atlas
 from components.build_again import build_again
-from components.encoder import CATALOGUE, EMBEDDED
+from components.encoder import CATALOGUE, EMBEDDED, Precision
 from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
@@ -34,7 +34,12 @@ def add_build(verbs: Any) -> None:
     build.add_argument(
         "--name", help="the atlas's name (by default that of the first file; with --from, CORPUS--ENCODER)"
     )
-    build.add_argument("--encoder", help=f"a folder, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})")
+    build.add_argument("--encoder", help=f"a folder, a zip, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})")
+    build.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        help="bfloat16 is faster where the processor has it, and rounds (default: float32, on a GPU bfloat16)",
+    )
     build.add_argument(
         "--assemble",
         action="store_true",
@@ -86,7 +91,9 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
     if options.base is not None:
         if options.base == MEDLINE:
             ensure_medline(progress=progress)
-        return build_again(options.base, encoder=encoder, name=options.name, progress=progress)
+        return build_again(
+            options.base, encoder=encoder, precision=options.precision, name=options.name, progress=progress
+        )
     if options.files == [MEDLINE] and not Path(MEDLINE).exists():
         if encoder != EMBEDDED or options.name not in (None, MEDLINE):
             raise CociteAtlasError(
@@ -98,7 +105,9 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
     for file in files:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
-    return build_atlas(options.name or _name_of(files[0]), files, encoder=encoder, progress=progress)
+    return build_atlas(
+        options.name or _name_of(files[0]), files, encoder=encoder, precision=options.precision, progress=progress
+    )
 
 
 def _name_of(path: Path) -> str:

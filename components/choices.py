@@ -1,0 +1,130 @@
+"""Which encoders can be chosen for a corpus: what each is, what of it is here, and what an atlas by it would take."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.atlas import Atlas
+from components.corpora import atlases_of
+from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, LexicalEncoder, Precision, find_checkpoint
+from components.encoder.cache import own_checkpoints
+from components.encoder.catalogue import CatalogueEntry, Pooling
+from components.encoder.checkpoints import load_tokenizer
+from components.encoder.downloads import is_here, partial_of
+from components.encoder.probe import probe
+from components.encoder.weights import bert_settings
+from components.manifest import Manifest
+
+# Layers, heads and the feed-forward layer's width of the catalogue's models, by their dimensions.
+_SIZES = {384: (6, 12, 1536), 768: (12, 12, 3072)}
+# Of the map and the index, measured on two cores with 18,000 papers; less than a tenth of encoding at BERT-base.
+_SECONDS_A_PAPER_BESIDES = 0.0025
+_SAMPLED = 200  # papers whose lengths stand for the corpus's
+_LEARNT = 400  # papers that the lexical encoder's time is measured on
+_SEED = 13
+
+POOLINGS: dict[Pooling, str] = {
+    "cls": "the last layer's [CLS]",
+    "mean": "the mean over all word pieces",
+    "scalar_mix": "[CLS] of all layers, in the mix that was learned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One encoder, for one corpus.
+
+    entry: what the catalogue knows of it; None for the user's own. here: whether it can be used without a network.
+    partial: bytes of a download that was stopped. atlases: those of the corpus that are by it.
+    """
+
+    name: str
+    entry: CatalogueEntry | None
+    here: bool
+    partial: int
+    atlases: tuple[Manifest, ...]
+
+    @property
+    def download(self) -> int:
+        """About how many bytes are to be fetched before it can be used; 0: none."""
+        return 0 if self.here or self.entry is None else max(0, self.entry.download_bytes - self.partial)
+
+    @property
+    def neural(self) -> bool:
+        """Whether it is a model, and no counting of words."""
+        return self.name != LEXICAL
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an atlas takes on this machine, by a quick measurement: seconds of encoding, and of the map and index."""
+
+    encoding: float
+    besides: float
+    device: str
+
+
+def choices(corpus: str) -> list[Choice]:
+    """All encoders that can be chosen for a corpus: the catalogue's in its order, then the user's own."""
+    by_source: dict[str, list[Manifest]] = {}
+    for manifest in atlases_of(corpus):
+        by_source.setdefault(manifest.encoder.source, []).append(manifest)
+    found = [
+        Choice(name, entry, is_here(name), partial_of(name), tuple(by_source.get(name, ())))
+        for name, entry in CATALOGUE.items()
+    ]
+    for name, path in own_checkpoints().items():
+        found.append(Choice(name, None, True, 0, tuple(by_source.get(str(path.resolve()), ()))))
+    return found
+
+
+def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
+    """What an atlas of an open atlas's papers would take. Takes a second or two, and fetches nothing.
+
+    Raises EncoderUnavailable for the user's own checkpoint that is none.
+    """
+    besides = _SECONDS_A_PAPER_BESIDES * len(atlas)
+    sample = _sample(atlas, _LEARNT)
+    if not choice.neural:
+        start = time.perf_counter()
+        LexicalEncoder.fit(sample)
+        taken = time.perf_counter() - start
+        return Cost(
+            encoding=2 * taken * len(atlas) / len(sample), besides=besides, device="cpu"
+        )  # learns, then encodes
+    if choice.entry is not None:
+        hidden, most = choice.entry.dimensions, choice.entry.form.max_tokens
+        layers, heads, intermediate = _SIZES[hidden]
+    else:
+        checkpoint = find_checkpoint(choice.name, local_files_only=True)
+        settings, most = bert_settings(checkpoint), checkpoint.form.max_tokens
+        hidden = settings.hidden if settings else 768
+        layers, heads, intermediate = (
+            (settings.layers, settings.heads, settings.intermediate) if settings else _SIZES[768]
+        )
+    found = probe(
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        intermediate=intermediate,
+        lengths=_lengths(sample[:_SAMPLED], most=most),
+        precision=precision,
+    )
+    return Cost(encoding=found.seconds_a_text * len(atlas), besides=besides, device=found.device)
+
+
+def _sample(atlas: Atlas, count: int) -> list[tuple[str, str]]:
+    rows = np.random.default_rng(_SEED).permutation(len(atlas))[:count]
+    papers = atlas.papers.take(np.sort(rows))
+    return list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
+
+
+def _lengths(texts: Sequence[tuple[str, str]], *, most: int) -> list[int]:
+    """Word pieces of texts, by the embedded tokenizer: other vocabularies of English differ by a tenth."""
+    tokenizer, _ = load_tokenizer(find_checkpoint(EMBEDDED))
+    tokenizer.enable_truncation(max_length=most)
+    return [
+        len(encoding.ids) for encoding in tokenizer.encode_batch([f"{title} {abstract}" for title, abstract in texts])
+    ]

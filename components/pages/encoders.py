@@ -1,0 +1,251 @@
+"""The Encoders page: what encoders there are, what each is, and building an atlas of a corpus by one of them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from components import atlas as store
+from components import background
+from components.atlas import Atlas
+from components.choices import Choice, choices
+from components.corpora import Unfinished, delete_atlas, discard_unfinished, disk_use, unfinished
+from components.encoder import Precision, has_fast_bfloat16
+from components.encoder.cache import OWN, cache_folder
+from components.encoder.downloads import cached, clear
+from components.manifest import Manifest
+from components.markdown import escaped
+from components.medline import NAME as MEDLINE
+from components.pages import frame, resources
+from components.panels.build_status import build_status, duration
+from components.panels.encoder_card import encoder_card, size
+from components.panels.encoder_list import encoder_list
+from components.panels.preparation import prepare_medline
+from components.view import View
+from corpus.errors import CociteAtlasError
+
+_CHOSEN, _ROUNDED, _SAID = "encoder", "rounded", "said"
+
+
+def encoders() -> None:
+    """Draw the page."""
+    name = (st.query_params.get("atlas") or MEDLINE)[:64]
+    frame.masthead(atlas=name)
+    if name == MEDLINE and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+        return
+    try:
+        atlas = resources.atlas(name)
+    except CociteAtlasError as error:
+        st.error(escaped(str(error)), icon=":material/error:")
+        return
+    if said := st.session_state.pop(_SAID, ""):
+        st.error(escaped(said), icon=":material/error:")
+    found = choices(atlas.manifest.corpus)
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        st.subheader(f"Encoders for {escaped(atlas.manifest.corpus)}", anchor=False)
+        st.markdown(
+            f"An encoder turns a text into the vector that is searched with. Each has its own atlas of these "
+            f"{len(atlas):,} papers: the same papers, other neighbours, another map."
+        )
+        _under_way(atlas)
+        _stopped(atlas)
+        names = [choice.name for choice in found]
+        if st.session_state.get(_CHOSEN) not in names:
+            asked = st.query_params.get("encoder", "")
+            st.session_state[_CHOSEN] = asked if asked in names else atlas.manifest.encoder.name
+            if st.session_state[_CHOSEN] not in names:
+                st.session_state[_CHOSEN] = names[0]
+        encoder_list(found, key=_CHOSEN, on_change=_on_chosen)
+        _own_place()
+        _downloads()
+    with right, st.container(key="encoder-side"):
+        _details(next(choice for choice in found if choice.name == st.session_state[_CHOSEN]), atlas)
+
+
+def _on_chosen() -> None:
+    st.query_params["encoder"] = st.session_state[_CHOSEN]
+
+
+# ---------------------------------------------------------------- the left side: builds and downloads
+
+
+def _under_way(atlas: Atlas) -> None:
+    """The build in the background, drawn again every second while it runs."""
+    if (now := background.latest()) is not None:
+        st.fragment(partial(_status, atlas), run_every=None if now.over else 1.0)()
+
+
+def _status(atlas: Atlas) -> None:
+    now = background.latest()
+    if now is None:
+        return
+    was_running = st.session_state.get("build-runs", False)
+    st.session_state["build-runs"] = not now.over
+    if was_running and now.over:
+        st.rerun()  # the whole page: there is another atlas to choose, or one that can be taken up again
+    with st.container(border=True, key="build"):
+        build_status(
+            now,
+            on_stop=background.stop,
+            on_again=partial(_start, now.base, now.encoder, now.precision),
+            on_forget=background.forget,
+            ready=partial(_ready, now, atlas),
+        )
+
+
+def _ready(now: background.Progress, atlas: Atlas) -> None:
+    built = next((m for c in choices(atlas.manifest.corpus) if c.name == now.encoder for m in c.atlases), None)
+    if built is not None:
+        _way_to(built, label="Explore it")
+
+
+def _start(base: str, encoder: str, precision: Precision) -> None:
+    try:
+        background.start(base, encoder=encoder, precision=precision)
+        st.session_state["build-runs"] = True
+    except CociteAtlasError as error:
+        st.session_state[_SAID] = str(error)
+
+
+def _stopped(atlas: Atlas) -> None:
+    """Builds that were stopped or killed, here or by an app that ended."""
+    now = background.latest()
+    for build in unfinished():
+        if build.corpus != atlas.manifest.corpus or not build.base or (now and now.encoder == build.encoder):
+            continue
+        with st.container(border=True):
+            done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
+            st.markdown(f"A build by **{escaped(build.encoder)}** was stopped: {done} encoded.")
+            with st.container(horizontal=True):
+                st.button("Go on", key=f"go-on-{build.name}", on_click=_go_on, args=(build,), type="primary")
+                st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
+
+
+def _go_on(build: Unfinished) -> None:
+    _start(build.base, build.encoder, "bfloat16" if build.precision == "bfloat16" else "float32")
+
+
+def _discard(build: Unfinished) -> None:
+    _said(lambda: discard_unfinished(build.name))
+
+
+def _own_place() -> None:
+    with st.expander("Add a checkpoint of your own", icon=":material/folder:"):
+        st.markdown(
+            "Put its folder or zip into this folder and reload the page. A folder in the form of the Hugging Face hub "
+            "or of sentence-transformers, and a `-full` release as folder or zip, are read; nothing in them is run."
+        )
+        st.code(str(cache_folder() / OWN), language=None)
+
+
+def _downloads() -> None:
+    lying = [one for one in cached() if not one.name.startswith(f"{OWN}/")]
+    if not lying:
+        return
+    with st.expander(f"Downloads: {size(sum(one.bytes for one in lying))} on this machine", icon=":material/save:"):
+        for one in lying:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                part = ", stopped half way" if one.partial else ""
+                st.markdown(f"{escaped(one.name)}: {size(one.bytes)}{part}")
+                st.space("stretch")
+                with st.popover("Remove"):
+                    st.markdown("Atlases that were built with it stay, but take no text until it is fetched again.")
+                    key = f"remove-{one.name}-{one.partial}"
+                    st.button("Remove the files", key=key, on_click=_remove, args=(one.name,), type="primary")
+
+
+def _remove(name: str) -> None:
+    _said(lambda: clear(name))
+
+
+# ---------------------------------------------------------------- the right side: one encoder
+
+
+def _details(choice: Choice, atlas: Atlas) -> None:
+    told, mix = "", None
+    if choice.here and choice.neural:
+        try:
+            with st.spinner("Checking its files…"):
+                told = resources.fingerprint(choice.name)
+            if st.session_state.get(f"mix-{choice.name}"):
+                with st.spinner("Reading its weights…"):
+                    mix = resources.encoder(choice.name).mix_weights
+        except CociteAtlasError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+            return
+    for manifest in choice.atlases:
+        _built(manifest)
+    if not choice.atlases:
+        _offer(choice, atlas)
+    encoder_card(choice, fingerprint=told, mix=mix)
+    full = choice.entry is not None and choice.entry.form.pooling == "scalar_mix"
+    if full and choice.here and mix is None:
+        st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
+
+
+def _show_mix(name: str) -> None:
+    st.session_state[f"mix-{name}"] = True
+
+
+def _built(manifest: Manifest) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _way_to(manifest, label=f"Explore with {manifest.encoder.name}")
+        rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
+        st.caption(f"{size(disk_use(manifest.name))} on disk, built {manifest.created[:10]}{rounded}")
+        if manifest.name != MEDLINE:
+            with st.popover("Delete", icon=":material/delete:"):
+                st.markdown(f"Delete the atlas **{escaped(manifest.name)}**? The papers and the other atlases stay.")
+                key = f"delete-{manifest.name}"
+                st.button("Delete it", key=key, on_click=_delete, args=(manifest.name,), type="primary")
+
+
+def _way_to(manifest: Manifest, *, label: str) -> None:
+    params = View(atlas=manifest.name).to_params()
+    st.page_link(frame.page("Explore"), label=escaped(label), query_params=params, icon=":material/explore:")
+
+
+def _delete(name: str) -> None:
+    _said(lambda: delete_atlas(name))
+
+
+def _offer(choice: Choice, atlas: Atlas) -> None:
+    """What an atlas by it would take, and the button that begins it."""
+    with st.container(border=True, key="offer"):
+        fast = choice.neural and has_fast_bfloat16()
+        rounded = fast and st.toggle(
+            "Faster, slightly rounded (bfloat16)",
+            key=_ROUNDED,
+            help="Half the bits in every product: of the ten nearest papers, hardly one in a hundred changes.",
+        )
+        precision: Precision = "bfloat16" if rounded else "float32"
+        try:
+            with st.spinner("Measuring how fast this machine is…"):
+                taken = resources.cost(choice.name, atlas.build, precision, choice, atlas)
+        except CociteAtlasError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+            return
+        device = "graphics card" if taken.device == "cuda" else "processor"
+        steps = [f"**{duration(taken.encoding).capitalize()}** to encode {len(atlas):,} papers on this {device}"]
+        if choice.download:
+            steps.insert(0, f"**{size(choice.download)}** to download, once")
+        steps.append(f"{duration(taken.besides)} for the map and the index")
+        st.markdown("\n".join(f"- {step}" for step in steps))
+        now = background.latest()
+        st.button(
+            "Download it and build the atlas" if choice.download else "Build the atlas",
+            type="primary",
+            icon=":material/construction:",
+            disabled=now is not None and not now.over,
+            on_click=_start,
+            args=(atlas.name, choice.name, precision),
+        )
+        st.caption("In the background: the present atlas goes on answering.")
+
+
+def _said(work: Callable[[], object]) -> None:
+    """Do something that may be refused; what is said of it stands on the page that is drawn next."""
+    try:
+        work()
+    except (CociteAtlasError, OSError) as error:
+        st.session_state[_SAID] = str(error)

@@ -1,0 +1,37 @@
+"""The frame of every page: the name of the tool, the way to the other pages, and what a page puts beside it."""
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from components.pages import session
+
+_PAGES = "pages"
+
+
+def remember(pages: Mapping[str, Page]) -> None:
+    """Keep the pages of this run, by their names, so that each can link to the others."""
+    st.session_state[_PAGES] = dict(pages)
+
+
+def page(name: str) -> Page:
+    """The page of a name."""
+    found: Page = st.session_state[_PAGES][name]
+    return found
+
+
+def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
+    """Draw the head of a page. atlas: the one that the page is about, which the links take along.
+
+    beside: draws what the page itself has to choose or to say, at the right.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", key="masthead"):
+        st.title("Cocite Atlas", anchor=False, width="content")
+        with st.container(horizontal=True, width="content", gap="small", key="ways"):
+            for name, found in st.session_state[_PAGES].items():
+                params = session.last_link(atlas) if name == "Explore" else {"atlas": atlas}
+                st.page_link(found, label=name, query_params=params)
+        st.space("stretch")
+        if beside is not None:
+            beside()

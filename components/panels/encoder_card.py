@@ -1,0 +1,85 @@
+"""The encoder card panel: what an encoder is, what its authors published and advise, and its scalar mix."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from components.choices import POOLINGS, Choice
+from components.markdown import escaped
+
+
+def encoder_card(choice: Choice, *, fingerprint: str, mix: NDArray[np.float32] | None) -> None:
+    """Draw the card. fingerprint: empty where the files are not here. mix: what each hidden state weighs, if shown."""
+    entry = choice.entry
+    st.subheader(escaped(choice.name), anchor=False)
+    if entry is None:
+        st.text("Your own checkpoint. What it is for, its folder does not say.")
+    else:
+        st.markdown(escaped(entry.note))
+        if entry.advice:
+            st.info(escaped(entry.advice), icon=":material/lightbulb:")
+    facts = dict(_facts(choice))
+    if fingerprint:
+        facts["Fingerprint"] = f"{fingerprint[:16]}… (SHA-256 of weights, tokenizer, configuration and input form)"
+    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
+    st.html(f'<dl class="facts">{entries}</dl>')
+    if entry is not None and entry.scores:
+        rows = "".join(
+            f"<tr><td>{html.escape(score.set)}</td><td>{html.escape(score.metric)}</td><td>{score.percent:.2f}</td></tr>"
+            for score in entry.scores
+        )
+        st.html(
+            '<table class="scores"><caption>Published scores, percent (higher is better)</caption>'
+            f"<thead><tr><th>Set</th><th>Metric</th><th>Score</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+    if mix is not None:
+        mix_chart(mix)
+
+
+def mix_chart(mix: NDArray[np.float32]) -> None:
+    """Draw what each hidden state weighs in a scalar mix: (layers + 1,), their sum 1."""
+    names = ["embeddings", *(f"layer {number}" for number in range(1, len(mix)))]
+    bars = "".join(
+        f'<tr><td>{name}</td><td><span class="bar" style="width:{100 * share / mix.max():.1f}%"></span></td>'
+        f"<td>{share:.1%}</td></tr>"
+        for name, share in zip(names, mix.tolist(), strict=True)
+    )
+    st.html(
+        f'<table class="mix"><caption>Its scalar mix: what each layer weighs</caption><tbody>{bars}</tbody></table>'
+    )
+
+
+def _facts(choice: Choice) -> Sequence[tuple[str, str]]:
+    entry = choice.entry
+    if entry is None:
+        return []
+    form = entry.form
+    where = {
+        "embedded": "comes with the app",
+        "hub": f"Hugging Face hub, {entry.hub_id}, about {size(entry.download_bytes)}",
+        "zip": f"a zip that its authors published, about {size(entry.download_bytes)}",
+        "corpus": "made from the corpus itself; nothing is fetched",
+    }[entry.origin]
+    facts = [("Made from", entry.base), ("For", entry.domain)]
+    if choice.neural:
+        facts += [
+            ("A paper's vector", f"{POOLINGS[form.pooling]}, {entry.dimensions} dimensions"),
+            ("Reads", f"title and abstract, up to {form.max_tokens} word pieces"),
+        ]
+    else:
+        facts.append(("A paper's vector", f"up to {entry.dimensions} dimensions, of length 1"))
+    return [*facts, ("Licence", entry.licence), ("Where from", where)]
+
+
+def size(count: int) -> str:
+    """Bytes in words: 440 MB."""
+    return (
+        f"{count / 1e9:.1f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:,.0f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:,.0f} kB"
+    )

@@ -1,0 +1,33 @@
+"""The encoder list panel: every encoder by name, with what it is for and whether it is here."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from components.choices import Choice
+from components.markdown import escaped
+
+
+def encoder_list(choices: Sequence[Choice], *, key: str, on_change: Callable[[], None]) -> None:
+    """Draw the list. The chosen name is in `st.session_state[key]`."""
+    st.radio(
+        "Encoder",
+        [choice.name for choice in choices],
+        captions=[_caption(choice) for choice in choices],
+        format_func=escaped,
+        key=key,
+        on_change=on_change,
+        label_visibility="collapsed",
+    )
+
+
+def _caption(choice: Choice) -> str:
+    told = []
+    if choice.atlases:
+        told.append(":green[:material/check_circle: atlas ready]")
+    elif choice.here:
+        told.append("on this machine")
+    elif choice.partial:
+        told.append("download stopped half way")
+    domain = choice.entry.domain.split(",")[0] if choice.entry else "your own"
+    return " · ".join([escaped(domain), *told])
