@@ -30,7 +30,9 @@ class BuildUnderWay(CociteAtlasError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a build is. done, total: within its stage, in the stage's own unit; seconds_left: of the stage.
+    """Where a build is. done, total: within its stage, in the stage's own unit (0 or 1: it does not count).
+
+    seconds: that the stage has taken so far; seconds_left: that it will take yet, where it counts.
 
     told: why it failed, in the build's own words; empty otherwise.
     """
@@ -42,6 +44,7 @@ class Progress:
     stage: str
     done: int
     total: int
+    seconds: float
     seconds_left: float | None
     told: str
 
@@ -93,7 +96,8 @@ class BackgroundBuild:
                 stopped = code == _STOPPED or self._asked_to_stop
                 state = "done" if code == 0 else "stopped" if stopped else "failed"
             began, first = self._since
-            per = (time.monotonic() - began) / (self._done - first) if self._done > first else None
+            seconds = time.monotonic() - began
+            per = seconds / (self._done - first) if self._done > first else None
             return Progress(
                 base=self._base,
                 encoder=self._encoder,
@@ -102,6 +106,7 @@ class BackgroundBuild:
                 stage=self._stage,
                 done=self._done,
                 total=self._total,
+                seconds=seconds,
                 seconds_left=None if per is None else per * (self._total - self._done),
                 told=_reason("\n".join(self._told), code) if state == "failed" else "",
             )

@@ -121,6 +121,22 @@ def _sample(atlas: Atlas, count: int) -> list[tuple[str, str]]:
     return list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
 
 
+def _learning(sample: list[tuple[str, str]], papers: int) -> float:
+    """Seconds that the lexical encoder takes to learn from so many papers and to encode them: a line through two sizes.
+
+    The first fit loads scikit-learn, and does not count.
+    """
+    few = sample[: len(sample) // 2]
+    LexicalEncoder.fit(few)
+    took = []
+    for part in (few, sample):
+        start = time.perf_counter()
+        LexicalEncoder.fit(part).encode(part)
+        took.append(time.perf_counter() - start)
+    each = max(0.0, took[1] - took[0]) / max(1, len(sample) - len(few))
+    return took[1] + each * (papers - len(sample))
+
+
 def _lengths(texts: Sequence[tuple[str, str]], *, most: int) -> list[int]:
     """Word pieces of texts, by the embedded tokenizer: other vocabularies of English differ by a tenth."""
     tokenizer, _ = load_tokenizer(find_checkpoint(EMBEDDED))

@@ -182,6 +182,17 @@ _ENTRIES = (
         note="Embedded: works offline from the first start.",
         advice="To start with, and where nothing may be downloaded.",
     ),
+    CatalogueEntry(
+        name=LEXICAL,
+        origin="corpus",
+        form=InputForm(pooling="mean", separator="\n", max_tokens=50_000, normalised=True),
+        dimensions=256,
+        base="TF-IDF and truncated SVD (scikit-learn)",
+        domain="any text: it learns the words of the corpus itself",
+        licence="BSD-3-Clause",
+        note="Lexical: near are papers that share words. Fitted when an atlas is built.",
+        advice="To see what a neural encoder finds beyond shared words.",
+    ),
     _specter,
     _biomed_spec,
     _biomed_scib,
@@ -199,17 +210,6 @@ _ENTRIES = (
         scores=_biomedical(31.45, 63.15, 61.34, 77.89),
     ),
     *_full(_compsci_spec, base_hub_id=_SPECTER, advice=(_COMPUTING,), scores=_computing(37.67, 59.26)),
-    CatalogueEntry(
-        name=LEXICAL,
-        origin="corpus",
-        form=InputForm(pooling="mean", separator="\n", max_tokens=50_000, normalised=True),
-        dimensions=256,
-        base="TF-IDF and truncated SVD (scikit-learn)",
-        domain="any text: it learns the words of the corpus itself",
-        licence="BSD-3-Clause",
-        note="Lexical: near are papers that share words. Fitted when an atlas is built.",
-        advice="To see what a neural encoder finds beyond shared words.",
-    ),
 )
 
 CATALOGUE = {entry.name: entry for entry in _ENTRIES}

@@ -176,7 +176,8 @@ def _details(choice: Choice, atlas: Atlas) -> None:
             return
     for manifest in choice.atlases:
         _built(manifest)
-    if not choice.atlases:
+    now = background.latest()
+    if not choice.atlases and not (now and now.encoder == choice.name and not now.over):
         _offer(choice, atlas)
     encoder_card(choice, fingerprint=told, mix=mix)
     full = choice.entry is not None and choice.entry.form.pooling == "scalar_mix"

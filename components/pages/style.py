@@ -27,7 +27,7 @@ _CSS = """
   [class*="st-key-example-"] button, [class*="st-key-example-"] button * { text-align: left; }
   dl.facts dt, dl.facts dd { margin-left: 0; }
   .st-key-preparation { max-width: 46rem; margin: 12vh auto 0; }
-  dl.facts { margin: 0; font-size: .88rem; line-height: 1.45; max-width: 34rem; }
+  dl.facts { margin: 0 !important; padding: 0; font-size: .88rem; line-height: 1.45; max-width: 34rem; }
   dl.facts dt { opacity: .68; font-size: .8rem; overflow-wrap: anywhere; }
   dl.facts dd { margin: 0 0 .55rem; overflow-wrap: anywhere; }
   h3 { font-size: 1.15rem !important; padding: .2rem 0 !important; }

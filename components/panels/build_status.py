@@ -5,6 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from components.background import Progress
+from components.build import FETCHING, READING
 from components.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
@@ -21,9 +22,11 @@ def build_status(
     """Draw where a build is. ready: draws what can be done with the atlas once it is there."""
     name = escaped(now.encoder)
     if now.state in ("running", "stopping"):
-        share = now.done / now.total if now.total else 0.0
         st.markdown(f"**Building an atlas by {name}**")
-        st.progress(min(max(share, 0.0), 1.0), text=_told(now))
+        if now.total > 1:
+            st.progress(min(max(now.done / now.total, 0.0), 1.0), text=_told(now))
+        else:
+            st.markdown(_told(now))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Cancel", on_click=on_stop, disabled=now.state == "stopping", icon=":material/stop_circle:")
             st.caption("It goes on while you search. What is done is kept if you cancel or close the app.")
@@ -47,9 +50,13 @@ def _told(now: Progress) -> str:
     if now.state == "stopping":
         return f"{now.stage}: stopping…"
     if now.total <= 1:
-        return f"{now.stage}…"
-    large = now.total > 10_000_000  # bytes of a download; papers are fewer
-    amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB" if large else f"{now.done:,} of {now.total:,}"
+        return f"{now.stage}… {now.seconds:.0f} seconds so far"
+    if now.stage == FETCHING:
+        amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
+    elif now.stage == READING:  # in thousandths of the files
+        amount = f"{now.done / now.total:.0%}"
+    else:
+        amount = f"{now.done:,} of {now.total:,} papers"
     left = f" · {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
     return f"{now.stage}: {amount}{left}"
 

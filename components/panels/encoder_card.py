@@ -20,7 +20,7 @@ def encoder_card(choice: Choice, *, fingerprint: str, mix: NDArray[np.float32] |
     else:
         st.markdown(escaped(entry.note))
         if entry.advice:
-            st.info(escaped(entry.advice), icon=":material/lightbulb:")
+            st.markdown(f":material/lightbulb: {escaped(entry.advice)}")
     facts = dict(_facts(choice))
     if fingerprint:
         facts["Fingerprint"] = f"{fingerprint[:16]}… (SHA-256 of weights, tokenizer, configuration and input form)"

@@ -1,5 +1,6 @@
 """The encoder list panel: every encoder by name, with what it is for and whether it is here."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -29,5 +30,9 @@ def _caption(choice: Choice) -> str:
         told.append("on this machine")
     elif choice.partial:
         told.append("download stopped half way")
-    domain = choice.entry.domain.split(",")[0] if choice.entry else "your own"
-    return " · ".join([escaped(domain), *told])
+    if choice.entry is None:
+        return " · ".join(["your own", *told])
+    what = [re.split("[,:]", choice.entry.domain)[0]]
+    if choice.entry.form.pooling == "scalar_mix":
+        what.append("all layers, mixed")
+    return " · ".join([*(escaped(word) for word in what), *told])
