@@ -13,12 +13,16 @@ TitleAndAbstract = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How much of one text an encoder reads, in words and in word pieces (special tokens included)."""
+    """How much of one text an encoder reads, in words and in word pieces (special tokens included).
+
+    skips: the words that are not read are those that it does not know, wherever they stand; else those past an end.
+    """
 
     words_read: int
     words: int
     tokens_read: int
     max_tokens: int
+    skips: bool = False
 
     @property
     def complete(self) -> bool:

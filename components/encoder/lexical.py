@@ -163,7 +163,7 @@ class LexicalEncoder:
             words_read += not found or read > 0
             tokens_read += read
             tokens += len(found)
-        return Reading(words_read=words_read, words=len(whole), tokens_read=tokens_read, max_tokens=tokens)
+        return Reading(words_read=words_read, words=len(whole), tokens_read=tokens_read, max_tokens=tokens, skips=True)
 
     def save(self, path: Path) -> None:
         """All of it as one .npz without pickles: terms as UTF-8 with their offsets, idf, term_vectors."""

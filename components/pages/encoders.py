@@ -9,7 +9,7 @@ from components import atlas as store
 from components import background
 from components.atlas import Atlas
 from components.choices import Choice, choices
-from components.corpora import Unfinished, delete_atlas, discard_unfinished, disk_use, unfinished
+from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
 from components.encoder import Precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
 from components.encoder.downloads import cached, clear
@@ -18,7 +18,7 @@ from components.markdown import escaped
 from components.medline import NAME as MEDLINE
 from components.pages import frame, resources
 from components.panels.build_status import build_status, duration
-from components.panels.encoder_card import encoder_card, size
+from components.panels.encoder_card import encoder_facts, encoder_heading, size
 from components.panels.encoder_list import encoder_list
 from components.panels.preparation import prepare_medline
 from components.view import View
@@ -37,6 +37,7 @@ def encoders() -> None:
         atlas = resources.atlas(name)
     except CociteAtlasError as error:
         st.error(escaped(str(error)), icon=":material/error:")
+        st.page_link(frame.page("Encoders"), label="Encoders of the default corpus", query_params={"atlas": MEDLINE})
         return
     if said := st.session_state.pop(_SAID, ""):
         st.error(escaped(said), icon=":material/error:")
@@ -56,11 +57,16 @@ def encoders() -> None:
             st.session_state[_CHOSEN] = asked if asked in names else atlas.manifest.encoder.name
             if st.session_state[_CHOSEN] not in names:
                 st.session_state[_CHOSEN] = names[0]
-        encoder_list(found, key=_CHOSEN, on_change=_on_chosen)
-        _own_place()
-        _downloads()
+        with st.container(key="encoder-list"):
+            encoder_list(found, key=_CHOSEN, on_change=_on_chosen)
     with right, st.container(key="encoder-side"):
         _details(next(choice for choice in found if choice.name == st.session_state[_CHOSEN]), atlas)
+    # Below both: on a phone an encoder's details come right after the list.
+    own, downloads = st.columns(2, gap="medium")
+    with own:
+        _own_place()
+    with downloads:
+        _downloads()
 
 
 def _on_chosen() -> None:
@@ -163,6 +169,7 @@ def _remove(name: str) -> None:
 
 
 def _details(choice: Choice, atlas: Atlas) -> None:
+    encoder_heading(choice)
     told, mix = "", None
     if choice.here and choice.neural:
         try:
@@ -179,7 +186,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
     now = background.latest()
     if not choice.atlases and not (now and now.encoder == choice.name and not now.over):
         _offer(choice, atlas)
-    encoder_card(choice, fingerprint=told, mix=mix)
+    encoder_facts(choice, fingerprint=told, mix=mix)
     full = choice.entry is not None and choice.entry.form.pooling == "scalar_mix"
     if full and choice.here and mix is None:
         st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
@@ -190,7 +197,7 @@ def _show_mix(name: str) -> None:
 
 
 def _built(manifest: Manifest) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
         _way_to(manifest, label=f"Explore with {manifest.encoder.name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
         st.caption(f"{size(disk_use(manifest.name))} on disk, built {manifest.created[:10]}{rounded}")
@@ -198,7 +205,7 @@ def _built(manifest: Manifest) -> None:
             with st.popover("Delete", icon=":material/delete:"):
                 st.markdown(f"Delete the atlas **{escaped(manifest.name)}**? The papers and the other atlases stay.")
                 key = f"delete-{manifest.name}"
-                st.button("Delete it", key=key, on_click=_delete, args=(manifest.name,), type="primary")
+                st.button("Delete it", key=key, on_click=_delete, args=(manifest.name, manifest.corpus), type="primary")
 
 
 def _way_to(manifest: Manifest, *, label: str) -> None:
@@ -206,8 +213,12 @@ def _way_to(manifest: Manifest, *, label: str) -> None:
     st.page_link(frame.page("Explore"), label=escaped(label), query_params=params, icon=":material/explore:")
 
 
-def _delete(name: str) -> None:
+def _delete(name: str, corpus: str) -> None:
     _said(lambda: delete_atlas(name))
+    left = [manifest.name for manifest in atlases_of(corpus)]
+    if st.query_params.get("atlas") == name and name not in left:
+        # The page is about this atlas's papers: another atlas of them, or the default corpus, takes its place.
+        st.query_params["atlas"] = left[0] if left else MEDLINE
 
 
 def _offer(choice: Choice, atlas: Atlas) -> None:

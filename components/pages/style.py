@@ -16,6 +16,9 @@ _CSS = """
   table.scores td, table.scores th { padding: .1rem 1.1rem .1rem 0; text-align: left; font-weight: 400; }
   table.scores th { opacity: .68; }
   table.scores td:last-child, table.mix td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
+  table.scores caption, table.mix caption { white-space: nowrap; }
+  [class*="st-key-built-"] a, .st-key-build a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%));
+    border-radius: 999px; padding: .25rem .9rem; }
   table.mix td { padding: .05rem .6rem .05rem 0; }
   table.mix td:nth-child(2) { width: 14rem; }
   table.mix .bar { display: block; height: .6rem; border-radius: .15rem; background: var(--st-primary-color, #d9480f); }
@@ -35,6 +38,8 @@ _CSS = """
     [data-testid="stColumn"]:has(.st-key-map-side) { position: static; max-height: none; }
     [data-testid="stMainBlockContainer"] { padding: .7rem .9rem 2rem; }
     .st-key-masthead h1 { font-size: 1.3rem; }
+    /* A long list would push what is chosen in it out of sight. */
+    .st-key-encoder-list { max-height: 15.5rem; overflow-y: auto; }
   }
 </style>
 """

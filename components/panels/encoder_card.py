@@ -11,16 +11,20 @@ from components.choices import POOLINGS, Choice
 from components.markdown import escaped
 
 
-def encoder_card(choice: Choice, *, fingerprint: str, mix: NDArray[np.float32] | None) -> None:
-    """Draw the card. fingerprint: empty where the files are not here. mix: what each hidden state weighs, if shown."""
-    entry = choice.entry
+def encoder_heading(choice: Choice) -> None:
+    """Draw an encoder's name, what it is in a sentence, and its authors' advice."""
     st.subheader(escaped(choice.name), anchor=False)
-    if entry is None:
+    if choice.entry is None:
         st.text("Your own checkpoint. What it is for, its folder does not say.")
-    else:
-        st.markdown(escaped(entry.note))
-        if entry.advice:
-            st.markdown(f":material/lightbulb: {escaped(entry.advice)}")
+        return
+    st.markdown(escaped(choice.entry.note))
+    if choice.entry.advice:
+        st.markdown(f":material/lightbulb: {escaped(choice.entry.advice)}")
+
+
+def encoder_facts(choice: Choice, *, fingerprint: str, mix: NDArray[np.float32] | None) -> None:
+    """Draw the facts. fingerprint: empty where the files are not here. mix: what each hidden state weighs, if shown."""
+    entry = choice.entry
     facts = dict(_facts(choice))
     if fingerprint:
         facts["Fingerprint"] = f"{fingerprint[:16]}… (SHA-256 of weights, tokenizer, configuration and input form)"

@@ -63,7 +63,14 @@ def _say_what_was_read(understood: QueryText, reading: Reading | None) -> None:
             "Nothing to search for yet. Paste a title and an abstract, or choose an example.", icon=":material/edit:"
         )
         return
-    if reading and not reading.complete:
+    if reading and reading.skips:
+        st.caption(
+            f":material/spellcheck: {reading.words_read:,} of {reading.words:,} words are known: "
+            "the others occur in hardly any paper of this corpus."
+            if not reading.complete
+            else f":material/done_all: All {reading.words:,} words are known."
+        )
+    elif reading and not reading.complete:
         st.caption(
             f":material/content_cut: The first {reading.words_read:,} of {reading.words:,} words were read: "
             f"the encoder takes {reading.max_tokens} word pieces."

@@ -234,3 +234,13 @@ def hostile_atlas(medline_home: Path) -> str:
         else:
             os.environ["COCITE_ATLAS_HOME"] = previous
     return "hostile"
+
+
+@pytest.fixture
+def small_corpus(medline_home: Path, topics_home: Path) -> Iterator[str]:
+    """The name of a corpus of 12 planted papers, with one atlas, in the home that the app is served from."""
+    name = "topics"
+    shutil.copytree(topics_home / name, medline_home / name)
+    yield name
+    for folder in medline_home.glob(f"{name}*"):
+        shutil.rmtree(folder)

@@ -63,7 +63,8 @@ class AtlasMap {
     this.highlighted = null;
     this.onHighlight = (event) => { this.highlighted = event.detail; this.drawQuery(); };
     window.addEventListener("cocite:highlight", this.onHighlight);
-    this.resizer = new ResizeObserver(() => this.drawn && window.Plotly.Plots.resize(this.plot));
+    this.steps = new Set();
+    this.resizer = new ResizeObserver(() => this.drawn && this.drawing(window.Plotly.Plots.resize(this.plot)));
     this.resizer.observe(this.plot);
     this.wire();
   }
@@ -73,7 +74,15 @@ class AtlasMap {
     this.resizer.disconnect();
     clearTimeout(this.settling);
     this.turn = this.journey = Infinity; // whatever is on its way must not draw into a map that is gone
-    if (window.Plotly && this.drawn) window.Plotly.purge(this.plot);
+    // Plotly draws in steps; taken away between two of them, it stumbles over its own plot.
+    if (window.Plotly && this.drawn) Promise.allSettled(this.steps).then(() => window.Plotly.purge(this.plot));
+  }
+
+  // What Plotly is drawing, until it is drawn. What goes wrong in it stays an error of the page.
+  drawing(step) {
+    this.steps.add(step);
+    step.finally(() => this.steps.delete(step));
+    return step;
   }
 
   wire() {
@@ -153,9 +162,9 @@ class AtlasMap {
   draw(fresh, before) {
     const { camera } = this.data;
     const layout = this.layout(fresh ? camera || this.whole() : this.windowNow());
-    window.Plotly.react(this.plot, this.traces(), layout, {
+    this.drawing(window.Plotly.react(this.plot, this.traces(), layout, {
       displayModeBar: false, scrollZoom: true, responsive: false, doubleClick: false, showTips: false,
-    });
+    }));
     if (!this.drawn) this.listen();
     this.drawn = true;
     // The link's window was changed by something else than this map: a link, or the way back.
@@ -249,7 +258,8 @@ class AtlasMap {
   }
 
   drawQuery() {
-    if (this.drawn) window.Plotly.react(this.plot, [...this.plot.data.slice(0, 2), ...this.queryTraces()], this.layout(this.windowNow()));
+    if (!this.drawn) return;
+    this.drawing(window.Plotly.react(this.plot, [...this.plot.data.slice(0, 2), ...this.queryTraces()], this.layout(this.windowNow())));
   }
 
   layout([x0, x1, y0, y1]) {
@@ -396,7 +406,7 @@ class AtlasMap {
 
   setDrag(drag) {
     this.drag = drag;
-    if (this.drawn) window.Plotly.relayout(this.plot, { dragmode: drag, selections: [] });
+    if (this.drawn) this.drawing(window.Plotly.relayout(this.plot, { dragmode: drag, selections: [] }));
     this.drawButtons();
   }
 
@@ -428,7 +438,7 @@ class AtlasMap {
   }
 
   setWindow([x0, x1, y0, y1]) {
-    return window.Plotly.relayout(this.plot, { "xaxis.range": [x0, x1], "yaxis.range": [y0, y1] });
+    return this.drawing(window.Plotly.relayout(this.plot, { "xaxis.range": [x0, x1], "yaxis.range": [y0, y1] }));
   }
 
   goToHits() {
