@@ -64,7 +64,7 @@ class AtlasMap {
     this.onHighlight = (event) => { this.highlighted = event.detail; this.drawQuery(); };
     window.addEventListener("cocite:highlight", this.onHighlight);
     this.steps = new Set();
-    this.resizer = new ResizeObserver(() => this.drawn && this.drawing(window.Plotly.Plots.resize(this.plot)));
+    this.resizer = new ResizeObserver(() => this.drawn && this.track(window.Plotly.Plots.resize(this.plot)));
     this.resizer.observe(this.plot);
     this.wire();
   }
@@ -79,7 +79,7 @@ class AtlasMap {
   }
 
   // What Plotly is drawing, until it is drawn. What goes wrong in it stays an error of the page.
-  drawing(step) {
+  track(step) {
     this.steps.add(step);
     step.finally(() => this.steps.delete(step));
     return step;
@@ -162,7 +162,7 @@ class AtlasMap {
   draw(fresh, before) {
     const { camera } = this.data;
     const layout = this.layout(fresh ? camera || this.whole() : this.windowNow());
-    this.drawing(window.Plotly.react(this.plot, this.traces(), layout, {
+    this.track(window.Plotly.react(this.plot, this.traces(), layout, {
       displayModeBar: false, scrollZoom: true, responsive: false, doubleClick: false, showTips: false,
     }));
     if (!this.drawn) this.listen();
@@ -259,7 +259,7 @@ class AtlasMap {
 
   drawQuery() {
     if (!this.drawn) return;
-    this.drawing(window.Plotly.react(this.plot, [...this.plot.data.slice(0, 2), ...this.queryTraces()], this.layout(this.windowNow())));
+    this.track(window.Plotly.react(this.plot, [...this.plot.data.slice(0, 2), ...this.queryTraces()], this.layout(this.windowNow())));
   }
 
   layout([x0, x1, y0, y1]) {
@@ -406,7 +406,7 @@ class AtlasMap {
 
   setDrag(drag) {
     this.drag = drag;
-    if (this.drawn) this.drawing(window.Plotly.relayout(this.plot, { dragmode: drag, selections: [] }));
+    if (this.drawn) this.track(window.Plotly.relayout(this.plot, { dragmode: drag, selections: [] }));
     this.drawButtons();
   }
 
@@ -438,7 +438,7 @@ class AtlasMap {
   }
 
   setWindow([x0, x1, y0, y1]) {
-    return this.drawing(window.Plotly.relayout(this.plot, { "xaxis.range": [x0, x1], "yaxis.range": [y0, y1] }));
+    return this.track(window.Plotly.relayout(this.plot, { "xaxis.range": [x0, x1], "yaxis.range": [y0, y1] }));
   }
 
   goToHits() {
