@@ -80,13 +80,13 @@ def test_a_stopped_build_is_listed_and_goes_on(topics: str, home: Path, tiny: Pa
     assert (build.name, build.corpus, build.base, build.encoder) == ("again", "topics", "topics", str(tiny.resolve()))
     assert (build.rows_done, build.rows_total, build.precision) == (8, 12, "float32")
     seen: list[object] = []
-    encode = BiEncoder.encode
+    forward = BiEncoder._forward
 
-    def watched(self: BiEncoder, texts: list[tuple[str, str]], **named: object) -> np.ndarray:
-        seen.extend(texts)
-        return encode(self, texts, **named)
+    def watched(self: BiEncoder, rows: list[np.ndarray], pause: object) -> np.ndarray:
+        seen.extend(rows)
+        return forward(self, rows, pause)
 
-    monkeypatch.setattr(BiEncoder, "encode", watched)
+    monkeypatch.setattr(BiEncoder, "_forward", watched)
     # As whoever reads the list would ask for it.
     build_again(build.base, encoder=build.encoder, name=build.name)
     assert len(seen) == 4

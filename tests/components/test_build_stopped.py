@@ -53,16 +53,16 @@ class Watch:
         return list(dict.fromkeys(stage for stage, _, _ in self.calls))
 
 
-def encoded_texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Every text that the real encoder is given from here on."""
-    seen: list[tuple[str, str]] = []
-    encode = BiEncoder.encode
+def encoded_texts(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Every text that the real encoder encodes from here on, as word pieces."""
+    seen: list[np.ndarray] = []
+    forward = BiEncoder._forward
 
-    def watched(self: BiEncoder, texts: list[tuple[str, str]], **named: object) -> np.ndarray:
-        seen.extend(texts)
-        return encode(self, texts, **named)
+    def watched(self: BiEncoder, rows: list[np.ndarray], pause: object) -> np.ndarray:
+        seen.extend(rows)
+        return forward(self, rows, pause)
 
-    monkeypatch.setattr(BiEncoder, "encode", watched)
+    monkeypatch.setattr(BiEncoder, "_forward", watched)
     return seen
 
 

@@ -146,7 +146,7 @@ def test_a_damaged_default_atlas_says_what_repairs_it_and_that_does(
     (home / "medline" / read_manifest("medline").folder / "vectors.npy").write_bytes(b"x")
     told = call("search", "medline", "--text", "heart")
     assert_error(told, "vectors.npy", "python -m corpus build medline --assemble")
-    monkeypatch.setattr(BiEncoder, "encode", None)  # a repair encodes nothing
+    monkeypatch.setattr(BiEncoder, "_forward", None)  # a repair encodes nothing
     assert call(*told.err.split("python -m corpus ")[1].split()).code == 0
     assert len(open_atlas("medline")) == read_manifest("medline").papers > 18_000
 
