@@ -4,6 +4,9 @@ The weights are random (no released checkpoint can be fetched where this runs), 
 corpus, chosen so that they have 252 word pieces on average. Speed does not depend on what the weights say.
 """
 
+import json
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,13 +19,18 @@ import torch
 from report import Row, percentiles
 
 from components.atlas import Atlas
-from components.encoder import BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
+from components.build import ENCODING
+from components.corpora import discard_unfinished
+from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
+from components.search import search, text_query
+from corpus.paper import Paper
 
 MEAN_PIECES = 252  # what title and abstract come to in the sets that the paper was evaluated on
 MOST_PIECES = 512
 PEOPLE = 32
 HIDDEN, LAYERS, WIDE = 768, 12, 3072
 _SEED = 3
+_BESIDE = "bench-background"
 Texts = list[tuple[str, str]]
 
 
@@ -35,7 +43,8 @@ def measure(atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
         ours = load_encoder(str(checkpoint), device=device, precision="float32")
         texts, pieces = chosen_texts(atlas, ours, count=(4_000 if device == "cuda" else 48) // (4 if quick else 1))
         rows = rates(checkpoint, ours, texts, pieces, device=device, rounds=1 if quick else 2)
-        rows += together(ours, texts, pieces)
+        rows += together(ours, texts)
+    rows += beside_background_build(atlas)
     return rows, "" if has_fast_bfloat16() else "bfloat16: this processor has no instructions for it"
 
 
@@ -45,7 +54,7 @@ def write_bert_base(folder: Path) -> None:
     """
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    embedded = find_checkpoint("all-minilm-l6-v2").folder
+    embedded = find_checkpoint(EMBEDDED).folder
     tokenizer = AutoTokenizer.from_pretrained(embedded, model_max_length=MOST_PIECES)
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
@@ -138,7 +147,7 @@ def rates(checkpoint: Path, ours: BiEncoder, texts: Texts, pieces: int, *, devic
     return rows
 
 
-def together(encoder: BiEncoder, texts: Texts, pieces: int) -> list[Row]:
+def together(encoder: BiEncoder, texts: Texts) -> list[Row]:
     """32 people at once against one batch of their texts; and one person beside a long encoding."""
     asked = (texts * (1 + PEOPLE // len(texts)))[:PEOPLE]
     batch = min(seconds(lambda: encoder.encode(asked)) for _ in range(2))
@@ -179,6 +188,46 @@ def together(encoder: BiEncoder, texts: Texts, pieces: int) -> list[Row]:
         )
     )  # fmt: skip
     return rows
+
+
+def beside_background_build(atlas: Atlas) -> list[Row]:
+    """A search by the embedded encoder while the app's own kind of build encodes in a process beside it."""
+    encoder = load_encoder(EMBEDDED)
+    papers = [atlas.paper(row) for row in range(40)]
+
+    def ask(paper: Paper) -> float:
+        return seconds(lambda: search(atlas, text_query(encoder, paper.title, paper.abstract), k=10))
+
+    ask(papers[0])
+    alone = [ask(paper) for paper in papers]
+    build = subprocess.Popen(
+        [
+            sys.executable, "-m", "corpus", "build", "--from", atlas.name, "--encoder", EMBEDDED, "--name", _BESIDE,
+            "--progress", "json", "--low-priority", "--stop-with-stdin",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert build.stdout is not None
+        assert build.stdin is not None
+        for line in build.stdout:
+            if json.loads(line).get("done", 0) > 0 and json.loads(line)["stage"] == ENCODING:
+                break
+        beside = [ask(paper) for paper in papers]
+        build.stdin.close()
+        build.wait()
+    finally:
+        build.kill()
+        build.wait()
+        discard_unfinished(_BESIDE)
+    return [
+        Row(
+            "many at once", "one search beside a build in the background, median", "ms", percentiles(beside)[0],
+            percentiles(alone)[0], "the same search alone",
+        )
+    ]  # fmt: skip
 
 
 def _all_at_once(encoder: BiEncoder, texts: Texts, waits: list[float]) -> float:
