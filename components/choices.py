@@ -80,6 +80,12 @@ def choices(corpus: str) -> list[Choice]:
     return found
 
 
+def name_of(source: str) -> str:
+    """What an encoder is chosen by: its name in the catalogue or in own/; the path of one that lies elsewhere."""
+    own = {str(path.resolve()): name for name, path in own_checkpoints().items()}
+    return own.get(source, source)
+
+
 def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
     """What an atlas of an open atlas's papers would take. Takes a second or two, and fetches nothing.
 

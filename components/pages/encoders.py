@@ -8,7 +8,7 @@ import streamlit as st
 from components import atlas as store
 from components import background
 from components.atlas import Atlas
-from components.choices import Choice, choices
+from components.choices import Choice, choices, name_of
 from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
 from components.encoder import Precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
@@ -118,18 +118,18 @@ def _stopped(atlas: Atlas) -> None:
     """Builds that were stopped or killed, here or by an app that ended."""
     now = background.latest()
     for build in unfinished():
-        if build.corpus != atlas.manifest.corpus or not build.base or (now and now.encoder == build.encoder):
+        if build.corpus != atlas.manifest.corpus or not build.base or (now and now.encoder == name_of(build.encoder)):
             continue
         with st.container(border=True):
             done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
-            st.markdown(f"A build by **{escaped(build.encoder)}** was stopped: {done} encoded.")
+            st.markdown(f"A build by **{escaped(name_of(build.encoder))}** was stopped: {done} encoded.")
             with st.container(horizontal=True):
                 st.button("Go on", key=f"go-on-{build.name}", on_click=_go_on, args=(build,), type="primary")
                 st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
 
 
 def _go_on(build: Unfinished) -> None:
-    _start(build.base, build.encoder, "bfloat16" if build.precision == "bfloat16" else "float32")
+    _start(build.base, name_of(build.encoder), "bfloat16" if build.precision == "bfloat16" else "float32")
 
 
 def _discard(build: Unfinished) -> None:
@@ -170,11 +170,11 @@ def _remove(name: str) -> None:
 
 def _details(choice: Choice, atlas: Atlas) -> None:
     encoder_heading(choice)
-    told, mix = "", None
+    found, mix = None, None
     if choice.here and choice.neural:
         try:
             with st.spinner("Checking its files…"):
-                told = resources.fingerprint(choice.name)
+                found = resources.checkpoint(choice.name)
             if st.session_state.get(f"mix-{choice.name}"):
                 with st.spinner("Reading its weights…"):
                     mix = resources.encoder(choice.name).mix_weights
@@ -186,9 +186,8 @@ def _details(choice: Choice, atlas: Atlas) -> None:
     now = background.latest()
     if not choice.atlases and not (now and now.encoder == choice.name and not now.over):
         _offer(choice, atlas)
-    encoder_facts(choice, fingerprint=told, mix=mix)
-    full = choice.entry is not None and choice.entry.form.pooling == "scalar_mix"
-    if full and choice.here and mix is None:
+    encoder_facts(choice, checkpoint=found, mix=mix)
+    if found is not None and found.form.pooling == "scalar_mix" and mix is None:
         st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
 
 

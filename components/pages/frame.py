@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from components import background
+from components.markdown import escaped
 from components.pages import session
 
 _PAGES = "pages"
@@ -32,6 +34,8 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
             for name, found in st.session_state[_PAGES].items():
                 params = session.last_link(atlas) if name == "Explore" else {"atlas": atlas}
                 st.page_link(found, label=name, query_params=params)
+        if (now := background.latest()) is not None and not now.over:
+            st.caption(f":material/construction: building by {escaped(now.encoder)}")
         st.space("stretch")
         if beside is not None:
             beside()

@@ -9,7 +9,7 @@ from components import atlas as store
 from components import atlas_encoder, choices
 from components.atlas import Atlas
 from components.choices import Choice, Cost
-from components.encoder import LEXICAL, BiEncoder, Encoder, Precision, find_checkpoint, load_encoder
+from components.encoder import LEXICAL, BiEncoder, Checkpoint, Encoder, Precision, find_checkpoint, load_encoder
 from components.index import Vectors
 from components.manifest import Manifest
 from components.search import example_rows
@@ -52,10 +52,10 @@ def _fitted(name: str, build: str, _manifest: Manifest) -> Encoder:  # noqa: ARG
     return atlas_encoder.encoder_of(_manifest, local_files_only=True)
 
 
-@st.cache_data(max_entries=32, show_spinner=False, ttl=_REMEMBERED)
-def fingerprint(source: str) -> str:
-    """The fingerprint of an encoder that is here; its files are read once. Raises as `find_checkpoint` does."""
-    return find_checkpoint(source, local_files_only=True).fingerprint
+@st.cache_resource(max_entries=32, show_spinner=False, ttl=_REMEMBERED)
+def checkpoint(source: str) -> Checkpoint:
+    """The checkpoint of an encoder that is here; its files are hashed once. Raises as `find_checkpoint` does."""
+    return find_checkpoint(source, local_files_only=True)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,13 +1,13 @@
 """The encoder card panel: what an encoder is, what its authors published and advise, and its scalar mix."""
 
 import html
-from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from components.choices import POOLINGS, Choice
+from components.encoder import Checkpoint
 from components.markdown import escaped
 
 
@@ -22,13 +22,11 @@ def encoder_heading(choice: Choice) -> None:
         st.markdown(f":material/lightbulb: {escaped(choice.entry.advice)}")
 
 
-def encoder_facts(choice: Choice, *, fingerprint: str, mix: NDArray[np.float32] | None) -> None:
-    """Draw the facts. fingerprint: empty where the files are not here. mix: what each hidden state weighs, if shown."""
+def encoder_facts(choice: Choice, *, checkpoint: Checkpoint | None, mix: NDArray[np.float32] | None) -> None:
+    """Draw the facts. checkpoint: None where its files are not here. mix: what each hidden state weighs, if shown."""
     entry = choice.entry
-    facts = dict(_facts(choice))
-    if fingerprint:
-        facts["Fingerprint"] = f"{fingerprint[:16]}… (SHA-256 of weights, tokenizer, configuration and input form)"
-    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
+    facts = _facts(choice, checkpoint)
+    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts)
     st.html(f'<dl class="facts">{entries}</dl>')
     if entry is not None and entry.scores:
         rows = "".join(
@@ -56,26 +54,31 @@ def mix_chart(mix: NDArray[np.float32]) -> None:
     )
 
 
-def _facts(choice: Choice) -> Sequence[tuple[str, str]]:
-    entry = choice.entry
-    if entry is None:
-        return []
-    form = entry.form
-    where = {
-        "embedded": "comes with the app",
-        "hub": f"Hugging Face hub, {entry.hub_id}, about {size(entry.download_bytes)}",
-        "zip": f"a zip that its authors published, about {size(entry.download_bytes)}",
-        "corpus": "made from the corpus itself; nothing is fetched",
-    }[entry.origin]
-    facts = [("Made from", entry.base), ("For", entry.domain)]
-    if choice.neural:
+def _facts(choice: Choice, checkpoint: Checkpoint | None) -> list[tuple[str, str]]:
+    entry, facts = choice.entry, []
+    if entry is not None:
+        facts += [("Made from", entry.base), ("For", entry.domain)]
+    form = checkpoint.form if checkpoint else entry.form if entry else None
+    if form is not None and choice.neural:
+        dimensions = f", {entry.dimensions} dimensions" if entry else ""
         facts += [
-            ("A paper's vector", f"{POOLINGS[form.pooling]}, {entry.dimensions} dimensions"),
+            ("A paper's vector", f"{POOLINGS[form.pooling]}{dimensions}"),
             ("Reads", f"title and abstract, up to {form.max_tokens} word pieces"),
         ]
-    else:
+    elif entry is not None:
         facts.append(("A paper's vector", f"up to {entry.dimensions} dimensions, of length 1"))
-    return [*facts, ("Licence", entry.licence), ("Where from", where)]
+    if entry is not None:
+        where = {
+            "embedded": "comes with the app",
+            "hub": f"Hugging Face hub, {entry.hub_id}, about {size(entry.download_bytes)}",
+            "zip": f"a zip that its authors published, about {size(entry.download_bytes)}",
+            "corpus": "made from the corpus itself; nothing is fetched",
+        }[entry.origin]
+        facts += [("Licence", entry.licence), ("Where from", where)]
+    if checkpoint is not None:
+        told = f"{checkpoint.fingerprint[:16]}… (SHA-256 of weights, tokenizer, configuration and input form)"
+        facts.append(("Fingerprint", told))
+    return facts
 
 
 def size(count: int) -> str:

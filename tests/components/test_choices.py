@@ -7,7 +7,7 @@ import pytest
 
 from components.atlas import open_atlas
 from components.build_again import build_again
-from components.choices import Choice, choices, cost
+from components.choices import Choice, choices, cost, name_of
 from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, EncoderUnavailable
 
 
@@ -47,6 +47,8 @@ def test_an_own_checkpoint_is_chosen_by_its_name(topics: str, own_cache: Path, t
     assert (mine.entry, mine.here, mine.download, mine.atlases) == (None, True, 0, ())
     manifest = build_again(topics, encoder="own/mine")
     assert by_name(topics)["own/mine"].atlases == (manifest,)
+    assert name_of(manifest.encoder.source) == "own/mine"
+    assert (name_of("specter"), name_of("/elsewhere")) == ("specter", "/elsewhere")
 
 
 def test_what_an_atlas_takes_is_measured_without_fetching(topics: str, own_cache: Path, tiny: Path) -> None:
