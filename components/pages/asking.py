@@ -54,7 +54,7 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
         vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     except CociteAtlasError as error:
         embedded = atlas.manifest.encoder.source == EMBEDDED
-        others = "" if embedded else f" The corpus {MEDLINE} works with the embedded encoder."
+        others = "" if embedded else f" The Encoders page fetches it, too; {MEDLINE} works with the embedded encoder."
         return None, None, f"{error}{others} “Use as query” and the map go on working here."
     query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
     return query, encoder.reading(asked.title, asked.abstract), ""

@@ -12,7 +12,7 @@ from components.choices import Choice, choices, name_of
 from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
 from components.encoder import Precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
-from components.encoder.downloads import cached, clear
+from components.encoder.downloads import cached, clear, fetch
 from components.manifest import Manifest
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
@@ -183,12 +183,36 @@ def _details(choice: Choice, atlas: Atlas) -> None:
             return
     for manifest in choice.atlases:
         _built(manifest)
+    if choice.atlases and not choice.here:
+        _fetch_again(choice)
     now = background.latest()
     if not choice.atlases and not (now and now.encoder == choice.name and not now.over):
         _offer(choice, atlas)
     encoder_facts(choice, checkpoint=found, mix=mix)
     if found is not None and found.form.pooling == "scalar_mix" and mix is None:
         st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
+
+
+def _fetch_again(choice: Choice) -> None:
+    """Fetch an encoder whose atlas is there and whose files were removed since; leaving the page stops it, resumably."""
+    st.warning(
+        "Its files are not on this machine: its atlas shows its map and finds papers like a paper, but takes no text.",
+        icon=":material/cloud_off:",
+    )
+    if not st.button(f"Download it again ({size(choice.download)})", type="primary", icon=":material/download:"):
+        return
+    bar = st.progress(0.0, text="Asking for it…")
+
+    def progress(done: int, total: int) -> None:
+        bar.progress(min(done / total, 1.0) if total else 0.0, text=f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    try:
+        fetch(choice.name, progress=progress)
+    except CociteAtlasError as error:
+        bar.empty()
+        st.error(escaped(str(error)), icon=":material/error:")
+        return
+    st.rerun()
 
 
 def _show_mix(name: str) -> None:
