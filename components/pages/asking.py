@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from components.atlas import Atlas
-from components.encoder import EMBEDDED, Reading
+from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
 from components.medline import NAME as MEDLINE
 from components.pages import resources, session
 from components.panels.query_box import PASTE, TITLE
@@ -53,8 +53,9 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
         atlas.check_fingerprint(encoder.fingerprint)
         vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     except CociteAtlasError as error:
-        embedded = atlas.manifest.encoder.source == EMBEDDED
-        others = "" if embedded else f" The Encoders page fetches it, too; {MEDLINE} works with the embedded encoder."
+        neural = atlas.manifest.encoder.source not in (EMBEDDED, LEXICAL)
+        fetch = " The Encoders page fetches it, too." if neural and isinstance(error, EncoderUnavailable) else ""
+        others = f"{fetch} The corpus {MEDLINE} works with the embedded encoder." if neural else ""
         return None, None, f"{error}{others} “Use as query” and the map go on working here."
     query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
     return query, encoder.reading(asked.title, asked.abstract), ""

@@ -194,7 +194,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
 
 
 def _fetch_again(choice: Choice) -> None:
-    """Fetch an encoder whose atlas is there and whose files were removed since; leaving the page stops it, resumably."""
+    """Fetch an encoder whose atlas is there and whose files are gone. Leaving the page stops it; it goes on later."""
     st.warning(
         "Its files are not on this machine: its atlas shows its map and finds papers like a paper, but takes no text.",
         icon=":material/cloud_off:",
