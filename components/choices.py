@@ -1,5 +1,6 @@
 """Which encoders can be chosen for a corpus: what each is, what of it is here, and what an atlas by it would take."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from components.encoder.cache import own_checkpoints
 from components.encoder.catalogue import CatalogueEntry, Pooling
 from components.encoder.checkpoints import load_tokenizer
 from components.encoder.downloads import is_here, partial_of
+from components.encoder.errors import unreadable
 from components.encoder.probe import probe
-from components.encoder.weights import bert_settings
+from components.encoder.weights import bert_settings, bert_shapes
 from components.manifest import Manifest
 
 # Layers, heads and the feed-forward layer's width of the catalogue's models, by their dimensions.
@@ -76,7 +78,13 @@ def choices(corpus: str) -> list[Choice]:
         for name, entry in CATALOGUE.items()
     ]
     for name, path in own_checkpoints().items():
-        found.append(Choice(name, None, True, 0, tuple(by_source.get(str(path.resolve()), ()))))
+        found.append(Choice(name, None, True, 0, tuple(by_source.pop(str(path.resolve()), ()))))
+    # Of a checkpoint that lies elsewhere, or is gone: its atlas can be seen and deleted still.
+    found += [
+        Choice(source, None, False, 0, tuple(manifests))
+        for source, manifests in by_source.items()
+        if source not in CATALOGUE
+    ]
     return found
 
 
@@ -94,22 +102,12 @@ def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
     besides = _SECONDS_A_PAPER_BESIDES * len(atlas)
     sample = _sample(atlas, _LEARNT)
     if not choice.neural:
-        start = time.perf_counter()
-        LexicalEncoder.fit(sample)
-        taken = time.perf_counter() - start
-        return Cost(
-            encoding=2 * taken * len(atlas) / len(sample), besides=besides, device="cpu"
-        )  # learns, then encodes
+        return Cost(encoding=_learning(sample, len(atlas)), besides=besides, device="cpu")
     if choice.entry is not None:
         hidden, most = choice.entry.dimensions, choice.entry.form.max_tokens
         layers, heads, intermediate = _SIZES[hidden]
     else:
-        checkpoint = find_checkpoint(choice.name, local_files_only=True)
-        settings, most = bert_settings(checkpoint), checkpoint.form.max_tokens
-        hidden = settings.hidden if settings else 768
-        layers, heads, intermediate = (
-            (settings.layers, settings.heads, settings.intermediate) if settings else _SIZES[768]
-        )
+        hidden, layers, heads, intermediate, most = _own_size(choice.name)
     found = probe(
         hidden=hidden,
         layers=layers,
@@ -119,6 +117,24 @@ def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
         precision=precision,
     )
     return Cost(encoding=found.seconds_a_text * len(atlas), besides=besides, device=found.device)
+
+
+def _own_size(name: str) -> tuple[int, int, int, int, int]:
+    """Hidden dimensions, layers, heads, feed-forward width and word pieces read of the user's own checkpoint.
+
+    What is no BERT counts as a BERT-base. Raises EncoderUnavailable, also where the configuration asks for more numbers
+    than the file of weights has bytes: it must not decide how much memory is taken here.
+    """
+    checkpoint = find_checkpoint(name, local_files_only=True)
+    settings, most = bert_settings(checkpoint), checkpoint.form.max_tokens
+    if settings is None:
+        layers, heads, intermediate = _SIZES[768]
+        return 768, layers, heads, intermediate, most
+    numbers = sum(math.prod(shape) for shape in bert_shapes(settings, full=False).values())
+    held = checkpoint.files[checkpoint.weights.name].size
+    if numbers > held:
+        raise unreadable(name, f"config.json asks for {numbers:,} weights, and {checkpoint.weights.name} is too small")
+    return settings.hidden, settings.layers, settings.heads, settings.intermediate, most
 
 
 def _sample(atlas: Atlas, count: int) -> list[tuple[str, str]]:
@@ -132,7 +148,7 @@ def _learning(sample: list[tuple[str, str]], papers: int) -> float:
 
     The first fit loads scikit-learn, and does not count.
     """
-    few = sample[: len(sample) // 2]
+    few = sample[: max(1, len(sample) // 2)]
     LexicalEncoder.fit(few)
     took = []
     for part in (few, sample):

@@ -70,9 +70,10 @@ def corpora() -> list[str]:
 def disk_use(name: str) -> int:
     """Bytes that an atlas takes on the disk, the work of a build under way among them; 0 where there is none."""
     total = 0
-    for path in store.atlas_folder(name).rglob("*"):
-        with contextlib.suppress(OSError):  # taken away meanwhile
-            total += path.lstat().st_size if path.is_file() else 0
+    with contextlib.suppress(OSError):  # a folder that is taken away meanwhile ends the walk
+        for path in store.atlas_folder(name).rglob("*"):
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_size if path.is_file() else 0
     return total
 
 

@@ -49,7 +49,7 @@ def verify_atlas(name: str, *, rows: int = SAMPLE) -> Verification:
     Raises AtlasDamaged, EncoderUnavailable, FingerprintMismatch.
     """
     atlas = open_atlas(name)
-    encoder = encoder_of(atlas.manifest)
+    encoder = encoder_of(atlas.manifest, local_files_only=True)
     atlas.check_fingerprint(encoder.fingerprint)
     sample = np.sort(np.random.default_rng(_SEED).permutation(len(atlas))[: max(1, rows)])
     again = encode_papers(atlas.papers.take(sample), encoder)

@@ -151,7 +151,7 @@ def _search(options: argparse.Namespace) -> int:
     if not 1 <= options.k <= MOST_HITS:
         raise CociteAtlasError(f"-k {options.k}: between 1 and {MOST_HITS} papers can be asked for.")
     atlas = store.open_atlas(options.name)
-    encoder = encoder_of(atlas.manifest)
+    encoder = encoder_of(atlas.manifest, local_files_only=True)
     filters = Filters(years=options.years, venues=tuple(options.venue), topics=tuple(options.topic))
     result = search(atlas, text_query(encoder, text.title, text.abstract), k=options.k, filters=filters)
     hits: list[dict[str, Any]] = []

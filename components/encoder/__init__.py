@@ -1,7 +1,7 @@
 """Texts → vectors: the catalogue, loading a checkpoint safely, the bi-encoder, and the lexical encoder."""
 
 from components.encoder.base import Encoder, Reading, TitleAndAbstract
-from components.encoder.bi_encoder import BiEncoder, Precision, has_fast_bfloat16, load_encoder
+from components.encoder.bi_encoder import BiEncoder, Precision, default_precision, has_fast_bfloat16, load_encoder
 from components.encoder.cache import Progress, cache_folder, own_checkpoints
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Score
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
@@ -37,6 +37,7 @@ __all__ = [
     "cache_folder",
     "cached",
     "clear",
+    "default_precision",
     "fetch",
     "find_checkpoint",
     "has_fast_bfloat16",

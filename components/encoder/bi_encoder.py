@@ -13,11 +13,12 @@ from components.encoder.base import Reading, TitleAndAbstract, Vectors
 from components.encoder.batching import packed_batches, token_budget_batches
 from components.encoder.cache import Progress
 from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint, load_tokenizer
+from components.encoder.errors import first_line
 from components.encoder.queueing import EncodingQueue, Rows
 from components.encoder.weights import load_weights
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Precision = Literal["float32", "bfloat16"]
 PRECISION_VARIABLE = "COCITE_ATLAS_PRECISION"
@@ -43,7 +44,7 @@ class BiEncoder:
 
         self.checkpoint = checkpoint
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.precision = precision or _default_precision(self.device)
+        self.precision = precision or default_precision(self.device.type)
         self._tokenizer, self._separator_token = load_tokenizer(checkpoint)
         dtype = getattr(torch, self.precision)
         pooling = checkpoint.form.pooling
@@ -68,6 +69,7 @@ class BiEncoder:
                 f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model knows {known:,}, so they "
                 "do not belong together. Fetch the checkpoint again."
             )
+        self._vocabulary = known
         self._queue = EncodingQueue(self._forward)
 
     @property
@@ -169,7 +171,14 @@ class BiEncoder:
 
     def _word_pieces(self, texts: Sequence[TitleAndAbstract]) -> list[NDArray[np.int32]]:
         encodings = self._tokenizer.encode_batch([self._joined(title, abstract) for title, abstract in texts])
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        rows = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        # The count of a vocabulary says nothing of its numbers, and on a GPU a wrong one would break the whole process.
+        if any(len(row) == 0 or int(row.max()) >= self._vocabulary or int(row.min()) < 0 for row in rows):
+            raise EncoderUnavailable(
+                f"{self.name}: its tokenizer gives word pieces that its model does not know, or none, so they do not "
+                "belong together. Fetch the checkpoint again."
+            )
+        return rows
 
     def _batches(self, lengths: list[int]) -> Iterator[NDArray[np.intp]]:
         budget = TOKEN_BUDGET["cpu" if self.device.type == "cpu" else "cuda"]
@@ -181,8 +190,15 @@ class BiEncoder:
         # Queries that go together may be more than one pass should hold.
         batches = self._batches([len(row) for row in rows])
         pooled = torch.empty((len(rows), self.dimensions))
-        for batch in batches:
-            pooled[batch] = self._model([rows[i] for i in batch], pause=pause)
+        try:
+            for batch in batches:
+                pooled[batch] = self._model([rows[i] for i in batch], pause=pause)
+        # What PyTorch and transformers raise of a pass: too little memory, a model that takes other inputs.
+        except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+            raise EncoderUnavailable(
+                f"{self.name} could not encode on this machine ({first_line(error)}). Close other programs, or choose "
+                "another encoder."
+            ) from error
         if self.normalised:
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         return cast(Vectors, pooled.numpy())
@@ -195,8 +211,13 @@ class BiEncoder:
         return vectors
 
 
-def _default_precision(device: "torch.device") -> Precision:
-    """bfloat16 where a GPU makes it worth its rounding; float32 on a CPU, unless the environment says otherwise."""
+def default_precision(device: str | None = None) -> Precision:
+    """bfloat16 where a GPU makes it worth its rounding; float32 on a CPU, unless the environment says otherwise.
+
+    device: "cpu", "cuda", …; by default CUDA where there is one. Raises EncoderUnavailable for what it cannot be.
+    """
+    import torch
+
     asked = os.environ.get(PRECISION_VARIABLE, "")
     if asked in get_args(Precision):
         return cast(Precision, asked)
@@ -204,7 +225,7 @@ def _default_precision(device: "torch.device") -> Precision:
         raise EncoderUnavailable(
             f"{PRECISION_VARIABLE} is {asked!r:.40}; it may be {' or '.join(get_args(Precision))}."
         )
-    return "bfloat16" if device.type == "cuda" else "float32"
+    return "bfloat16" if (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cuda") else "float32"
 
 
 def has_fast_bfloat16() -> bool:

@@ -44,11 +44,13 @@ def own_checkpoints() -> dict[str, Path]:
         found = sorted(folder.iterdir())
     except OSError:
         return {}
-    return {
-        f"{OWN}/{path.name}": path
-        for path in found
-        if _OWN_NAME.fullmatch(path.name) and (path.is_dir() or path.suffix.lower() == ".zip")
-    }
+    return {f"{OWN}/{path.name}": path for path in found if _OWN_NAME.fullmatch(path.name) and _is_checkpoint(path)}
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is a folder or a zip that is there: a link may lead to a disk that is not, or round in a circle."""
+    zipped = path.suffix.lower() == ".zip" and os.path.isfile(path)  # noqa: PTH113  (Path raises for some of them)
+    return zipped or os.path.isdir(path)  # noqa: PTH112
 
 
 def read_record(key: str) -> dict[str, Any]:

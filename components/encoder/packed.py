@@ -76,7 +76,8 @@ class PackedBert:
             self._layer(tensor, f"encoder.layer.{number}.", last=number == weights.config.layers - 1)
             for number in range(weights.config.layers)
         ]
-        self._attend = _attend_varlen if _has_varlen(device, dtype) else _attend_each
+        head = weights.config.hidden // weights.config.heads
+        self._attend = _attend_varlen if _has_varlen(device, dtype, head=head) else _attend_each
 
     def _layer(self, tensor: Callable[[str], torch.Tensor], prefix: str, *, last: bool) -> _Layer:
         def named(*names: str) -> Linear:
@@ -194,12 +195,12 @@ def _attend_varlen(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
     return attended
 
 
-def _has_varlen(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether PyTorch has its flash attention over various lengths for a device and a precision: tried, not assumed."""
+def _has_varlen(device: torch.device, dtype: torch.dtype, *, head: int) -> bool:
+    """Whether PyTorch has its flash attention over various lengths for heads of that width: tried, not assumed."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
     bounds = _Bounds(torch.tensor([0, 2, 5], device=device, dtype=torch.int32), ((0, 2), (2, 5)), 3)
-    x = torch.randn(5, 1, 64, device=device, dtype=dtype)
+    x = torch.randn(5, 2, head, device=device, dtype=dtype)
     try:
         return torch.allclose(_attend_varlen(x, x, x, bounds), _attend_each(x, x, x, bounds), atol=0.05)
     except (ImportError, RuntimeError, TypeError, NotImplementedError):

@@ -8,6 +8,7 @@ import torch
 
 from components.encoder.catalogue import Pooling
 from components.encoder.checkpoints import load_model
+from components.encoder.errors import unreadable
 from components.encoder.packed import Pause, WordPieces
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ class PaddedModel:
     """A transformers model for inference, in one precision, on one device."""
 
     def __init__(self, checkpoint: "Checkpoint", *, pooling: Pooling, device: torch.device, dtype: torch.dtype) -> None:
-        """Raises EncoderUnavailable where transformers cannot read the checkpoint; ValueError for a scalar mix."""
+        """Raises EncoderUnavailable where transformers cannot read the checkpoint, and for a scalar mix."""
         if pooling == "scalar_mix":
-            raise ValueError("a scalar mix is a BERT's")
+            raise unreadable(checkpoint.name, "a scalar mix is for a BERT with a GELU activation")
         self._model = load_model(checkpoint).to(device=device, dtype=dtype)
         self._pooling = pooling
         self._device = device
-        self.dimensions = int(self._model.config.hidden_size)
-        self.vocabulary = int(self._model.config.vocab_size)
+        try:
+            self.dimensions = int(self._model.config.hidden_size)
+            self.vocabulary = int(self._model.config.vocab_size)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise unreadable(checkpoint.name, "its configuration tells no hidden_size or no vocab_size") from error
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[WordPieces], *, pause: Pause | None = None) -> torch.Tensor:

@@ -85,7 +85,7 @@ def probe(
 def _random(settings: BertSettings) -> Weights:
     import torch
 
-    from components.encoder.weights import _shapes as bert_shapes
+    from components.encoder.weights import bert_shapes
 
     generator = torch.Generator().manual_seed(_SEED)
     tensors = {

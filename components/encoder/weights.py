@@ -100,12 +100,12 @@ def bert_settings(checkpoint: "Checkpoint") -> BertSettings | None:
         raise unreadable(checkpoint.name, f"config.json is not readable JSON: {first_line(error)}") from error
     if not isinstance(config, dict):
         raise unreadable(checkpoint.name, "config.json holds no object")
-    # A -full release is a BERT's, and the configurations of its base models are older than `model_type`.
-    assumed = "bert" if checkpoint.weights.name == FULL_FILE else None
-    if config.get("model_type", assumed) != "bert" or config.get("is_decoder") or config.get("add_cross_attention"):
+    # Configurations that are older than `model_type` are a BERT's.
+    if config.get("model_type", "bert") != "bert" or config.get("is_decoder") or config.get("add_cross_attention"):
         return None
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        return None
+    if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
+        # transformers dropped it, and would load such a model without a word and without these embeddings.
+        raise unreadable(checkpoint.name, f"config.json: position_embedding_type {kind!r:.40} is not supported")
     return _settings(checkpoint.name, config)
 
 
@@ -137,7 +137,7 @@ def checked(name: str, file: str, config: BertSettings, state: Mapping[Any, Any]
         if plain in found:
             twice.append(plain)
         found[plain] = state[key]
-    wanted = _shapes(config, full=full)
+    wanted = bert_shapes(config, full=full)
     missing = [key for key in wanted if key not in found]
     unexpected += [key for key in found if key not in wanted]
     for names, what in ((missing, "lacks"), (unexpected, "holds unexpected"), (twice, "holds twice")):
@@ -146,7 +146,13 @@ def checked(name: str, file: str, config: BertSettings, state: Mapping[Any, Any]
     claimed = 0
     for key, shape in wanted.items():
         tensor = found[key]
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
+        if (
+            not isinstance(tensor, torch.Tensor)
+            or tensor.layout != torch.strided
+            or tensor.is_nested
+            or tensor.device.type != "cpu"
+            or not tensor.is_floating_point()
+        ):
             raise unreadable(name, f"{file}: {key} is no array of floating-point numbers")
         if tuple(tensor.shape) != shape:
             raise unreadable(name, f"{file}: {key} has the shape {tuple(tensor.shape)}, not {shape}")
@@ -252,7 +258,7 @@ def _settings(name: str, config: dict[str, Any]) -> BertSettings:
     )
 
 
-def _shapes(config: BertSettings, *, full: bool) -> dict[str, tuple[int, ...]]:
+def bert_shapes(config: BertSettings, *, full: bool) -> dict[str, tuple[int, ...]]:
     """The names and shapes of all of a BERT's weights but the pooler's, and of a -full release's mix."""
     d, wide = config.hidden, config.intermediate
     shapes: dict[str, tuple[int, ...]] = {

@@ -10,7 +10,7 @@ from components import background
 from components.atlas import Atlas
 from components.choices import Choice, choices, name_of
 from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
-from components.encoder import Precision, has_fast_bfloat16
+from components.encoder import Precision, default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
 from components.encoder.downloads import cached, clear, fetch
 from components.manifest import Manifest
@@ -49,7 +49,7 @@ def encoders() -> None:
             f"An encoder turns a text into the vector that is searched with. Each has its own atlas of these "
             f"{len(atlas):,} papers: the same papers, other neighbours, another map."
         )
-        _under_way(atlas)
+        _under_way()
         _stopped(atlas)
         names = [choice.name for choice in found]
         if st.session_state.get(_CHOSEN) not in names:
@@ -76,13 +76,13 @@ def _on_chosen() -> None:
 # ---------------------------------------------------------------- the left side: builds and downloads
 
 
-def _under_way(atlas: Atlas) -> None:
+def _under_way() -> None:
     """The build in the background, drawn again every second while it runs."""
     if (now := background.latest()) is not None:
-        st.fragment(partial(_status, atlas), run_every=None if now.over else 1.0)()
+        st.fragment(_status, run_every=None if now.over else 1.0)()
 
 
-def _status(atlas: Atlas) -> None:
+def _status() -> None:
     now = background.latest()
     if now is None:
         return
@@ -96,21 +96,26 @@ def _status(atlas: Atlas) -> None:
             on_stop=background.stop,
             on_again=partial(_start, now.base, now.encoder, now.precision),
             on_forget=background.forget,
-            ready=partial(_ready, now, atlas),
+            ready=partial(_ready, now),
         )
 
 
-def _ready(now: background.Progress, atlas: Atlas) -> None:
-    built = next((m for c in choices(atlas.manifest.corpus) if c.name == now.encoder for m in c.atlases), None)
-    if built is not None:
-        _way_to(built, label="Explore it")
+def _ready(now: background.Progress) -> None:
+    try:
+        corpus = store.read_manifest(now.base).corpus
+    except CociteAtlasError:  # the atlas that it was built from was deleted meanwhile
+        return
+    for choice in choices(corpus):
+        for manifest in choice.atlases if choice.name == now.encoder else ():
+            if manifest.encoder.precision == now.precision:
+                _way_to(manifest, label="Explore it")
 
 
 def _start(base: str, encoder: str, precision: Precision) -> None:
     try:
         background.start(base, encoder=encoder, precision=precision)
         st.session_state["build-runs"] = True
-    except CociteAtlasError as error:
+    except (CociteAtlasError, OSError) as error:  # OSError: this machine starts no more processes
         st.session_state[_SAID] = str(error)
 
 
@@ -177,7 +182,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
                 found = resources.checkpoint(choice.name)
             if st.session_state.get(f"mix-{choice.name}"):
                 with st.spinner("Reading its weights…"):
-                    mix = resources.encoder(choice.name).mix_weights
+                    mix = resources.encoder(found.fingerprint, found.source).mix_weights
         except CociteAtlasError as error:
             st.error(escaped(str(error)), icon=":material/error:")
             return
@@ -223,7 +228,7 @@ def _built(manifest: Manifest) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
         _way_to(manifest, label=f"Explore with {manifest.encoder.name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
-        st.caption(f"{size(disk_use(manifest.name))} on disk, built {manifest.created[:10]}{rounded}")
+        st.caption(f"{size(disk_use(manifest.name))} on disk, built {escaped(manifest.created[:10])}{rounded}")
         if manifest.name != MEDLINE:
             with st.popover("Delete", icon=":material/delete:"):
                 st.markdown(f"Delete the atlas **{escaped(manifest.name)}**? The papers and the other atlases stay.")
@@ -251,6 +256,7 @@ def _offer(choice: Choice, atlas: Atlas) -> None:
         rounded = fast and st.toggle(
             "Faster, slightly rounded (bfloat16)",
             key=_ROUNDED,
+            value=default_precision() == "bfloat16",
             help="Half the bits in every product: of the ten nearest papers, hardly one in a hundred changes.",
         )
         precision: Precision = "bfloat16" if rounded else "float32"

@@ -84,11 +84,16 @@ def _header(atlas: Atlas, view: View) -> None:
             encoders={manifest.name: _encoder_label(manifest) for manifest in atlases_of(atlas.manifest.corpus)},
             corpus_key=_CORPUS,
             encoder_key=_ENCODER,
-            on_corpus=lambda: _choose_atlas(atlases_of(st.session_state[_CORPUS])[0].name),
+            on_corpus=_on_corpus,
             on_encoder=lambda: _choose_atlas(st.session_state[_ENCODER]),
         )
 
     frame.masthead(atlas=view.atlas, beside=beside)
+
+
+def _on_corpus() -> None:
+    if there := atlases_of(st.session_state[_CORPUS]):  # another session may have deleted its last one
+        _choose_atlas(there[0].name)
 
 
 def _encoder_label(manifest: Manifest) -> str:
@@ -128,7 +133,11 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
         _filters(atlas, view)
         if query is None:
             return None
-        result = search(atlas, query, k=view.k, filters=view.filters)
+        try:
+            result = search(atlas, query, k=view.k, filters=view.filters)
+        except CociteAtlasError as error:  # a text, or a paper, without a word that the lexical encoder knows
+            st.warning(escaped(str(error)), icon=":material/info:")
+            return None
         result_header(
             atlas,
             result,

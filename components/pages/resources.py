@@ -9,7 +9,16 @@ from components import atlas as store
 from components import atlas_encoder, choices
 from components.atlas import Atlas
 from components.choices import Choice, Cost
-from components.encoder import LEXICAL, BiEncoder, Checkpoint, Encoder, Precision, find_checkpoint, load_encoder
+from components.encoder import (
+    LEXICAL,
+    BiEncoder,
+    Checkpoint,
+    Encoder,
+    EncoderUnavailable,
+    Precision,
+    find_checkpoint,
+    load_encoder,
+)
 from components.index import Vectors
 from components.manifest import Manifest
 from components.search import example_rows
@@ -31,19 +40,25 @@ def _open(name: str, build: str) -> Atlas:  # noqa: ARG001  (the build is part o
 
 
 @st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)
-def encoder(source: str) -> BiEncoder:
+def encoder(fingerprint: str, _source: str) -> BiEncoder:
     """The encoder of a catalogue name or of a folder or zip, which must be on this machine: a search fetches nothing.
 
     Raises EncoderUnavailable, UnknownEncoder; a failure is not remembered, so the next search tries again.
     """
-    return load_encoder(source, local_files_only=True)
+    found = load_encoder(_source, local_files_only=True)
+    if found.fingerprint != fingerprint:  # raised, and so not remembered under a fingerprint that it has not
+        raise EncoderUnavailable(
+            f"{found.name} is not what it was when the atlas was built: its fingerprint is another. Build the atlas "
+            "again with it, or put the former files back."
+        )
+    return found
 
 
 def encoder_of(manifest: Manifest) -> Encoder:
     """The encoder that an atlas was made with. Raises as `components.atlas_encoder.encoder_of` does."""
     if manifest.encoder.source == LEXICAL:
         return _fitted(manifest.name, manifest.folder, manifest)
-    return encoder(manifest.encoder.source)
+    return encoder(manifest.encoder.fingerprint, manifest.encoder.source)
 
 
 @st.cache_resource(max_entries=_LOADED_ENCODERS, show_spinner=False)

@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _asked(left: Atlas, right: Atlas, text: QueryText, k: int) -> ComparedSearch:
-    encoders = [encoder_of(atlas.manifest) for atlas in (left, right)]
+    encoders = [encoder_of(atlas.manifest, local_files_only=True) for atlas in (left, right)]
     queries = [text_query(encoder, text.title, text.abstract) for encoder in encoders]
     return compare_queries(left, right, queries=(queries[0], queries[1]), k=k)
 

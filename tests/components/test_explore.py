@@ -271,3 +271,16 @@ def _flip_last(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def test_a_text_without_a_word_that_the_lexical_encoder_knows_is_said_and_the_page_goes_on(
+    topics: str, page: Callable[..., AppTest]
+) -> None:
+    from components.build_again import build_again
+
+    build_again(topics, encoder="tfidf-svd")
+    app = page(atlas=f"{topics}--tfidf-svd")
+    search(app, "qwzx zzyx\n\nxyzzy")
+    assert any("word" in warning.value for warning in app.warning)
+    search(app, PASTE)
+    assert "nearest papers" in said(app)
