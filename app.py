@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from components.pages import frame, resources
+from components.pages.compare import compare
 from components.pages.encoders import encoders
 from components.pages.explore import explore
 from components.pages.style import style
@@ -24,6 +25,7 @@ def main() -> None:
     style()
     pages = {
         "Explore": st.Page(explore, title="Explore", default=True),
+        "Compare": st.Page(compare, title="Compare"),
         "Encoders": st.Page(encoders, title="Encoders"),
     }
     frame.remember(pages)

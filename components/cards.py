@@ -40,6 +40,40 @@ def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool
     return card
 
 
+def compared_card(
+    atlas: Atlas, row: int, *, hit: Hit | None = None, note: tuple[str, str] | None = None, marks: dict[str, int]
+) -> dict[str, Any]:
+    """One row as a list beside another one shows it: without topics and region, with what is to be noted of it.
+
+    note: a sign and words. marks: the paper's row in each atlas that has it, by build, to mark it there too.
+    """
+    card = paper_card(atlas, row, hit=hit)
+    return card | {"topics": [], "region": None, "regionColour": None, "note": note, "marks": marks}
+
+
+def moved(rank: int, there: int | None, *, k: int, depth: int, held: bool = True) -> tuple[str, str]:
+    """What became of a paper in the other of two lists of k papers, as a sign and words.
+
+    there: its rank by the other atlas, which was looked through to `depth`; None beyond it. held: whether the other
+    atlas holds the paper at all.
+
+    >>> moved(2, 5, k=10, depth=100), moved(5, 2, k=10, depth=100), moved(1, 1, k=10, depth=100)
+    (('▼', 'rank 5 in the other list, 3 lower'), ('▲', 'rank 2 in the other list, 3 higher'), ('=', 'the same rank in the other list'))
+    >>> moved(3, 34, k=10, depth=100), moved(3, None, k=10, depth=100)
+    (('○', 'not in the other list: rank 34 there'), ('○', 'not in the other list: beyond rank 100 there'))
+    """  # noqa: E501
+    if not held:
+        return "○", "not in the other list: the other atlas does not hold it"
+    if there is None:
+        return "○", f"not in the other list: beyond rank {depth} there"
+    if there > k:
+        return "○", f"not in the other list: rank {there} there"
+    if there == rank:
+        return "=", "the same rank in the other list"
+    sign, how = ("▲", "higher") if there < rank else ("▼", "lower")
+    return sign, f"rank {there} in the other list, {abs(there - rank)} {how}"
+
+
 def telling_topics(topics: Sequence[str], *, count: int) -> list[str]:
     """The first of some topics that say what a paper is about, and not of what design it is or whom it studied."""
     telling: list[str] = []

@@ -12,7 +12,7 @@ from components.atlas import Atlas
 from components.build import Progress, quiet
 from components.facets import Filters
 from components.index import Vectors
-from components.search import Query, SearchResult, search
+from components.search import Query, SearchResult, first_hits, search
 from corpus.errors import CociteAtlasError
 
 COMPARING = "Comparing neighbours"  # the stage that `agreement` names to its progress
@@ -149,11 +149,16 @@ def kendall_tau(right_ranks: Sequence[int]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class ComparedSearch:
-    """The answers of two atlases to one query, and what moved between them."""
+    """The answers of two atlases to one query, and what moved between them.
+
+    left_ranks, right_ranks: by paper id, from 1, as deep as was looked; deeper than the answers, where that was asked.
+    """
 
     left: SearchResult
     right: SearchResult
     comparison: Comparison
+    left_ranks: dict[str, int]
+    right_ranks: dict[str, int]
 
 
 def compare_queries(
@@ -162,22 +167,33 @@ def compare_queries(
     *,
     queries: tuple[Query, Query],
     k: int,
+    depth: int = 0,
     filters: Filters = Filters(),  # noqa: B008
 ) -> ComparedSearch:
     """One text, encoded by the encoder of either atlas (left, right), looked for in its own; the same filters for both.
 
-    A paper that either takes for the text itself is left out of both. Raises as `search` does.
+    A paper that either takes for the text itself is left out of both. depth: how far down, beyond k, papers are looked
+    for that only the other answer holds. Raises as `search` does.
     """
-    found = [search(atlas, query, k=k, filters=filters) for atlas, query in zip((left, right), queries, strict=True)]
+    looked = max(k, depth)
+    found = [
+        search(atlas, query, k=looked, filters=filters) for atlas, query in zip((left, right), queries, strict=True)
+    ]
     own = [_ids(left, found[0].own), _ids(right, found[1].own)]
     for side, atlas in enumerate((left, right)):
         rows = [row for paper in own[1 - side] if paper not in own[side] and (row := atlas.row_of(paper)) is not None]
         if rows:
             query = queries[side]
             known = Query(query.vector, query.fingerprint, query.title, (*query.seeds, *rows))
-            found[side] = search(atlas, known, k=k, filters=filters)
-    comparison = compare_hits(_ids(left, found[0].rows), _ids(right, found[1].rows))
-    return ComparedSearch(left=found[0], right=found[1], comparison=comparison)
+            found[side] = search(atlas, known, k=looked, filters=filters)
+    deep = [_ids(atlas, result.rows) for atlas, result in zip((left, right), found, strict=True)]
+    return ComparedSearch(
+        left=first_hits(left, found[0], k=k),
+        right=first_hits(right, found[1], k=k),
+        comparison=compare_hits(deep[0][:k], deep[1][:k]),
+        left_ranks=_ranks(deep[0]),
+        right_ranks=_ranks(deep[1]),
+    )
 
 
 # Two atlases

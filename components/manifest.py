@@ -37,6 +37,11 @@ class EncoderRecord:
     normalised: bool
     precision: str = "float32"
 
+    @property
+    def label(self) -> str:
+        """Its name, and its precision where that is not the usual one."""
+        return self.name if self.precision == "float32" else f"{self.name} ({self.precision})"
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:

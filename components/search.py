@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -140,15 +140,23 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
         Hit(rank=rank, row=row, l2_distance=distance, share_farther=atlas.share_of_pairs_farther(distance))
         for rank, (row, distance) in enumerate(kept, start=1)
     )
-    point = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
-    rows = np.array([hit.row for hit in hits], dtype=np.int64)
+    x, y = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
+    point = (float(x), float(y))
     return SearchResult(
         hits=hits,
         own=tuple(sorted(own)),
         candidates=others,
-        point=(float(point[0]), float(point[1])),
-        near_on_map=near_on_map(atlas.coordinates, point, rows, share=MAP_SHARE) if hits else 0,
+        point=point,
+        near_on_map=_near_on_map(atlas, point, hits),
     )
+
+
+def first_hits(atlas: Atlas, result: SearchResult, *, k: int) -> SearchResult:
+    """The answer that asking for k papers gives, from one that was asked for more."""
+    if len(result.hits) <= k:
+        return result
+    hits = result.hits[:k]
+    return replace(result, hits=hits, near_on_map=_near_on_map(atlas, result.point, hits))
 
 
 def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
@@ -168,6 +176,11 @@ def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
             centre = np.linalg.norm(atlas.coordinates[members] - (region.x, region.y), axis=1)
             chosen.append(int(members[centre.argmin()]))
     return chosen or list(range(min(count, len(atlas))))
+
+
+def _near_on_map(atlas: Atlas, point: tuple[float, float], hits: Sequence[Hit]) -> int:
+    rows = np.array([hit.row for hit in hits], dtype=np.int64)
+    return near_on_map(atlas.coordinates, np.array(point), rows, share=MAP_SHARE) if hits else 0
 
 
 def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:

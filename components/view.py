@@ -14,11 +14,13 @@ Colour = Literal["region", "year", "topic"]
 Point = tuple[float, float]
 
 K_CHOICES = (5, 10, 20, 50, 100)
+PAIR_K_CHOICES = (5, 10, 20, 50)  # beside each other; what moved between longer lists nobody reads
 DEFAULT_K = 10
 MOST_SEEDS = 50  # ids in a link; a link much longer than 2,000 characters breaks in mail and chat
 MOST_CORNERS = 48  # of a lasso, after thinning: what a hand drew is known again, and the link stays short
 _MOST_VALUES = 20  # venues or topics asked for at once
 _LONGEST = 300  # characters of one value
+_LONGEST_NAME = 64  # of an atlas
 _DIGITS = 3  # of a map coordinate: a thousandth of the map's half, under a pixel
 _WINDOW_DIGITS = 6  # of a window's bounds: it may be a thousand times narrower than the map, and must not jump
 
@@ -78,7 +80,7 @@ class View:
         """The view that query parameters ask for. Never raises: what is not understood is left at its default."""
         first = {name: values[0] for name, values in params.items() if values}
         view = cls(
-            atlas=first.get("atlas", DEFAULT_ATLAS)[:64],
+            atlas=first.get("atlas", DEFAULT_ATLAS)[:_LONGEST_NAME],
             like=_texts(params.get("like", ()), most=MOST_SEEDS),
             paper=first.get("paper", "")[:_LONGEST],
             filters=Filters(
@@ -100,6 +102,37 @@ class View:
             view = replace(view, around=True)
         window = _parse_numbers(first.get("window", ""), most=4, digits=_WINDOW_DIGITS)
         return replace(view, camera=rounded_window(window))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What the Compare page shows. left, right: atlases; empty where the page is to choose. like, k: as in `View`."""
+
+    left: str = ""
+    right: str = ""
+    like: tuple[str, ...] = ()
+    k: int = DEFAULT_K
+
+    def to_params(self) -> dict[str, str | list[str]]:
+        """As query parameters; what is at its default is left out."""
+        params: dict[str, str | list[str]] = {}
+        if self.left:
+            params["left"] = self.left
+        if self.right:
+            params["right"] = self.right
+        if self.like:
+            params["like"] = list(self.like)
+        if self.k != DEFAULT_K:
+            params["k"] = str(self.k)
+        return params
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> "Pair":
+        """The pair that query parameters ask for; `atlas` is the left one. Never raises, as `View.from_params`."""
+        view = View.from_params({**params, "atlas": params.get("left") or params.get("atlas") or ("",)})
+        right = next(iter(params.get("right", ())), "")[:_LONGEST_NAME]
+        k = view.k if view.k in PAIR_K_CHOICES else DEFAULT_K
+        return cls(left=view.atlas, right=right, like=view.like, k=k)
 
 
 def thinned(corners: Sequence[Point]) -> tuple[Point, ...]:

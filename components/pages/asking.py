@@ -49,13 +49,22 @@ def take_paper(atlas: Atlas, row: int) -> None:
 def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
     """The query of a text by an atlas's own encoder, how much of it was read, and why there is none."""
     try:
-        encoder = resources.encoder_of(atlas.manifest)
-        atlas.check_fingerprint(encoder.fingerprint)
-        vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
+        query, reading = encoded(atlas, asked)
     except CociteAtlasError as error:
         neural = atlas.manifest.encoder.source not in (EMBEDDED, LEXICAL)
         fetch = " The Encoders page fetches it, too." if neural and isinstance(error, EncoderUnavailable) else ""
         others = f"{fetch} The corpus {MEDLINE} works with the embedded encoder." if neural else ""
         return None, None, f"{error}{others} “Use as query” and the map go on working here."
+    return query, reading, ""
+
+
+def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
+    """The query of a text by an atlas's own encoder, and how much of it was read.
+
+    Raises EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was changed.
+    """
+    encoder = resources.encoder_of(atlas.manifest)
+    atlas.check_fingerprint(encoder.fingerprint)
+    vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
-    return query, encoder.reading(asked.title, asked.abstract), ""
+    return query, encoder.reading(asked.title, asked.abstract)

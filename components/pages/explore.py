@@ -7,7 +7,6 @@ from components.atlas import Atlas, AtlasDamaged
 from components.cards import paper_card, telling_topics
 from components.corpora import atlases_of, corpora
 from components.facets import Filters
-from components.manifest import Manifest
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
 from components.pages import asking, frame, resources, session
@@ -81,7 +80,7 @@ def _header(atlas: Atlas, view: View) -> None:
         atlas_header(
             atlas,
             corpora=corpora(),
-            encoders={manifest.name: _encoder_label(manifest) for manifest in atlases_of(atlas.manifest.corpus)},
+            encoders={manifest.name: manifest.encoder.label for manifest in atlases_of(atlas.manifest.corpus)},
             corpus_key=_CORPUS,
             encoder_key=_ENCODER,
             on_corpus=_on_corpus,
@@ -94,11 +93,6 @@ def _header(atlas: Atlas, view: View) -> None:
 def _on_corpus() -> None:
     if there := atlases_of(st.session_state[_CORPUS]):  # another session may have deleted its last one
         _choose_atlas(there[0].name)
-
-
-def _encoder_label(manifest: Manifest) -> str:
-    rounded = " (bfloat16)" if manifest.encoder.precision == "bfloat16" else ""
-    return f"{manifest.encoder.name}{rounded}"
 
 
 # ---------------------------------------------------------------- the left side: query, filters, results

@@ -32,10 +32,15 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
         st.title("Cocite Atlas", anchor=False, width="content")
         with st.container(horizontal=True, width="content", gap="small", key="ways"):
             for name, found in st.session_state[_PAGES].items():
-                params = session.last_link(atlas) if name == "Explore" else {"atlas": atlas}
-                st.page_link(found, label=name, query_params=params)
+                st.page_link(found, label=name, query_params=_params(name, atlas))
         if (now := background.latest()) is not None and not now.over:
             st.caption(f":material/construction: building by {escaped(now.encoder)}")
         st.space("stretch")
         if beside is not None:
             beside()
+
+
+def _params(name: str, atlas: str) -> dict[str, str | list[str]]:
+    if name == "Explore":
+        return session.last_link(atlas)
+    return session.pair_link(atlas) if name == "Compare" else {"atlas": atlas}

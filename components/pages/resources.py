@@ -2,13 +2,16 @@
 
 import contextlib
 import threading
+from dataclasses import dataclass, field
 
 import streamlit as st
 
 from components import atlas as store
 from components import atlas_encoder, choices
 from components.atlas import Atlas
+from components.build import Progress
 from components.choices import Choice, Cost
+from components.compare import Agreement, agreement
 from components.encoder import (
     LEXICAL,
     BiEncoder,
@@ -90,6 +93,32 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) 
 def examples(fingerprint: str, _atlas: Atlas) -> list[int]:  # noqa: ARG001
     """The rows of an atlas's example papers, chosen once."""
     return example_rows(_atlas)
+
+
+@dataclass
+class _Place:
+    """Where an agreement is kept once it is known; whoever holds the lock finds it out."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    found: Agreement | None = None
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _place(first: str, second: str, k: int) -> _Place:  # noqa: ARG001
+    return _Place()
+
+
+def agreement_of(one: Atlas, other: Atlas, *, k: int, progress: Progress) -> Agreement:
+    """How far two atlases agree on neighbours, found out once a pair of builds, whichever of them comes first.
+
+    progress: as of `agreement`, which a cached function could not draw. Raises NothingToCompare.
+    """
+    first, second = sorted((one, other), key=lambda atlas: atlas.name)
+    place = _place(first.build, second.build, k)
+    with place.lock:
+        if place.found is None:
+            place.found = agreement(first, second, k=k, progress=progress)
+        return place.found
 
 
 def warm(manifest: Manifest) -> None:

@@ -6,9 +6,9 @@ from typing import Any, cast
 import streamlit as st
 
 from components.query_text import QueryText
-from components.view import View
+from components.view import Pair, View
 
-_VIEW, _ASKED, _LINK = "view", "asked", "link"
+_VIEW, _ASKED, _LINK, _PAIR = "view", "asked", "link", "pair"
 
 
 def view() -> View:
@@ -58,3 +58,24 @@ def last_link(atlas: str) -> dict[str, str | list[str]]:
     """The parameters of the view that this session had last of an atlas; of a fresh one where it had another."""
     last = cast("View | None", st.session_state.get(_VIEW))
     return (last if last and last.atlas == atlas else View(atlas=atlas)).to_params()
+
+
+def remember_pair(pair: Pair) -> None:
+    """Keep what the Compare page shows, and what it searches from for the view of its left atlas too."""
+    st.session_state[_PAIR] = pair
+    last = cast("View | None", st.session_state.get(_VIEW))
+    if last is None or last.atlas != pair.left:
+        last = View(atlas=pair.left)
+    if last.like != pair.like:
+        last = replace(last, like=pair.like, around=False)
+    st.session_state[_VIEW], st.session_state[_LINK] = last, _link(last)
+
+
+def pair_link(atlas: str) -> dict[str, str | list[str]]:
+    """The parameters of the comparison that this session had last with an atlas, or of a fresh one; in either case
+    with the papers that the atlas's view searches from.
+    """
+    last = cast("Pair | None", st.session_state.get(_PAIR))
+    view = cast("View | None", st.session_state.get(_VIEW))
+    pair = last if last and atlas in (last.left, last.right) else Pair(left=atlas)
+    return replace(pair, like=view.like if view and view.atlas == atlas else ()).to_params()

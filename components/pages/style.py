@@ -41,6 +41,23 @@ _CSS = """
     /* A long list would push what is chosen in it out of sight. */
     .st-key-encoder-list { max-height: 15.5rem; overflow-y: auto; }
   }
+  /* The Compare page. */
+  .st-key-comparison { gap: .6rem; }
+  .slopes { position: relative; margin: .7rem 0 .15rem; }
+  .slopes-ends { display: flex; justify-content: space-between; font-size: .75rem; opacity: .68; }
+  .slopes i { position: absolute; display: block; }
+  .slopes .line { height: 0; border-top: 1.5px solid currentColor; opacity: .55; transform-origin: 0 0; }
+  .slopes .both, .slopes .alone { border-radius: 50%; transform: translate(-50%, -50%); box-sizing: border-box; }
+  .slopes .both { background: currentColor; }
+  .slopes .alone { border: 1.5px solid currentColor; opacity: .6; }
+  table.shares { width: 100%; max-width: 46rem; }
+  table.shares .bar { background: currentColor; opacity: .55; }
+  table.shares caption { white-space: normal; }
+  table.shares td { white-space: nowrap; }
+  table.shares td:nth-child(2) { width: 80%; }
+  [class*="st-key-compared-map-"] .map-root .plot { height: clamp(340px, 58vh, 560px); }
+  .st-key-pair-bar { padding: .3rem 0; }
+  @media (max-width: 640px) { [class*="st-key-compared-map-"] .map-root .plot { height: 340px; } }
 </style>
 """
 

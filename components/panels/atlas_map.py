@@ -62,12 +62,13 @@ def atlas_map(
     topics: Sequence[str],
     key: str,
     on_opened: Callable[[], None],
-    on_area: Callable[[], None],
-    on_camera: Callable[[], None],
     on_colour: Callable[[], None],
+    on_area: Callable[[], None] | None = None,
+    on_camera: Callable[[], None] | None = None,
 ) -> None:
     """Draw the map. What a person does comes back through the callbacks, as triggers of `st.session_state[key]`:
-    `opened` {row}, `area` {corners}, `camera` {window}, `colour` (a view's colour).
+    `opened` {row}, `area` {corners}, `camera` {window}, `colour` (a view's colour). Without on_area nothing can be
+    framed, without on_camera the page does not hear where the map was moved to.
 
     topics: those that "colour by topic" tells apart, as many as the palette has colours at the most.
     """
@@ -76,7 +77,10 @@ def atlas_map(
     mask = {name: value for name, value in view.to_params().items() if name in ("years", "venue", "topic")}
     query_region = None if result is None or not result.hits else atlas.region_of(result.hits[0].row)
     opened = atlas.row_of(view.paper) if view.paper else None
+    heard = {"opened": on_opened, "colour": on_colour, "area": on_area, "camera": on_camera}
     data: dict[str, Any] = {
+        "build": atlas.build,
+        "heard": [name for name, callback in heard.items() if callback],
         "place": f"{root}{PREFIX}/{atlas.name}/{atlas.build}",
         "plotly": f"{root}{plotly_path()}",
         "count": len(atlas),
@@ -109,10 +113,14 @@ def atlas_map(
         key=key,
         data=data,
         on_opened_change=on_opened,
-        on_area_change=on_area,
-        on_camera_change=on_camera,
+        on_area_change=on_area or _nothing,
+        on_camera_change=on_camera or _nothing,
         on_colour_change=on_colour,
     )
+
+
+def _nothing() -> None:
+    """What nobody hears of."""
 
 
 def _description(atlas: Atlas, result: SearchResult | None) -> str:

@@ -22,15 +22,19 @@ def paper_list(
     key: str,
     on_like: Callable[[], None],
     on_close: Callable[[], None] | None = None,
+    like: str = "Use as query",
+    build: str = "",
 ) -> None:
-    """Draw papers as `components.cards.paper_card` describes them.
+    """Draw papers as `components.cards.paper_card` or `compared_card` describes them.
 
-    "Use as query" comes back as the trigger `like` {row} of `st.session_state[key]`; with `on_close`, a button
-    to close the list as the trigger `close`. label: what the list is, for screen readers.
+    "Use as query", or what `like` says in its place, comes back as the trigger `like` {row} of
+    `st.session_state[key]`; with `on_close`, a button to close the list as the trigger `close`. label: what the list
+    is, for screen readers. build: of the atlas that the rows are of, where papers that are pointed at elsewhere on the
+    page are to be marked here.
     """
     _LIST(
         key=key,
-        data={"cards": list(cards), "label": label, "closable": on_close is not None},
+        data={"cards": list(cards), "label": label, "closable": on_close is not None, "like": like, "build": build},
         on_like_change=on_like,
         on_close_change=on_close or _nothing,
     )

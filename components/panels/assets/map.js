@@ -61,7 +61,11 @@ class AtlasMap {
     this.drag = "pan";
     this.type = hasWebGL() ? "scattergl" : "scatter";
     this.highlighted = null;
-    this.onHighlight = (event) => { this.highlighted = event.detail; this.drawQuery(); };
+    // A row of this map, or a paper's rows by the builds of the atlases that hold it.
+    this.onHighlight = ({ detail }) => {
+      this.highlighted = detail !== null && typeof detail === "object" ? detail[this.data?.build] ?? null : detail;
+      this.drawQuery();
+    };
     window.addEventListener("cocite:highlight", this.onHighlight);
     this.steps = new Set();
     this.resizer = new ResizeObserver(() => this.drawn && this.track(window.Plotly.Plots.resize(this.plot)));
@@ -104,6 +108,7 @@ class AtlasMap {
   async update(component) {
     const { data } = component;
     this.setTriggerValue = component.setTriggerValue;
+    this.heard = data.heard;
     const turn = (this.turn = (this.turn || 0) + 1);
     if (this.drawnPlace !== data.place) this.say("Loading the map…");
     try {
@@ -153,7 +158,7 @@ class AtlasMap {
     kept.set(key, bytes);
   }
 
-  tell(name, value) { this.setTriggerValue?.(name, value); }
+  tell(name, value) { if (this.heard?.includes(name)) this.setTriggerValue?.(name, value); }
 
   say(text) { this.note.textContent = text; this.note.hidden = !text; }
 
@@ -270,7 +275,7 @@ class AtlasMap {
       line: { color: this.palette.ink, width: 1.5, dash: "dot" }, fillcolor: this.palette.accent, opacity: 0.18,
     }];
     return {
-      margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: this.palette.halo, plot_bgcolor: this.palette.halo,
+      margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       xaxis: { ...axis, range: [x0, x1] }, yaxis: { ...axis, range: [y0, y1], scaleanchor: "x" },
       dragmode: this.drag, hovermode: "closest", hoverdistance: 12, shapes, uirevision: 1, selectionrevision: (this.drawing = (this.drawing || 0) + 1), showlegend: false,
       newselection: { line: { color: this.palette.ink, width: 1.5, dash: "dot" } },
@@ -331,6 +336,7 @@ class AtlasMap {
     this.root.querySelector("[data-colour=year]").disabled = !this.data.years;
     this.root.querySelector("[data-do=hits]").disabled = !this.data.hits.length;
     this.root.querySelector("[data-do=clear]").hidden = this.data.area.length < 3;
+    this.root.querySelector("[aria-label=Select]").hidden = !this.heard.includes("area");
   }
 
   // ------------------------------------------------------------------ what a person does

@@ -12,14 +12,16 @@ function webAddress(url) {
   try { return ["http:", "https:"].includes(new URL(url).protocol) ? url : null; } catch { return null; }
 }
 
-function highlight(row) { window.dispatchEvent(new CustomEvent("cocite:highlight", { detail: row })); }
+// What is pointed at: a row, or the rows of one paper by the builds of the atlases that hold it; null: nothing.
+function highlight(what) { window.dispatchEvent(new CustomEvent("cocite:highlight", { detail: what })); }
 
 function item(card, data, tell, open) {
   const li = make("li", card.rank ? "" : "lone");
   li.dataset.row = card.row;
-  li.onmouseenter = () => highlight(card.row);
+  const pointedAt = () => highlight(card.marks ?? card.row);
+  li.onmouseenter = pointedAt;
   li.onmouseleave = () => highlight(null);
-  li.addEventListener("focusin", () => highlight(card.row));
+  li.addEventListener("focusin", pointedAt);
   li.addEventListener("focusout", () => highlight(null));
   li.append(make("span", "rank", card.rank ?? ""));
 
@@ -36,6 +38,13 @@ function item(card, data, tell, open) {
     meta.append(card.byline ? " · " : "", region);
   }
   body.append(meta);
+  if (card.note) {
+    const [said, words] = card.note;
+    const note = make("p", ["▲", "▼", "="].includes(said) ? "note shared" : "note", words), sign = make("b", "", said);
+    sign.setAttribute("aria-hidden", "true");
+    if (said) note.prepend(sign, " ");
+    body.append(note);
+  }
   if (card.topics.length) {
     const topics = make("p", "topics");
     for (const topic of card.topics) topics.append(make("span", "", topic));
@@ -57,9 +66,9 @@ function item(card, data, tell, open) {
   more.onclick = () => show(abstract.hidden);
   show(open.has(card.row) || Boolean(card.expanded));
   actions.append(more);
-  const like = make("button", "", "Use as query");
+  const like = make("button", "", data.like);
   like.type = "button";
-  like.setAttribute("aria-label", `Use as query: ${card.title}`);
+  like.setAttribute("aria-label", `${data.like}: ${card.title}`);
   like.onclick = () => tell("like", { row: card.row });
   actions.append(like);
   for (const [name, url] of card.links) {
@@ -95,11 +104,22 @@ function item(card, data, tell, open) {
 
 const opened = new WeakMap();
 
-function cleanUp(list) { return () => { opened.delete(list); highlight(null); }; }
+// Marks the paper that is pointed at in another list. One listener a list, however often it is drawn.
+function listen(list, build) {
+  if (list.marking) window.removeEventListener("cocite:highlight", list.marking);
+  list.marking = build ? ({ detail }) => {
+    const row = detail?.[build];
+    for (const li of list.children) li.classList.toggle("marked", row !== undefined && Number(li.dataset.row) === row);
+  } : null;
+  if (list.marking) window.addEventListener("cocite:highlight", list.marking);
+}
+
+function cleanUp(list) { return () => { opened.delete(list); listen(list, ""); highlight(null); }; }
 
 export default function render({ parentElement, data, setTriggerValue }) {
   const list = parentElement.querySelector("ol");
   if (!opened.has(list)) opened.set(list, new Set());
+  listen(list, data.build);
   list.setAttribute("aria-label", data.label);
   const style = getComputedStyle(list);
   const canvas = document.createElement("canvas").getContext("2d");
