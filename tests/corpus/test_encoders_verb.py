@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.encoder import CATALOGUE, EMBEDDED, find_checkpoint
+from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, find_checkpoint
 from corpus.__main__ import main
 
 NAME = "aspire-biencoder-biomed-spec-full"
@@ -37,11 +37,11 @@ def published(full: Path, tiny: Path, hub, tmp_path: Path, monkeypatch: pytest.M
 def test_a_list_says_what_is_here_and_fetches_nothing(call, published) -> None:
     rows = json.loads(call("--json")[1])
     assert [row["name"] for row in rows] == list(CATALOGUE)
-    assert [row["name"] for row in rows if row["on_this_machine"]] == [EMBEDDED]
+    assert [row["name"] for row in rows if row["on_this_machine"]] == [EMBEDDED, LEXICAL]
     assert published.asked == []
     call("fetch", "specter")
     rows = json.loads(call("--json")[1])
-    assert [row["name"] for row in rows if row["on_this_machine"]] == [EMBEDDED, "specter"]
+    assert [row["name"] for row in rows if row["on_this_machine"]] == [EMBEDDED, LEXICAL, "specter"]
     assert all(row["base"] and row["domain"] and row["licence"] and row["note"] and row["advice"] for row in rows)
     code, out, _ = call()
     assert code == 0
