@@ -17,12 +17,18 @@ from components.search import Query
 from corpus.errors import CociteAtlasError
 
 _PASTED = "pasted"  # the paste that was last understood
+_SHOWN_ON = "fields-shown-on"  # the page that drew the fields last
 
 
-def restore_fields() -> None:
-    """Put back what was pasted, where another page was shown meanwhile: Streamlit forgets fields it does not draw."""
-    asked = session.asked()
-    if asked is not None and PASTE not in st.session_state:
+def restore_fields(page: str) -> None:
+    """Put back what was pasted, where another page was shown meanwhile: a field is its page's own, and forgotten there.
+
+    page: the one that draws the fields now.
+    """
+    asked, before = session.asked(), st.session_state.get(_SHOWN_ON)
+    st.session_state[_SHOWN_ON] = page
+    # Between two pages that draw it, the value is still there for a moment, and the field is empty all the same.
+    if asked is not None and (before != page or PASTE not in st.session_state):
         st.session_state[PASTE] = st.session_state[_PASTED]
         st.session_state[TITLE] = asked.title
 

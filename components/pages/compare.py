@@ -47,19 +47,19 @@ def compare() -> None:
     """Draw the page."""
     head = st.container()
     link = Pair.from_params({name: st.query_params.get_all(name) for name in st.query_params})
-    wanted = link.left or link.right or MEDLINE
-    found = pairing.atlases_beside(wanted)
-    if not found and wanted != MEDLINE:
-        st.button("Compare encoders on the default corpus", on_click=_show, args=(Pair(),))
-    pair, note = pairing.settled(link, found) if len(found) > 1 else (None, "")
-    if pair is not None:
-        session.remember_pair(pair)
-    with head:
-        frame.masthead(atlas=pair.left if pair else wanted)
-    if pair is None:
+    found = pairing.atlases_beside(link)
+    if len(found) < 2:
+        with head:
+            frame.masthead(atlas=found[0].name if found else link.left or MEDLINE)
         if found:
             _too_few(found[0])
+        elif link.left or link.right:
+            st.button("Compare encoders on the default corpus", on_click=_show, args=(Pair(),))
         return
+    pair, notes = pairing.settled(link, found)
+    session.remember_pair(pair)
+    with head:
+        frame.masthead(atlas=pair.left)
     labels = pairing.labels(found)
     st.session_state[LEFT], st.session_state[RIGHT], st.session_state[PAIR_K] = pair.left, pair.right, pair.k
     pair_bar(
@@ -69,7 +69,7 @@ def compare() -> None:
         on_swap=lambda: _show(replace(pair, left=pair.right, right=pair.left)),
         on_k=lambda: _show(replace(pair, k=st.session_state[PAIR_K])),
     )
-    if note:
+    for note in notes:
         st.warning(escaped(note), icon=":material/link_off:")
     with st.spinner("Opening both atlases…"):
         atlases = [pairing.opened(name) for name in (pair.left, pair.right)]
@@ -115,7 +115,7 @@ def _on_right(before: Pair) -> None:
 
 def _compare(pair: Pair, sides: Sequence[_Side]) -> None:
     """Draw the page below the bar. sides: both; fewer where the page has said why it could not open them."""
-    asking.restore_fields()
+    asking.restore_fields("Compare")
     seeds = [paper for paper in pair.like if all(side.atlas.row_of(paper) is not None for side in sides)]
     left, right = st.columns([5, 7], gap="large")
     with left:
@@ -124,7 +124,8 @@ def _compare(pair: Pair, sides: Sequence[_Side]) -> None:
         with box:
             _query_box(pair, sides, seeds)
         if missing := len(pair.like) - len(seeds):
-            st.warning(f"{missing} of the papers of this link are not in both atlases.", icon=":material/link_off:")
+            words = "1 paper of this link is" if missing == 1 else f"{missing} papers of this link are"
+            st.warning(f"{words} not in both atlases.", icon=":material/link_off:")
     if len(sides) < 2:
         return
     with right:
@@ -141,14 +142,14 @@ def _compare(pair: Pair, sides: Sequence[_Side]) -> None:
 
 def _query_box(pair: Pair, sides: Sequence[_Side], seeds: Sequence[str]) -> None:
     asked = session.asked()
-    readings = [side.reading for side in sides]
-    complete = all(reading is not None and reading.complete for reading in readings)
+    readings = [side.reading for side in sides if side.reading is not None and side.reading.complete]
+    complete = len(readings) == len(sides)  # what only one of them read is said above its list
     atlas = sides[0].atlas if sides else None
     examples = resources.examples(atlas.build, atlas) if atlas and not asked and not seeds else []
     query_box(
         understood=asked,
         searched=not seeds,
-        reading=readings[0] if readings and complete else None,
+        reading=next((reading for reading in readings if not reading.skips), None) if complete else None,
         examples=atlas.titles(examples) if atlas else [],
         blocked="",
         on_search=lambda: _on_search(pair),
@@ -224,6 +225,7 @@ def _lists(pair: Pair, sides: Sequence[_Side], found: ComparedSearch | None) -> 
                     key=key,
                     on_like=partial(_on_like, pair, key, side.atlas),
                     like=_LIKE,
+                    to_top=True,
                     build=side.atlas.build,
                 )
 
@@ -275,6 +277,7 @@ def _maps(pair: Pair, sides: Sequence[_Side]) -> None:
                 on_like=partial(_on_like_in_fragment, pair, side.atlas),
                 on_close=lambda: st.session_state.pop(_PAPER, None),
                 like=_LIKE,
+                to_top=True,
             )
             break
     if st.session_state.pop("whole-page", False):
@@ -333,4 +336,5 @@ def _agreeing(pair: Pair, sides: Sequence[_Side], papers: Sequence[Agreeing], k:
         key=key,
         on_like=lambda: _on_like(pair, key, sides[0].atlas),
         like=_LIKE,
+        to_top=True,
     )

@@ -99,7 +99,7 @@ def _on_corpus() -> None:
 
 
 def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
-    asking.restore_fields()
+    asking.restore_fields("Explore")
     asked = session.asked()
     named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
     seeds = _selected(atlas, view)[0] if view.around else named

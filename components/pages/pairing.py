@@ -17,41 +17,43 @@ from components.view import Pair
 from corpus.errors import CociteAtlasError
 
 
-def atlases_beside(name: str) -> list[Manifest]:
-    """The atlases of the corpus that an atlas is of; none where the page says why."""
-    if name == MEDLINE and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+def atlases_beside(link: Pair) -> list[Manifest]:
+    """The atlases of the corpus that a link is about: the left atlas's, or else the right one's, or the default one.
+
+    None where the page says why.
+    """
+    names = [name for name in (link.left, link.right) if name] or [MEDLINE]
+    if MEDLINE in names and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
         return []
-    try:
-        return atlases_of(store.read_manifest(name).corpus)
-    except CociteAtlasError as error:
-        _say(error)
+    errors = []
+    for name in names:
+        try:
+            return atlases_of(store.read_manifest(name).corpus)
+        except CociteAtlasError as error:
+            errors.append(error)
+    for found in errors:
+        _say(found)
     return []
 
 
-def settled(link: Pair, found: Sequence[Manifest]) -> tuple[Pair, str]:
-    """What a link asks for with both atlases chosen, and what of it could not be had; empty where all could.
+def settled(link: Pair, found: Sequence[Manifest]) -> tuple[Pair, list[str]]:
+    """What a link asks for with both atlases chosen, and what of it could not be had.
 
-    found: the atlases of the corpus, two at the least, one of them the left one where the link names one.
+    found: the atlases of the corpus, two at the least.
     """
-    names, note = [manifest.name for manifest in found], ""
-    left, right = link.left or next(name for name in names if name != link.right), link.right
+    names, corpus = [manifest.name for manifest in found], found[0].corpus
+    notes = [_why_not(name, corpus=corpus) for name in (link.left, link.right) if name and name not in names]
+    left = link.left if link.left in names else next(name for name in names if name != link.right)
     others = [name for name in names if name != left]
-    if right not in others:
-        if right and right != left:
-            note = _why_not(right, corpus=found[0].corpus)
-        right = others[0]
-    return replace(link, left=left, right=right), note
+    return replace(link, left=left, right=link.right if link.right in others else others[0]), notes
 
 
 def _why_not(name: str, *, corpus: str) -> str:
+    instead = f"Another atlas of {corpus!r} is shown in place of {name!r}"
     try:
-        other = store.read_manifest(name).corpus
+        return f"{instead}, which is of the corpus {store.read_manifest(name).corpus!r} and has other papers."
     except CociteAtlasError as error:
-        return f"{error} Another atlas of {corpus!r} is shown in its place."
-    return (
-        f"{name!r} is an atlas of the corpus {other!r}, and the left one is of {corpus!r}: they have other papers. "
-        f"Another atlas of {corpus!r} is shown in its place."
-    )
+        return f"{instead}. {error}"
 
 
 def labels(found: Sequence[Manifest]) -> dict[str, str]:

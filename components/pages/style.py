@@ -57,6 +57,9 @@ _CSS = """
   table.shares td:nth-child(2) { width: 80%; }
   [class*="st-key-compared-map-"] .map-root .plot { height: clamp(340px, 58vh, 560px); }
   .st-key-pair-bar { padding: .3rem 0; }
+  .st-key-too-few { max-width: 46rem; }
+  .st-key-too-few a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
+    padding: .25rem .9rem; }
   @media (max-width: 640px) { [class*="st-key-compared-map-"] .map-root .plot { height: 340px; } }
 </style>
 """

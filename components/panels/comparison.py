@@ -104,9 +104,12 @@ def list_head(name: str, *, reading: Reading | None, blocked: str, left_out: Seq
     st.subheader(escaped(name), anchor=False)
     if blocked:
         st.warning(escaped(blocked), icon=":material/info:")
-    if reading and not reading.complete:
+    elif reading and not reading.complete:
         st.caption(
-            f":material/content_cut: It read the first {reading.words_read:,} of {reading.words:,} words: "
+            f":material/spellcheck: It knows {reading.words_read:,} of {reading.words:,} words: the others occur in "
+            "hardly any paper of this corpus."
+            if reading.skips
+            else f":material/content_cut: It read the first {reading.words_read:,} of {reading.words:,} words: "
             f"it takes {reading.max_tokens} word pieces."
         )
     for title in left_out[:_NAMED]:

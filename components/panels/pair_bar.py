@@ -24,7 +24,7 @@ def pair_bar(
 
     with st.container(horizontal=True, vertical_alignment="bottom", key="pair-bar"):
         st.selectbox("Left encoder", list(encoders), format_func=label, key=LEFT, on_change=on_left, width=300)
-        st.button("", icon=":material/swap_horiz:", help="Swap left and right", on_click=on_swap, key="pair-swap")
+        st.button("Swap", icon=":material/swap_horiz:", on_click=on_swap, key="pair-swap")
         st.selectbox("Right encoder", list(encoders), format_func=label, key=RIGHT, on_change=on_right, width=300)
         st.selectbox(
             "Papers in each list",

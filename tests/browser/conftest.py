@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,15 +224,9 @@ def hostile_atlas(medline_home: Path) -> str:
     ]
     path = medline_home / "hostile.jsonl"
     write_jsonl(papers, path)
-    previous = os.environ.get("COCITE_ATLAS_HOME")
-    os.environ["COCITE_ATLAS_HOME"] = str(medline_home)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COCITE_ATLAS_HOME", str(medline_home))
         build_atlas("hostile", [path], encoder="all-minilm-l6-v2")
-    finally:
-        if previous is None:
-            del os.environ["COCITE_ATLAS_HOME"]
-        else:
-            os.environ["COCITE_ATLAS_HOME"] = previous
     return "hostile"
 
 
@@ -244,3 +238,19 @@ def small_corpus(medline_home: Path, topics_home: Path) -> Iterator[str]:
     yield name
     for folder in medline_home.glob(f"{name}*"):
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def pairs(medline_home: Path, hostile_atlas: str, planted: Callable[[int], list[Any]]) -> tuple[str, str]:
+    """The names of two corpora with an atlas by the lexical encoder too: planted papers, and the hostile ones."""
+    from components.build import build_atlas
+    from components.build_again import build_again
+    from corpus.readers import write_jsonl
+
+    write_jsonl(planted(20), medline_home / "planted.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COCITE_ATLAS_HOME", str(medline_home))
+        build_atlas("planted", [medline_home / "planted.jsonl"], encoder="all-minilm-l6-v2")
+        for name in ("planted", hostile_atlas):
+            build_again(name, encoder="tfidf-svd")
+    return "planted", hostile_atlas

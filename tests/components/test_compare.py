@@ -351,6 +351,12 @@ def test_one_query_is_asked_of_both_with_the_same_filters() -> None:
     assert all(right.paper(row).year == 2000 for row in filtered.right.rows)
     with pytest.raises(FingerprintMismatch):
         compare_queries(left, right, queries=queries[::-1], k=3)
+    # Looking deeper tells ranks beyond the lists, and nothing else.
+    deep = compare_queries(left, right, queries=queries, k=3, depth=8)
+    assert (deep.left, deep.right, deep.comparison) == (found.left, found.right, found.comparison)
+    assert deep.left_ranks == {f"p{i}": i + 1 for i in range(8)}
+    assert deep.right_ranks == {f"p{9 - i}": i + 1 for i in range(8)}
+    assert (list(found.left_ranks), list(found.right_ranks)) == (["p0", "p1", "p2"], ["p9", "p8", "p7"])
 
 
 def test_a_paper_that_one_side_knows_as_the_text_itself_is_left_out_of_both() -> None:

@@ -14,6 +14,8 @@ from components.view import (
     K_CHOICES,
     MOST_CORNERS,
     MOST_SEEDS,
+    PAIR_K_CHOICES,
+    Pair,
     Point,
     View,
     rounded_window,
@@ -210,3 +212,25 @@ def test_a_thinned_circle_holds_what_the_circle_held() -> None:
     away = np.hypot(points[:, 0], points[:, 1])
     points = points[np.abs(away - 1) > 0.01]
     assert rows_inside(points, thinned(circle)).tolist() == rows_inside(points, circle).tolist()
+
+
+@given(
+    pair=st.builds(
+        Pair,
+        left=st.just("") | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
+        right=st.just("") | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
+        like=several(_NAMES, MOST_SEEDS),
+        k=st.sampled_from(PAIR_K_CHOICES),
+    )
+)
+def test_a_pair_comes_back_from_its_link(pair: Pair) -> None:
+    params = {name: [value] if isinstance(value, str) else value for name, value in pair.to_params().items()}
+    assert Pair.from_params(params) == pair
+
+
+def test_odd_links_of_a_pair_are_read_as_far_as_they_can_be() -> None:
+    assert Pair.from_params({}) == Pair()
+    assert Pair.from_params({"atlas": ["a"], "right": ["b"], "k": ["100"]}) == Pair("a", "b")
+    assert Pair.from_params({"atlas": ["a"], "left": ["c"]}) == Pair("c")
+    assert Pair.from_params({"left": ["x" * 300], "right": ["y" * 300]}) == Pair("x" * 64, "y" * 64)
+    assert Pair.from_params({"left": [], "right": [], "like": [], "k": []}) == Pair()

@@ -69,7 +69,10 @@ function item(card, data, tell, open) {
   const like = make("button", "", data.like);
   like.type = "button";
   like.setAttribute("aria-label", `${data.like}: ${card.title}`);
-  like.onclick = () => tell("like", { row: card.row });
+  like.onclick = () => {
+    tell("like", { row: card.row });
+    if (data.toTop) document.querySelector("[data-testid=stMain]")?.scrollTo({ top: 0 });
+  };
   actions.append(like);
   for (const [name, url] of card.links) {
     const address = webAddress(url);
