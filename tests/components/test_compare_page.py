@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from components.atlas import AtlasParts, open_atlas, write_atlas
 from components.build import build_atlas
 from components.build_again import build_again
+from components.compare import agreement, compare_hits
+from components.corpora import delete_atlas
 from components.encoder import EMBEDDED, LEXICAL
+from components.manifest import EncoderRecord
+from components.markdown import escaped
 from components.pages import resources
+from components.search import search, seed_query
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
 

@@ -69,12 +69,6 @@ def test_half_precision_passes(topics: str) -> None:
 
 def test_an_atlas_whose_encoder_has_changed_is_refused(topics: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = replace(find_checkpoint(EMBEDDED), fingerprint="0" * 64)
-<<<<<<< HEAD
     monkeypatch.setattr("components.encoder.bi_encoder.find_checkpoint", lambda name, **_: changed)
-=======
-    monkeypatch.setattr(
-        "components.encoder.bi_encoder.find_checkpoint", lambda name, *, local_files_only, progress: changed
-    )
->>>>>>> fc16a66 (wip)
     with pytest.raises(store.FingerprintMismatch):
         verify_atlas(topics)
