@@ -168,9 +168,11 @@ def test_an_error_reaches_those_of_its_pass_and_nobody_else() -> None:
 
 def test_an_interrupt_is_for_its_own_thread_alone() -> None:
     passes = Passes()
+    entered = threading.Event()
 
     def interrupted(rows: Rows, pause: Pause) -> np.ndarray:
         if int(rows[0][0]) == 3:
+            entered.set()
             wait_until(lambda: len(queue._queries) == 1)
             raise KeyboardInterrupt
         return passes(rows, pause)
@@ -180,7 +182,7 @@ def test_an_interrupt_is_for_its_own_thread_alone() -> None:
         other = []
 
         def ask() -> None:
-            wait_until(lambda: queue._busy)
+            assert entered.wait(60)
             other.append(queue.query([text(4)]).tolist())
 
         asking = pool.submit(ask)
