@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from components.encoder import LEXICAL, LexicalEncoder
 from components.facets import Facets
 from components.files import beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
-from components.manifest import FORMAT, EncoderRecord, FileSeal, IndexRecord, Manifest, ManifestDamaged, Region
+from components.manifest import FORMAT, EncoderRecord, FileSeal, Growth, IndexRecord, Manifest, ManifestDamaged, Region
 from corpus.errors import CociteAtlasError
 from corpus.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
@@ -90,6 +90,8 @@ class AtlasParts:
     versions: dict[str, str]
     corpus: str = ""
     fitted: LexicalEncoder | None = None
+    title: str = ""
+    growth: Growth = field(default_factory=Growth)
 
 
 class Atlas:
@@ -297,6 +299,8 @@ def write_atlas(parts: AtlasParts) -> Manifest:
             source=parts.source,
             versions=parts.versions,
             corpus=parts.corpus or parts.name,
+            title=parts.title,
+            growth=parts.growth,
         )
         manifest = replace(manifest, files={path.name: seal(path) for path in sorted(folder.iterdir())})
         write_text(top / MANIFEST, manifest.to_json())

@@ -8,6 +8,7 @@ from corpus.errors import CociteAtlasError
 
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
+LONGEST_TITLE = 200  # characters
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
@@ -59,6 +60,14 @@ class IndexRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """How an atlas has changed since its map was last laid out: papers placed among the others, and papers removed."""
+
+    added: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """A labelled gathering of papers on the map.
 
@@ -84,6 +93,8 @@ class Manifest:
     files: by name, what each must be.
     corpus: what it is an atlas of; another encoder makes another atlas of the same one. Manifests from before there
     were several lack it, and are of the corpus of their own name.
+    title: what people call the corpus; empty where nobody gave it another name than that.
+    growth: what was added and removed since the map was laid out.
     """
 
     format: int
@@ -100,6 +111,13 @@ class Manifest:
     versions: dict[str, str]
     files: dict[str, FileSeal] = field(default_factory=dict)
     corpus: str = ""
+    title: str = ""
+    growth: Growth = Growth()
+
+    @property
+    def called(self) -> str:
+        """The corpus's title; its name where it has none."""
+        return self.title or self.corpus
 
     def to_json(self) -> str:
         """As JSON text, indented, keys in the order of the fields."""
@@ -121,7 +139,8 @@ class Manifest:
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
-            manifest = _typed(cls, {"corpus": raw["name"], **raw})
+            raw["growth"] = _typed(Growth, raw.get("growth", {"added": 0, "removed": 0}))
+            manifest = _typed(cls, {"corpus": raw["name"], "title": "", **raw})
             _check_source(manifest.source)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ManifestDamaged(f"manifest.json does not hold what it must: {error!s:.200}") from error
@@ -129,6 +148,8 @@ class Manifest:
             raise ManifestDamaged(
                 f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
+        if min(manifest.growth.added, manifest.growth.removed) < 0 or len(manifest.title) > LONGEST_TITLE:
+            raise ManifestDamaged("manifest.json speaks of fewer than no papers, or has a title that fills a page")
         if manifest.encoder.precision not in PRECISIONS:
             raise ManifestDamaged(f"manifest.json speaks of a precision of {manifest.encoder.precision!r:.80}")
         index = manifest.index

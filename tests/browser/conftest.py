@@ -136,9 +136,15 @@ class Visit:
         """Bytes of the last answer of one of the map's routes, before any compression."""
         return len(self.answers[name].body())
 
+    def hits(self) -> Any:
+        """The headings of the result list, drawn or not."""
+        return self.page.locator("ol[aria-label^=Nearest] h3")
+
     def titles(self) -> list[str]:
-        """The titles of the result list, as read."""
-        return self.page.locator("ol[aria-label^=Nearest] h3").all_inner_texts()
+        """The titles of the result list, as read, once it is drawn: it comes after its heading, and all at once."""
+        found = self.hits()
+        found.first.wait_for(timeout=PATIENCE)
+        return found.all_inner_texts()
 
     def traces(self) -> list[dict[str, Any]]:
         """What the map draws now, in short: type, mode, symbol, rows, number of points, colour."""
