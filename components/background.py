@@ -1,6 +1,6 @@
-"""Builds in the background: each a process of low priority, which every session can watch and stop.
+"""Jobs in the background: each a process of low priority, which every session can watch and stop.
 
-A process of its own, so that laying out a map never makes a search wait, and so that a build ends with the app: it
+A process of its own, so that laying out a map never makes a search wait, and so that a job ends with the app: it
 stops when its standard input does. What it has done is kept, as with any build that is stopped.
 """
 
@@ -14,38 +14,94 @@ from pathlib import Path
 from typing import Literal
 
 from components.encoder import Precision
+from components.staging import Staged, StagedKind
 from corpus.errors import CociteAtlasError
 
 State = Literal["running", "stopping", "done", "stopped", "failed"]
+JobKind = Literal["encode"] | StagedKind
 
 _PROJECT = Path(__file__).resolve().parents[1]
-_PATIENCE = 60.0  # seconds from asking a build to stop to ending it: a pass of a large model takes some
-_STOPPED = 130  # exit code of a build that was asked to stop
-_LONGEST_WORD = 2_000  # characters kept of what a build says when it fails
+_PATIENCE = 60.0  # seconds from asking a job to stop to ending it: a pass of a large model takes some
+_STOPPED = 130  # exit code of a job that was asked to stop
+_LONGEST_WORD = 2_000  # characters kept of what a job says when it fails
 
 
-class BuildUnderWay(CociteAtlasError):
-    """Another build is running: two would take turns on the same processor, and both be late."""
+class JobUnderWay(CociteAtlasError):
+    """Another job is running: two would take turns on the same processor, and both be late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call of `python -m corpus build`, and what it is about.
+
+    title: what people call the corpus. base: the atlas whose papers are encoded again; empty for all but "encode".
+    encoder: a catalogue name, or the path of a folder or zip; empty where the job has none to choose. staged: the id of
+    what waits to be built; empty for "encode".
+    """
+
+    kind: JobKind
+    title: str
+    encoder: str = ""
+    base: str = ""
+    precision: Precision = "float32"
+    staged: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Those of the command line, `python -m corpus` aside."""
+        if self.kind == "encode":
+            return ("build", "--from", self.base, "--encoder", self.encoder, "--precision", self.precision)
+        return ("build", "--staged", self.staged)
+
+    @property
+    def words(self) -> str:
+        """What is being done, as it stands on the page: building an atlas by specter."""
+        return _WORDS[self.kind].format(title=self.title, encoder=self.encoder)
+
+
+_WORDS: dict[JobKind, str] = {
+    "encode": "building an atlas by {encoder}",
+    "files": "building {title}",
+    "query": "building {title}",
+    "add": "adding papers to {title}",
+    "remove": "removing papers from {title}",
+    "rebuild": "laying out the map of {title} again",
+    "import": "importing {title}",
+}
+
+
+def encode_job(base: str, *, encoder: str, precision: Precision = "float32", title: str = "") -> Job:
+    """The job of an atlas of `base`'s papers by another encoder; one that was stopped is taken up again.
+
+    encoder: a catalogue name, or the path of a folder or zip. title: of the corpus; by default the name of the base.
+    """
+    return Job(kind="encode", title=title or base, encoder=encoder, base=base, precision=precision)
+
+
+def staged_job(staged: Staged) -> Job:
+    """The job of what waits to be built."""
+    return Job(kind=staged.kind, title=staged.called, encoder=staged.encoder, staged=staged.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a build is. done, total: within its stage, in the stage's own unit (0 or 1: it does not count).
+    """Where a job is. done, total: within its stage, in the stage's own unit (0 or 1: it does not count).
 
-    seconds: that the stage has taken so far; seconds_left: that it will take yet, where it counts.
-
-    told: why it failed, in the build's own words; empty otherwise.
+    seconds: that the stage has taken so far; seconds_left: that it will take yet, and rate: units a second, where it
+    counts. built: the atlas that it has made, and result: a sentence of what came of it, both known at its end.
+    told: why it failed, in its own words; empty otherwise.
     """
 
-    base: str
-    encoder: str
-    precision: Precision
+    job: Job
     state: State
     stage: str
     done: int
     total: int
     seconds: float
     seconds_left: float | None
+    rate: float | None
+    built: str
+    result: str
     told: str
 
     @property
@@ -54,19 +110,20 @@ class Progress:
         return self.state in ("done", "stopped", "failed")
 
 
-class BackgroundBuild:
-    """One build: the papers of an atlas, by another encoder."""
+class BackgroundJob:
+    """One job, as a process."""
 
-    def __init__(self, base: str, *, encoder: str, precision: Precision = "float32") -> None:
-        self._base, self._encoder, self._precision = base, encoder, precision
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._changed = threading.Lock()
         self._stage, self._done, self._total = "Starting", 0, 0
         self._since = (time.monotonic(), 0)  # when this stage began to count, and from what
         self._asked_to_stop = False
+        self._built, self._result = "", ""
         self._process = subprocess.Popen(  # noqa: S603  (no shell; names that were checked by the command itself)
             [
-                sys.executable, "-m", "corpus", "build", "--from", base, "--encoder", encoder,
-                "--precision", precision, "--progress", "json", "--low-priority", "--stop-with-stdin",
+                sys.executable, "-m", "corpus", *job.arguments,
+                "--progress", "json", "--low-priority", "--stop-with-stdin",
             ],
             cwd=_PROJECT,
             stdin=subprocess.PIPE,
@@ -78,7 +135,7 @@ class BackgroundBuild:
         )  # fmt: skip
         self._told: list[str] = []
         self._readers = [
-            threading.Thread(target=work, daemon=True, name="background-build")
+            threading.Thread(target=work, daemon=True, name="background-job")
             for work in (self._read_progress, self._read_words)
         ]
         for reader in self._readers:
@@ -99,15 +156,16 @@ class BackgroundBuild:
             seconds = time.monotonic() - began
             per = seconds / (self._done - first) if self._done > first else None
             return Progress(
-                base=self._base,
-                encoder=self._encoder,
-                precision=self._precision,
+                job=self._job,
                 state=state,
                 stage=self._stage,
                 done=self._done,
                 total=self._total,
                 seconds=seconds,
                 seconds_left=None if per is None else per * (self._total - self._done),
+                rate=1 / per if per else None,
+                built=self._built,
+                result=self._result,
                 told=_reason("\n".join(self._told), code) if state == "failed" else "",
             )
 
@@ -119,14 +177,14 @@ class BackgroundBuild:
             self._asked_to_stop = True
         assert self._process.stdin is not None
         self._process.stdin.close()
-        threading.Thread(target=self._insist, daemon=True, name="stop-background-build").start()
+        threading.Thread(target=self._insist, daemon=True, name="stop-background-job").start()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for its end. Raises TimeoutError where it has not come by then."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise TimeoutError(f"the build by {self._encoder} goes on after {seconds} seconds") from error
+            raise TimeoutError(f"{self._job.words}: it goes on after {seconds} seconds") from error
 
     def _insist(self) -> None:
         try:
@@ -139,6 +197,9 @@ class BackgroundBuild:
         for line in self._process.stdout:
             try:
                 said = json.loads(line)
+                if "built" in said:
+                    self._built, self._result = str(said["built"]), str(said.get("result", ""))[:_LONGEST_WORD]
+                    continue
                 stage, done, total = str(said["stage"]), int(said["done"]), int(said["total"])
             except (ValueError, KeyError, TypeError):  # its last line, or what a library printed
                 continue
@@ -155,48 +216,48 @@ class BackgroundBuild:
 
 
 def _reason(words: str, code: int | None) -> str:
-    """Why a build failed: what the command line says under its own name, else the last line, else its exit code."""
+    """Why a job failed: what the command line says under its own name, else the last line, else its exit code."""
     lines = [line for line in words.splitlines() if line.strip()]
     said = [line.removeprefix("corpus: ") for line in lines if line.startswith("corpus: ")]
     if said:
         return said[-1]
     last = f" It said last: {lines[-1]}" if lines else ""
-    return f"The build ended without a word of its own (exit code {code}).{last}"
+    return f"It ended without a word of its own (exit code {code}).{last}"
 
 
 _lock = threading.Lock()
-_last: BackgroundBuild | None = None
+_last: BackgroundJob | None = None
 
 
-def start(base: str, *, encoder: str, precision: Precision = "float32") -> BackgroundBuild:
-    """Begin to build an atlas of `base`'s papers by another encoder, or go on where such a build was stopped.
+def start(job: Job) -> BackgroundJob:
+    """Begin a job, or go on with it where it was stopped. Raises JobUnderWay while another one runs.
 
-    encoder: a catalogue name, or the path of a folder or zip. Raises BuildUnderWay while another one runs.
+    OSError where this machine starts no more processes.
     """
     global _last
     with _lock:
         if _last is not None and not (now := _last.progress()).over:
-            raise BuildUnderWay(
-                f"An atlas by {now.encoder} is being built. Wait for it or cancel it; what it has done is kept."
+            raise JobUnderWay(
+                f"Something else is under way: {now.job.words}. Wait for it or cancel it; what it has done is kept."
             )
-        _last = BackgroundBuild(base, encoder=encoder, precision=precision)
+        _last = BackgroundJob(job)
         return _last
 
 
 def latest() -> Progress | None:
-    """Where the build is that was begun last in this process, over or not; None before the first."""
-    build = _last
-    return None if build is None else build.progress()
+    """Where the job is that was begun last in this process, over or not; None before the first."""
+    job = _last
+    return None if job is None else job.progress()
 
 
 def stop() -> None:
-    """Ask the build that runs, if one does, to stop."""
-    if (build := _last) is not None:
-        build.stop()
+    """Ask the job that runs, if one does, to stop."""
+    if (job := _last) is not None:
+        job.stop()
 
 
 def forget() -> None:
-    """Let go of a build that is over: its end has been seen."""
+    """Let go of a job that is over: its end has been seen."""
     global _last
     with _lock:
         if _last is not None and _last.progress().over:

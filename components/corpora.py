@@ -5,7 +5,9 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass
+import unicodedata
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,21 @@ from components import atlas as store
 from components.atlas import NoSuchAtlas
 from components.encoder import CATALOGUE
 from components.files import write_text
-from components.manifest import PRECISIONS, Manifest
+from components.manifest import LONGEST_TITLE, PRECISIONS, Manifest
 from corpus.errors import CociteAtlasError
 
 _LONGEST_NAME = 64
+_LONGEST_SLUG = 40  # of a corpus's name, so that an encoder's fits behind it
 _REQUEST = "request.json"
 _LARGEST_REQUEST = 64 * 1024  # bytes; a path of an encoder is the longest thing in it
 
 
 class AtlasKept(CociteAtlasError):
     """The default atlas, which is not taken away: it would be assembled again at the next start."""
+
+
+class BadTitle(CociteAtlasError):
+    """A title of a corpus that is empty or too long."""
 
 
 # Which there are
@@ -65,6 +72,59 @@ def atlases_of(corpus: str) -> list[Manifest]:
 def corpora() -> list[str]:
     """The corpora of all atlases that can be read, sorted."""
     return sorted({manifest.corpus for manifest in _manifests()})
+
+
+def free_name(title: str, *, taken: Collection[str] = ()) -> str:
+    """A name for a new corpus, made of its title, that no atlas, no unfinished build and none of `taken` has.
+
+    >>> free_name("Sjögren’s syndrome: a library"), free_name("文献")
+    ('sjogrens-syndrome-a-library', 'corpus')
+    """
+    decomposed = unicodedata.normalize("NFKD", title.lower()).replace("'", "").replace("’", "")
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-") or "corpus"
+    used = {store.DEFAULT_ATLAS, *taken, *store.atlas_names(), *corpora()}
+    used |= {work.parent.name for work in store.work_folders()}
+    number, name = 1, slug
+    while name in used:
+        number += 1
+        name = f"{slug}-{number}"
+    return name
+
+
+def rename_corpus(corpus: str, title: str) -> None:
+    """Give a corpus another title, in every atlas of it or in none. Its name, and links to it, stay as they are.
+
+    Raises BadTitle, NoSuchAtlas where there is no such corpus, AtlasBusy, AtlasKept for the default corpus; OSError.
+    """
+    plain = " ".join("".join(c if c.isprintable() else " " for c in title).split())
+    if not 0 < len(plain) <= LONGEST_TITLE:
+        raise BadTitle(f"A title has between 1 and {LONGEST_TITLE} characters; this has {len(plain)}.")
+    if corpus == store.DEFAULT_ATLAS:
+        raise AtlasKept(f"{corpus!r} is the default corpus: it is shipped under its name.")
+    found = atlases_of(corpus)
+    if not found:
+        raise NoSuchAtlas(f"No corpus is called {corpus!r}, so there is nothing to rename.")
+    with contextlib.ExitStack() as held:
+        for manifest in found:
+            held.enter_context(store.build_lock(manifest.name))
+        for manifest in found:
+            now = store.read_manifest(manifest.name)  # a build may have ended before the lock was ours
+            write_text(store.atlas_folder(now.name) / store.MANIFEST, replace(now, title=plain).to_json())
+
+
+def delete_corpus(corpus: str) -> None:
+    """Take all atlases of a corpus away, the one of its own name last.
+
+    Raises AtlasKept for the default corpus, NoSuchAtlas, AtlasBusy; OSError.
+    """
+    if corpus == store.DEFAULT_ATLAS:
+        raise AtlasKept(f"{corpus!r} is the default corpus: it is shipped, and assembled again at the next start.")
+    found = atlases_of(corpus)
+    if not found:
+        raise NoSuchAtlas(f"No corpus is called {corpus!r}, so there is nothing to delete.")
+    for manifest in reversed(found):
+        delete_atlas(manifest.name)
 
 
 def disk_use(name: str) -> int:

@@ -1,13 +1,11 @@
 """The Encoders page: what encoders there are, what each is, and building an atlas of a corpus by one of them."""
 
-from collections.abc import Callable
-from functools import partial
-
 import streamlit as st
 
 from components import atlas as store
 from components import background
 from components.atlas import Atlas
+from components.background import encode_job
 from components.choices import Choice, choices, name_of
 from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
 from components.encoder import Precision, default_precision, has_fast_bfloat16
@@ -16,15 +14,14 @@ from components.encoder.downloads import cached, clear, fetch
 from components.manifest import Manifest
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
-from components.pages import frame, resources
-from components.panels.build_status import build_status, duration
+from components.pages import frame, jobs, resources
 from components.panels.encoder_card import encoder_facts, encoder_heading, size
 from components.panels.encoder_list import encoder_list
+from components.panels.job_status import duration
 from components.panels.preparation import prepare_medline
-from components.view import View
 from corpus.errors import CociteAtlasError
 
-_CHOSEN, _ROUNDED, _SAID = "encoder", "rounded", "said"
+_CHOSEN, _ROUNDED = "encoder", "rounded"
 
 
 def encoders() -> None:
@@ -39,17 +36,16 @@ def encoders() -> None:
         st.error(escaped(str(error)), icon=":material/error:")
         st.page_link(frame.page("Encoders"), label="Encoders of the default corpus", query_params={"atlas": MEDLINE})
         return
-    if said := st.session_state.pop(_SAID, ""):
-        st.error(escaped(said), icon=":material/error:")
+    jobs.say_refusal()
     found = choices(atlas.manifest.corpus)
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        st.subheader(f"Encoders for {escaped(atlas.manifest.corpus)}", anchor=False)
+        st.subheader(f"Encoders for {escaped(atlas.manifest.called)}", anchor=False)
         st.markdown(
             f"An encoder turns a text into the vector that is searched with. Each has its own atlas of these "
             f"{len(atlas):,} papers: the same papers, other neighbours, another map."
         )
-        _under_way()
+        jobs.under_way()
         _stopped(atlas)
         names = [choice.name for choice in found]
         if st.session_state.get(_CHOSEN) not in names:
@@ -76,54 +72,11 @@ def _on_chosen() -> None:
 # ---------------------------------------------------------------- the left side: builds and downloads
 
 
-def _under_way() -> None:
-    """The build in the background, drawn again every second while it runs."""
-    if (now := background.latest()) is not None:
-        st.fragment(_status, run_every=None if now.over else 1.0)()
-
-
-def _status() -> None:
-    now = background.latest()
-    if now is None:
-        return
-    was_running = st.session_state.get("build-runs", False)
-    st.session_state["build-runs"] = not now.over
-    if was_running and now.over:
-        st.rerun()  # the whole page: there is another atlas to choose, or one that can be taken up again
-    with st.container(border=True, key="build"):
-        build_status(
-            now,
-            on_stop=background.stop,
-            on_again=partial(_start, now.base, now.encoder, now.precision),
-            on_forget=background.forget,
-            ready=partial(_ready, now),
-        )
-
-
-def _ready(now: background.Progress) -> None:
-    try:
-        corpus = store.read_manifest(now.base).corpus
-    except CociteAtlasError:  # the atlas that it was built from was deleted meanwhile
-        return
-    for choice in choices(corpus):
-        for manifest in choice.atlases if choice.name == now.encoder else ():
-            if manifest.encoder.precision == now.precision:
-                _way_to(manifest, label="Explore it")
-
-
-def _start(base: str, encoder: str, precision: Precision) -> None:
-    try:
-        background.start(base, encoder=encoder, precision=precision)
-        st.session_state["build-runs"] = True
-    except (CociteAtlasError, OSError) as error:  # OSError: this machine starts no more processes
-        st.session_state[_SAID] = str(error)
-
-
 def _stopped(atlas: Atlas) -> None:
     """Builds that were stopped or killed, here or by an app that ended."""
     now = background.latest()
     for build in unfinished():
-        if build.corpus != atlas.manifest.corpus or not build.base or (now and now.encoder == name_of(build.encoder)):
+        if build.corpus != atlas.manifest.corpus or not build.base or _is_by(now, name_of(build.encoder)):
             continue
         with st.container(border=True):
             done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
@@ -133,12 +86,21 @@ def _stopped(atlas: Atlas) -> None:
                 st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
 
 
+def _is_by(now: background.Progress | None, encoder: str) -> bool:
+    """Whether the job is an atlas by an encoder."""
+    return now is not None and now.job.kind == "encode" and now.job.encoder == encoder
+
+
+def _start(base: str, encoder: str, precision: Precision) -> None:
+    jobs.begin(encode_job(base, encoder=encoder, precision=precision))
+
+
 def _go_on(build: Unfinished) -> None:
     _start(build.base, name_of(build.encoder), "bfloat16" if build.precision == "bfloat16" else "float32")
 
 
 def _discard(build: Unfinished) -> None:
-    _said(lambda: discard_unfinished(build.name))
+    jobs.attempt(lambda: discard_unfinished(build.name))
 
 
 def _own_place() -> None:
@@ -167,7 +129,7 @@ def _downloads() -> None:
 
 
 def _remove(name: str) -> None:
-    _said(lambda: clear(name))
+    jobs.attempt(lambda: clear(name))
 
 
 # ---------------------------------------------------------------- the right side: one encoder
@@ -191,7 +153,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
     if choice.atlases and not choice.here:
         _fetch_again(choice)
     now = background.latest()
-    if not choice.atlases and not (now and now.encoder == choice.name and not now.over):
+    if not choice.atlases and not (_is_by(now, choice.name) and jobs.runs()):
         _offer(choice, atlas)
     encoder_facts(choice, checkpoint=found, mix=mix)
     if found is not None and found.form.pooling == "scalar_mix" and mix is None:
@@ -226,7 +188,7 @@ def _show_mix(name: str) -> None:
 
 def _built(manifest: Manifest) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
-        _way_to(manifest, label=f"Explore with {manifest.encoder.name}")
+        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
         st.caption(f"{size(disk_use(manifest.name))} on disk, built {escaped(manifest.created[:10])}{rounded}")
         if manifest.name != MEDLINE:
@@ -236,13 +198,8 @@ def _built(manifest: Manifest) -> None:
                 st.button("Delete it", key=key, on_click=_delete, args=(manifest.name, manifest.corpus), type="primary")
 
 
-def _way_to(manifest: Manifest, *, label: str) -> None:
-    params = View(atlas=manifest.name).to_params()
-    st.page_link(frame.page("Explore"), label=escaped(label), query_params=params, icon=":material/explore:")
-
-
 def _delete(name: str, corpus: str) -> None:
-    _said(lambda: delete_atlas(name))
+    jobs.attempt(lambda: delete_atlas(name))
     left = [manifest.name for manifest in atlases_of(corpus)]
     if st.query_params.get("atlas") == name and name not in left:
         # The page is about this atlas's papers: another atlas of them, or the default corpus, takes its place.
@@ -272,21 +229,12 @@ def _offer(choice: Choice, atlas: Atlas) -> None:
             steps.insert(0, f"**{size(choice.download)}** to download, once")
         steps.append(f"{duration(taken.besides)} for the map and the index")
         st.markdown("\n".join(f"- {step}" for step in steps))
-        now = background.latest()
         st.button(
             "Download it and build the atlas" if choice.download else "Build the atlas",
             type="primary",
             icon=":material/construction:",
-            disabled=now is not None and not now.over,
+            disabled=jobs.runs(),
             on_click=_start,
             args=(atlas.name, choice.name, precision),
         )
         st.caption("In the background: the present atlas goes on answering.")
-
-
-def _said(work: Callable[[], object]) -> None:
-    """Do something that may be refused; what is said of it stands on the page that is drawn next."""
-    try:
-        work()
-    except (CociteAtlasError, OSError) as error:
-        st.session_state[_SAID] = str(error)

@@ -34,7 +34,7 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
             for name, found in st.session_state[_PAGES].items():
                 st.page_link(found, label=name, query_params=_params(name, atlas))
         if (now := background.latest()) is not None and not now.over:
-            st.caption(f":material/construction: building by {escaped(now.encoder)}")
+            st.caption(f":material/construction: {escaped(now.job.words)}")
         st.space("stretch")
         if beside is not None:
             beside()

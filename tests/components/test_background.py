@@ -1,4 +1,4 @@
-"""Builds in the background, as real processes of the real command line."""
+"""Jobs in the background, as real processes of the real command line."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 from components import background
 from components.atlas import open_atlas, read_manifest
-from components.background import BackgroundBuild, BuildUnderWay, Progress
+from components.background import BackgroundJob, JobUnderWay, Progress, encode_job
 from components.corpora import unfinished
 
 PATIENCE = 300  # seconds; a busy machine is slow, not wrong
@@ -18,20 +18,21 @@ def nothing_runs() -> None:
     background._last = None
 
 
-def ended(build: BackgroundBuild) -> Progress:
+def ended(build: BackgroundJob) -> Progress:
     build.wait(PATIENCE)
     return build.progress()
 
 
 def test_a_build_goes_on_in_the_background_and_leaves_an_atlas(topics: str) -> None:
-    build = background.start(topics, encoder="tfidf-svd")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
     first = background.latest()
     assert first is not None
-    assert (first.base, first.encoder, first.state) == (topics, "tfidf-svd", "running")
+    assert (first.job.base, first.job.encoder, first.state) == (topics, "tfidf-svd", "running")
     last = ended(build)
     assert (last.state, last.told) == ("done", "")
     assert last.over
     assert last.stage == "Writing the atlas"
+    assert last.built == "topics--tfidf-svd"
     manifest = read_manifest("topics--tfidf-svd")
     assert (manifest.corpus, manifest.encoder.name) == (topics, "tfidf-svd")
     assert open_atlas("topics--tfidf-svd").papers.equals(open_atlas(topics).papers)
@@ -40,37 +41,37 @@ def test_a_build_goes_on_in_the_background_and_leaves_an_atlas(topics: str) -> N
 
 
 def test_one_at_a_time(topics: str) -> None:
-    build = background.start(topics, encoder="tfidf-svd")
-    with pytest.raises(BuildUnderWay, match="tfidf-svd is being built"):
-        background.start(topics, encoder="all-minilm-l6-v2")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
+    with pytest.raises(JobUnderWay, match="building an atlas by tfidf-svd"):
+        background.start(encode_job(topics, encoder="all-minilm-l6-v2"))
     background.forget()  # it runs: nothing to forget
     assert background.latest() is not None
     ended(build)
-    again = background.start(topics, encoder="tfidf-svd")
+    again = background.start(encode_job(topics, encoder="tfidf-svd"))
     assert ended(again).state == "done"
 
 
 def test_a_build_that_is_cancelled_stops_and_can_be_taken_up(topics: str) -> None:
-    build = background.start(topics, encoder="tfidf-svd")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
     background.stop()
     background.stop()  # twice is once
     now = build.progress()
     assert now.state in ("stopping", "stopped")
     assert ended(build).state == "stopped"
     assert [one.encoder for one in unfinished()] in ([], ["tfidf-svd"])
-    assert ended(background.start(topics, encoder="tfidf-svd")).state == "done"
+    assert ended(background.start(encode_job(topics, encoder="tfidf-svd"))).state == "done"
     assert unfinished() == []
 
 
 def test_a_build_that_fails_says_why_in_its_own_words(topics: str) -> None:
-    last = ended(background.start(topics, encoder="no-such-encoder"))
+    last = ended(background.start(encode_job(topics, encoder="no-such-encoder")))
     assert last.state == "failed"
     assert "No encoder is called 'no-such-encoder'" in last.told
     assert "Known by name: all-minilm-l6-v2" in last.told
 
 
 def test_a_build_that_is_killed_failed_and_says_so(topics: str) -> None:
-    build = background.start(topics, encoder="tfidf-svd")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
     build._process.kill()
     last = ended(build)
     assert last.state == "failed"
@@ -81,7 +82,7 @@ def test_a_build_that_is_killed_failed_and_says_so(topics: str) -> None:
 def test_a_build_lets_every_other_program_go_first(topics: str) -> None:
     import psutil
 
-    build = background.start(topics, encoder="tfidf-svd")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
     process = psutil.Process(build._process.pid)
     nice = 0
     while build.progress().state == "running" and nice != 19:
@@ -94,9 +95,10 @@ def test_a_build_lets_every_other_program_go_first(topics: str) -> None:
 
 
 def test_time_left_is_told_by_what_was_done(topics: str) -> None:
-    build = background.start(topics, encoder="tfidf-svd")
+    build = background.start(encode_job(topics, encoder="tfidf-svd"))
     seen = []
     while not (now := build.progress()).over:
         seen.append(now)
     assert all(now.seconds >= 0 for now in seen)
     assert all(now.seconds_left is None or now.seconds_left >= 0 for now in seen)
+    assert all((now.rate is None) == (now.seconds_left is None) and (now.rate or 1) > 0 for now in seen)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import filelock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,16 +14,21 @@ from hypothesis import strategies as st
 from components import atlas as store
 from components.atlas import AtlasBusy, AtlasParts, NoSuchAtlas, atlas_names, build_lock, open_atlas, write_atlas
 from components.build import Cancelled, build_atlas
+from components.build_again import build_again
 from components.corpora import (
     AtlasKept,
+    BadTitle,
     Unfinished,
     atlas_name_for,
     atlases_of,
     being_built,
     corpora,
     delete_atlas,
+    delete_corpus,
     discard_unfinished,
     disk_use,
+    free_name,
+    rename_corpus,
     unfinished,
 )
 from components.encoder import CATALOGUE, EMBEDDED
@@ -241,3 +247,58 @@ def test_files_in_a_work_folder_that_are_no_vectors_do_not_count(stopped: str, h
     (home / "file").write_text("")
     (home / "Not-A-Name" / "work-1").mkdir(parents=True)
     assert len(unfinished()) == 1
+
+
+# Titles, names and whole corpora
+
+
+def test_a_new_name_is_nobodys(topics: str, home: Path) -> None:
+    assert free_name("Topics") == "topics-2"
+    assert free_name("medline") == "medline-2"
+    assert free_name("Topics", taken=["topics-2"]) == "topics-3"
+    (home / "begun" / "work-1").mkdir(parents=True)
+    assert free_name("Begun") == "begun-2"
+
+
+@given(st.text(max_size=300))
+def test_any_title_gives_a_name_that_an_atlas_can_have(title: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COCITE_ATLAS_HOME", "/nowhere")
+        name = free_name(title)
+    assert store.atlas_folder(name).name == name
+    assert "--" not in name  # what parts a corpus from an encoder
+
+
+def test_a_corpus_is_renamed_in_all_its_atlases_and_keeps_its_links(topics: str) -> None:
+    build_again(topics, encoder="tfidf-svd")
+    before = {manifest.name: manifest for manifest in atlases_of(topics)}
+    rename_corpus(topics, "  Hearts &\n galaxies\x00 ")
+    after = {manifest.name: manifest for manifest in atlases_of(topics)}
+    assert {manifest.called for manifest in after.values()} == {"Hearts & galaxies"}
+    assert {name: replace(manifest, title="") for name, manifest in after.items()} == before
+    assert len(store.open_atlas(topics)) == 12
+    for bad in ("", " \n", "x" * 201):
+        with pytest.raises(BadTitle):
+            rename_corpus(topics, bad)
+    with pytest.raises(NoSuchAtlas):
+        rename_corpus("none", "x")
+    with pytest.raises(AtlasKept):
+        rename_corpus("medline", "x")
+
+
+def test_a_corpus_is_renamed_whole_or_not_at_all(topics: str, home: Path) -> None:
+    build_again(topics, encoder="tfidf-svd")
+    with filelock.FileLock(home / "topics--tfidf-svd" / ".lock"), pytest.raises(AtlasBusy):
+        rename_corpus(topics, "Other")
+    assert {manifest.title for manifest in atlases_of(topics)} == {""}
+
+
+def test_a_whole_corpus_is_deleted_and_the_default_one_kept(topics: str) -> None:
+    build_again(topics, encoder="tfidf-svd")
+    with pytest.raises(AtlasKept):
+        delete_corpus("medline")
+    delete_corpus(topics)
+    assert atlases_of(topics) == []
+    assert corpora() == []
+    with pytest.raises(NoSuchAtlas):
+        delete_corpus(topics)

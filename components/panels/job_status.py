@@ -1,17 +1,26 @@
-"""The build status panel: the build in the background, how far it is, and a way to stop it."""
+"""The job status panel: the job in the background, how far it is, and a way to stop it."""
 
 from collections.abc import Callable
 
 import streamlit as st
 
-from components.background import Progress
+from components.background import Job, Progress
 from components.build import FETCHING, READING
 from components.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
+_DONE = {
+    "encode": "The atlas by {encoder} is ready.",
+    "files": "{title} is ready.",
+    "query": "{title} is ready.",
+    "add": "{title} has grown.",
+    "remove": "The papers were removed from {title}.",
+    "rebuild": "The map of {title} was laid out again.",
+    "import": "{title} was imported.",
+}
 
 
-def build_status(
+def job_status(
     now: Progress,
     *,
     on_stop: Callable[[], None],
@@ -19,10 +28,9 @@ def build_status(
     on_forget: Callable[[], None],
     ready: Callable[[], None],
 ) -> None:
-    """Draw where a build is. ready: draws what can be done with the atlas once it is there."""
-    name = escaped(now.encoder)
+    """Draw where a job is. ready: draws what can be done with the atlas once it is there."""
     if now.state in ("running", "stopping"):
-        st.markdown(f"**Building an atlas by {name}**")
+        st.markdown(f"**{escaped(_capital(now.job.words))}**")
         if now.total > 1:
             st.progress(min(max(now.done / now.total, 0.0), 1.0), text=_told(now))
         else:
@@ -32,18 +40,28 @@ def build_status(
             st.caption("It goes on while you search. What is done is kept if you cancel or close the app.")
         return
     if now.state == "done":
-        st.success(f"The atlas by {name} is ready.", icon=":material/check_circle:")
+        said = f" {now.result}" if now.result else ""
+        st.success(escaped(_done(now.job) + said), icon=":material/check_circle:")
         with st.container(horizontal=True):
             ready()
             st.button("Close", on_click=on_forget, type="tertiary")
         return
+    what = escaped(_capital(now.job.words))
     if now.state == "stopped":
-        st.info(f"The build by {name} was stopped. What it had done is kept.", icon=":material/pause_circle:")
+        st.info(f"{what}: stopped. What it had done is kept.", icon=":material/pause_circle:")
     else:
-        st.error(f"The build by {name} failed. {escaped(now.told)}", icon=":material/error:")
+        st.error(f"{what}: failed. {escaped(now.told)}", icon=":material/error:")
     with st.container(horizontal=True):
         st.button("Go on" if now.state == "stopped" else "Try again", on_click=on_again, type="primary")
         st.button("Close", on_click=on_forget, type="tertiary", key="close-build")
+
+
+def _done(job: Job) -> str:
+    return _DONE[job.kind].format(title=job.title, encoder=job.encoder)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _told(now: Progress) -> str:
@@ -51,14 +69,24 @@ def _told(now: Progress) -> str:
         return f"{now.stage}: stopping…"
     if now.total <= 1:
         return f"{now.stage}… {now.seconds:.0f} seconds so far"
+    rate = ""
     if now.stage == FETCHING:
         amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
     elif now.stage == READING:  # in thousandths of the files
         amount = f"{now.done / now.total:.0%}"
     else:
         amount = f"{now.done:,} of {now.total:,} papers"
+        rate = f" · {_rate(now.rate)}" if now.rate else ""
     left = f" · {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
-    return f"{now.stage}: {amount}{left}"
+    return f"{now.stage}: {amount}{rate}{left}"
+
+
+def _rate(papers: float) -> str:
+    """Papers a second, or a minute where they are few: 31 papers a second."""
+    if papers >= 1.5:
+        return f"{papers:,.0f} papers a second"
+    each_minute = max(1, round(papers * _MINUTE))
+    return f"{each_minute} paper{'s' if each_minute > 1 else ''} a minute"
 
 
 def duration(seconds: float) -> str:

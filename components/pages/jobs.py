@@ -1,0 +1,85 @@
+"""The job in the background, on the pages that begin one: its status, its end, and what was refused."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import streamlit as st
+
+from components import atlas as store
+from components import background
+from components.background import Job
+from components.manifest import Manifest
+from components.markdown import escaped
+from components.pages import frame
+from components.panels.job_status import job_status
+from components.view import View
+from corpus.errors import CociteAtlasError
+
+_RUNS, _SAID = "job-runs", "said"
+
+
+def begin(job: Job) -> bool:
+    """Begin a job; whether it was begun. What is said against it stands on the page that is drawn next."""
+    return attempt(lambda: background.start(job))
+
+
+def attempt(work: Callable[[], object]) -> bool:
+    """Do something that may be refused; whether it was done. What is said against it stands on the next page."""
+    try:
+        work()
+    except (CociteAtlasError, OSError) as error:  # OSError: a disk that is full, or no more processes here
+        st.session_state[_SAID] = str(error)
+        return False
+    return True
+
+
+def say_refusal() -> None:
+    """Say, once, what was refused."""
+    if said := st.session_state.pop(_SAID, ""):
+        st.error(escaped(said), icon=":material/error:")
+
+
+def runs() -> bool:
+    """Whether a job is under way: no other can be begun."""
+    return (now := background.latest()) is not None and not now.over
+
+
+def under_way() -> None:
+    """Draw the job in the background, again every second while it runs; the whole page when it ends."""
+    if (now := background.latest()) is not None:
+        st.session_state[_RUNS] = not now.over
+        st.fragment(_status, run_every=None if now.over else 1.0)()
+
+
+def _status() -> None:
+    now = background.latest()
+    if now is None:
+        return
+    was_running = st.session_state.get(_RUNS, False)
+    st.session_state[_RUNS] = not now.over
+    if was_running and now.over:
+        st.rerun()  # the whole page: there is another atlas to choose, or one that can be taken up again
+    with st.container(border=True, key="build"):
+        job_status(
+            now,
+            on_stop=background.stop,
+            on_again=partial(_again, now.job),
+            on_forget=background.forget,
+            ready=partial(_ready, now),
+        )
+
+
+def _again(job: Job) -> None:
+    begin(job)
+
+
+def _ready(now: background.Progress) -> None:
+    with suppress(CociteAtlasError):  # it was deleted meanwhile
+        way_to(store.read_manifest(now.built), label="Explore it")
+
+
+def way_to(manifest: Manifest, *, label: str) -> None:
+    """Draw the link to the Explore page of an atlas. label: of unknown origin."""
+    params = View(atlas=manifest.name).to_params()
+    st.page_link(frame.page("Explore"), label=escaped(label), query_params=params, icon=":material/explore:")
