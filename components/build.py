@@ -21,7 +21,7 @@ from components.atlas_encoder import ChosenEncoder, choose_encoder
 from components.corpora import note_request
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.files import write_array, write_table, write_text
-from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
+from components.index import HnswIndex, HnswSettings, Vectors, tuned_graph
 from components.labels import find_regions, name_regions, region_colours
 from components.manifest import EncoderRecord, IndexRecord, Manifest
 from components.palette import REGION_COLOURS
@@ -173,6 +173,7 @@ def assemble(
     progress: Progress,
     corpus: str = "",
     fitted: LexicalEncoder | None = None,
+    title: str = "",
 ) -> Manifest:
     """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
 
@@ -184,7 +185,7 @@ def assemble(
     found = name_regions(region_ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
     colours = region_colours(found, n_colours=REGION_COLOURS)
     regions = [replace(region, colour=colour) for region, colour in zip(found, colours, strict=True)]
-    graph, record = _index(vectors, settings.index, progress)
+    graph, record = tuned_index(vectors, settings.index, progress)
     progress(WRITING, 0, 1)
     manifest = store.write_atlas(
         store.AtlasParts(
@@ -200,9 +201,10 @@ def assemble(
             index=record,
             projection=asdict(settings.projection),
             source=source,
-            versions=_versions(),
+            versions=versions(),
             corpus=corpus,
             fitted=fitted,
+            title=title,
         )
     )
     progress(WRITING, 1, 1)
@@ -339,22 +341,24 @@ def project_resumably(
     return coordinates
 
 
-def _index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tuple[HnswIndex | None, IndexRecord]:
-    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target."""
+def tuned_index(
+    vectors: Vectors, settings: HnswSettings, progress: Progress, *, grown: HnswIndex | None = None
+) -> tuple[HnswIndex | None, IndexRecord]:
+    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target.
+
+    grown: a graph over the first rows of `vectors`, to take in the others.
+    """
     n = len(vectors)
     progress(INDEXING, 0, n)
-    if n >= GRAPH_FROM:
-        graph = HnswIndex.build(vectors, settings=settings, on_progress=lambda done: progress(INDEXING, done, n))
-        tuning = graph.tune(ExactIndex(vectors), settings=settings)
-        if min(tuning.ann_recall_at_10, tuning.ann_recall_at_10_outside) >= settings.target_recall:
-            return graph, IndexRecord(m=settings.m, ef_construction=settings.ef_construction, **asdict(tuning))
-    exact = IndexRecord(
-        m=settings.m, ef_construction=settings.ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0
-    )
-    return None, exact
+    m, ef_construction = settings.m, settings.ef_construction
+    found = tuned_graph(vectors, settings=settings, grown=grown, on_progress=lambda done: progress(INDEXING, done, n))
+    if found is None:
+        return None, IndexRecord(m=m, ef_construction=ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0)
+    graph, tuning = found
+    return graph, IndexRecord(m=m, ef_construction=ef_construction, **asdict(tuning))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The versions of what made the atlas, for whoever must make it again."""
     packages = ("numpy", "torch", "transformers", "tokenizers", "hnswlib", "umap-learn", "scikit-learn", "pyarrow")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
