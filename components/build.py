@@ -84,6 +84,7 @@ def build_atlas(
     precision: Precision | None = None,
     columns: Sequence[Columns | None] | None = None,
     without_abstract: WithoutAbstract = "leave_out",
+    title: str = "",
     settings: BuildSettings = BuildSettings(),
     progress: Progress = quiet,
 ) -> Manifest:
@@ -119,6 +120,7 @@ def build_atlas(
             chosen=chosen,
             source={"files": sealed, **kept, **source},
             problems=problems,
+            title=title,
             settings=settings,
             progress=progress,
         )
@@ -134,6 +136,7 @@ def build_from(
     chosen: ChosenEncoder,
     source: dict[str, Any],
     problems: pa.Table | None = None,
+    title: str = "",
     settings: BuildSettings,
     progress: Progress,
 ) -> Manifest:
@@ -168,6 +171,7 @@ def build_from(
         corpus=corpus,
         fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
         problems=problems,
+        title=title,
     )
     shutil.rmtree(work, ignore_errors=True)
     return manifest
