@@ -10,6 +10,7 @@ import streamlit as st
 
 from components.pages import frame, resources
 from components.pages.compare import compare
+from components.pages.corpora import corpora_page
 from components.pages.encoders import encoders
 from components.pages.explore import explore
 from components.pages.style import style
@@ -26,6 +27,7 @@ def main() -> None:
     pages = {
         "Explore": st.Page(explore, title="Explore", default=True),
         "Compare": st.Page(compare, title="Compare"),
+        "Corpora": st.Page(corpora_page, title="Corpora", url_path="corpora"),
         "Encoders": st.Page(encoders, title="Encoders"),
     }
     frame.remember(pages)

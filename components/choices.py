@@ -9,7 +9,15 @@ import numpy as np
 
 from components.atlas import Atlas
 from components.corpora import atlases_of
-from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, LexicalEncoder, Precision, find_checkpoint
+from components.encoder import (
+    CATALOGUE,
+    EMBEDDED,
+    LEXICAL,
+    LexicalEncoder,
+    Precision,
+    default_precision,
+    find_checkpoint,
+)
 from components.encoder.cache import own_checkpoints
 from components.encoder.catalogue import CatalogueEntry, Pooling
 from components.encoder.checkpoints import load_tokenizer
@@ -23,6 +31,7 @@ from components.manifest import Manifest
 _SIZES = {384: (6, 12, 1536), 768: (12, 12, 3072)}
 # Of the map and the index, measured on two cores with 18,000 papers; less than a tenth of encoding at BERT-base.
 _SECONDS_A_PAPER_BESIDES = 0.0025
+_STARTING = 10  # seconds, until a process of its own has loaded what it needs
 _SAMPLED = 200  # papers whose lengths stand for the corpus's
 _LEARNT = 400  # papers that the lexical encoder's time is measured on
 _SEED = 13
@@ -88,6 +97,32 @@ def choices(corpus: str) -> list[Choice]:
     return found
 
 
+def usable_encoders() -> list[str]:
+    """The encoders that a new corpus can be built by without a network: the embedded one first, then in order."""
+    here = [name for name in CATALOGUE if name != EMBEDDED and is_here(name)]
+    return [EMBEDDED, *here, *own_checkpoints()]
+
+
+def rough_cost(name: str, texts: Sequence[tuple[str, str]], *, papers: int) -> float:
+    """Seconds that a corpus of so many papers takes, roughly, if all are as long as some titles and abstracts of it.
+
+    Raises EncoderUnavailable for the user's own checkpoint that is none.
+    """
+    besides = _SECONDS_A_PAPER_BESIDES * papers
+    if name == LEXICAL or not texts:
+        return _STARTING + besides
+    hidden, layers, heads, intermediate, most = _size_of(name)
+    found = probe(
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        intermediate=intermediate,
+        lengths=_lengths(list(texts), most=most),
+        precision=default_precision(),
+    )
+    return _STARTING + found.seconds_a_text * papers + besides
+
+
 def name_of(source: str) -> str:
     """What an encoder is chosen by: its name in the catalogue or in own/; the path of one that lies elsewhere."""
     own = {str(path.resolve()): name for name, path in own_checkpoints().items()}
@@ -103,11 +138,7 @@ def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
     sample = _sample(atlas, _LEARNT)
     if not choice.neural:
         return Cost(encoding=_learning(sample, len(atlas)), besides=besides, device="cpu")
-    if choice.entry is not None:
-        hidden, most = choice.entry.dimensions, choice.entry.form.max_tokens
-        layers, heads, intermediate = _SIZES[hidden]
-    else:
-        hidden, layers, heads, intermediate, most = _own_size(choice.name)
+    hidden, layers, heads, intermediate, most = _size_of(choice.name)
     found = probe(
         hidden=hidden,
         layers=layers,
@@ -117,6 +148,14 @@ def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
         precision=precision,
     )
     return Cost(encoding=found.seconds_a_text * len(atlas), besides=besides, device=found.device)
+
+
+def _size_of(name: str) -> tuple[int, int, int, int, int]:
+    """Hidden dimensions, layers, heads, feed-forward width and word pieces read of an encoder. Raises as _own_size."""
+    if (entry := CATALOGUE.get(name)) is None:
+        return _own_size(name)
+    layers, heads, intermediate = _SIZES[entry.dimensions]
+    return entry.dimensions, layers, heads, intermediate, entry.form.max_tokens
 
 
 def _own_size(name: str) -> tuple[int, int, int, int, int]:

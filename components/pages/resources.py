@@ -82,6 +82,12 @@ def cost(name: str, build: str, precision: Precision, _choice: Choice, _atlas: A
     return choices.cost(_choice, _atlas, precision=precision)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def rough_cost(name: str, texts: tuple[tuple[str, str], ...], papers: int) -> float:
+    """Seconds that a new corpus would take, measured once. Raises EncoderUnavailable."""
+    return choices.rough_cost(name, texts, papers=papers)
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) -> Vectors:  # noqa: ARG001
     """The vector of a text, remembered in this process so that a filter or a click does not encode it again."""

@@ -12,6 +12,7 @@ from components.encoder import CATALOGUE, EMBEDDED, Precision
 from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
+from components.staged_work import carry_out
 from corpus.commands.shared import Bars, JsonLines, StopWithStdin, json_line, lower_priority
 from corpus.errors import CociteAtlasError
 
@@ -31,6 +32,7 @@ def add_build(verbs: Any) -> None:
         metavar="ATLAS",
         help="encode this atlas's papers with another encoder, into another atlas of the same corpus",
     )
+    build.add_argument("--staged", metavar="ID", help="do what waits under an id: the app's own uploads and queries")
     build.add_argument(
         "--name", help="the atlas's name (by default that of the first file; with --from, CORPUS--ENCODER)"
     )
@@ -58,7 +60,9 @@ def add_build(verbs: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if bool(options.files) == (options.base is not None):
+    if options.staged is not None and (options.files or options.base is not None):
+        options.refuse("--staged ID says by itself what is built; give no files and no --from with it")
+    if options.staged is None and bool(options.files) == (options.base is not None):
         options.refuse("give files of papers, or --from ATLAS, and not both")
     if options.base is not None and options.encoder is None:
         options.refuse("--from ATLAS needs --encoder: with its own encoder an atlas is there already")
@@ -68,11 +72,15 @@ def _run(options: argparse.Namespace) -> int:
         progress: Progress = JsonLines() if options.progress == "json" else stack.enter_context(Bars())
         if options.stop_with_stdin:
             progress = StopWithStdin(progress)
-        manifest = _build(options, progress)
+        if options.staged is not None:
+            outcome = carry_out(options.staged, progress=progress)
+            manifest, told = outcome.manifest, outcome.told
+        else:
+            manifest, told = _build(options, progress), ""
     if options.progress == "json":
-        json_line({"built": manifest.name, "papers": manifest.papers})
+        json_line({"built": manifest.name, "papers": manifest.papers, "result": told})
         return 0
-    for report in [] if options.base is not None else manifest.source["reports"]:
+    for report in [] if options.base is not None or options.staged is not None else manifest.source["reports"]:
         print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
         for problem in report["problems"][:5]:
             print(f"  {problem['place']}: {problem['reason']}")

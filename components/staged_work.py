@@ -1,0 +1,188 @@
+"""Doing what waits to be done: each kind of request by the part of the system that does it, step after step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.archive import import_archive
+from components.build import READING, Progress, build_atlas, quiet
+from components.corpora import atlases_of
+from components.encoder import EMBEDDED, Precision
+from components.grow import Grown, grow_corpus, rebuild, rebuild_due
+from components.manifest import Manifest
+from components.own_vectors import build_from_vectors
+from components.staging import NoSuchStaged, Staged, discard, held, staged
+from corpus.errors import CociteAtlasError
+from corpus.merging import Merger
+from corpus.readers import WithoutAbstract, read
+from corpus.sources import SOURCES, fetch
+
+FETCHING_PAPERS = "Fetching the papers"
+
+
+class NotAll(CociteAtlasError):
+    """A change of a corpus that some of its atlases did not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: the atlas to show for it, and a sentence or two."""
+
+    manifest: Manifest
+    told: str
+
+
+def carry_out(staging: str, *, progress: Progress = quiet) -> Outcome:
+    """Do what waits under an id; it is thrown away when all went well, and goes on waiting where it did not.
+
+    What was done of it before is taken up. Raises NoSuchStaged, StagedBusy, whatever the parts that do it raise, and
+    what `progress` does.
+    """
+    with held(staging):
+        asked = staged(staging)
+        found = _WORK[asked.kind](asked, progress)
+    discard(staging)
+    return found
+
+
+def _files(asked: Staged, progress: Progress) -> Outcome:
+    _check_files(asked)
+    if asked.vectors:
+        file = asked.files[0]
+        manifest = build_from_vectors(
+            asked.name,
+            asked.paths[0],
+            vector_column=asked.vectors,
+            encoder=asked.encoder or None,
+            columns=file.columns or None,
+            title=asked.title,
+            progress=progress,
+        )
+        return Outcome(manifest, f"{manifest.papers:,} papers, by their own vectors.")
+    return _built(asked, asked.paths, [file.columns or None for file in asked.files], progress)
+
+
+def _query(asked: Staged, progress: Progress) -> Outcome:
+    source = SOURCES.get(asked.source)
+    if source is None:
+        raise NoSuchStaged(f"{asked.source!r:.80} is no source of papers. There are: {', '.join(SOURCES)}.")
+    report = fetch(
+        source,
+        asked.query,
+        asked.work,
+        most=asked.most or None,
+        progress=lambda done, total: progress(FETCHING_PAPERS, done, total),
+    )
+    outcome = _built(asked, [report.path], [None], progress)
+    return Outcome(outcome.manifest, report.summary())
+
+
+def _built(asked: Staged, paths: Sequence[Path], columns: Sequence[Any], progress: Progress) -> Outcome:
+    manifest = build_atlas(
+        asked.name,
+        paths,
+        encoder=asked.encoder or EMBEDDED,
+        precision=_precision(asked),
+        columns=columns,
+        without_abstract=_without_abstract(asked),
+        title=asked.title,
+        progress=progress,
+    )
+    left_out = sum(
+        report.get(name, 0)
+        for report in manifest.source.get("reports", [])
+        for name in ("empty", "non_english", "damaged")
+    )
+    merged = sum(report.get("duplicate", 0) for report in manifest.source.get("reports", []))
+    told = [f"{manifest.papers:,} paper{'s' if manifest.papers != 1 else ''}"]
+    told += [f"{left_out:,} records left out"] if left_out else []
+    told += [f"{merged:,} given twice and merged"] if merged else []
+    return Outcome(manifest, "; ".join(told) + ".")
+
+
+def _add(asked: Staged, progress: Progress) -> Outcome:
+    _check_files(asked)
+    merger, reports = Merger(), []
+    for number, (path, file) in enumerate(zip(asked.paths, asked.files, strict=True)):
+        with read(path, columns=file.columns or None, without_abstract=_without_abstract(asked)) as reading:
+            for count, paper in enumerate(reading):
+                merger.add(paper, report=reading.report, place=reading.place)
+                if count % 500 == 0:
+                    progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(asked.files))
+        reports.append(reading.report)
+    papers = list(merger.papers())
+    grown = grow_corpus(
+        asked.name, add=papers, source={"reports": [report.to_dict() for report in reports]}, progress=progress
+    )
+    change = _first(grown).change
+    assert change is not None
+    told = f"{change.added:,} paper{'s' if change.added != 1 else ''} added"
+    return _of_all(grown, told + (f"; {change.already_there:,} there already." if change.already_there else "."))
+
+
+def _remove(asked: Staged, progress: Progress) -> Outcome:
+    _check_files(asked)
+    ids = [line for line in asked.paths[0].read_text(encoding="utf-8").splitlines() if line]
+    grown = grow_corpus(asked.name, remove=ids, progress=progress)
+    change = _first(grown).change
+    assert change is not None
+    return _of_all(grown, f"{change.removed:,} paper{'s' if change.removed != 1 else ''} removed.")
+
+
+def _rebuild(asked: Staged, progress: Progress) -> Outcome:
+    manifests = [
+        rebuild(manifest.name, progress=progress) for manifest in atlases_of(asked.name) if rebuild_due(manifest)
+    ]
+    if not manifests:
+        there = atlases_of(asked.name)
+        if not there:
+            raise NoSuchStaged(f"No corpus is called {asked.name!r} any more.")
+        return Outcome(there[0], "It was not due any more.")
+    return Outcome(manifests[0], "")
+
+
+def _import(asked: Staged, progress: Progress) -> Outcome:
+    _check_files(asked)
+    manifest = import_archive(asked.paths[0], progress=progress)
+    return Outcome(manifest, f"{manifest.papers:,} papers, by {manifest.encoder.name}.")
+
+
+_WORK: dict[str, Callable[[Staged, Progress], Outcome]] = {
+    "files": _files,
+    "query": _query,
+    "add": _add,
+    "remove": _remove,
+    "rebuild": _rebuild,
+    "import": _import,
+}
+
+
+def _first(grown: Sequence[Grown]) -> Grown:
+    """The first atlas that was changed. Raises NotAll where none was."""
+    changed = next((one for one in grown if one.change is not None), None)
+    if changed is None:
+        raise NotAll(" ".join(one.error for one in grown) or "There is no atlas to change.")
+    return changed
+
+
+def _of_all(grown: Sequence[Grown], told: str) -> Outcome:
+    """The outcome of a change of several atlases. Raises NotAll where some did not take it, saying why."""
+    change = _first(grown).change
+    assert change is not None
+    if errors := [f"{one.name}: {one.error}" for one in grown if one.error]:
+        raise NotAll(f"{told} But not in all atlases. {' '.join(errors)}")
+    return Outcome(change.manifest, told)
+
+
+def _check_files(asked: Staged) -> None:
+    if not asked.files:
+        raise NoSuchStaged(f"{asked.called}: no file was chosen.")
+
+
+def _precision(asked: Staged) -> Precision:
+    return "bfloat16" if asked.precision == "bfloat16" else "float32"
+
+
+def _without_abstract(asked: Staged) -> WithoutAbstract:
+    return "keep" if asked.keep_without_abstract else "leave_out"
