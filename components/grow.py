@@ -18,7 +18,6 @@ from components.atlas import Atlas
 from components.build import (
     INDEXING,
     PROJECTING,
-    READING,
     WRITING,
     BuildSettings,
     Cancelled,
@@ -42,10 +41,11 @@ from components.projection import fit_projection
 from components.search import PLACING_NEIGHBOURS
 from corpus.errors import CociteAtlasError
 from corpus.known import Known
-from corpus.paper import Paper, to_table
+from corpus.paper import Paper, paper_at, to_table
 
 __all__ = [
     "ADDING_STAGES",
+    "LOOKING",
     "PLACING",
     "REMOVING_STAGES",
     "CannotGrow",
@@ -60,8 +60,8 @@ __all__ = [
     "remove_papers",
 ]
 
-PLACING = "Placing them on the map"
-ADDING_STAGES = (READING, build.ENCODING, PLACING, INDEXING, WRITING)
+LOOKING, PLACING = "Looking which are new", "Placing them on the map"
+ADDING_STAGES = (LOOKING, build.ENCODING, PLACING, INDEXING, WRITING)
 REMOVING_STAGES = (INDEXING, WRITING)
 _MOST_ACCOUNTS = 100  # of additions, in a manifest; older ones are counted
 
@@ -97,12 +97,18 @@ class Grown:
 
 
 def add_papers(
-    name: str, papers: Sequence[Paper], *, source: dict[str, Any] | None = None, progress: Progress = quiet
+    name: str,
+    papers: Sequence[Paper] | pa.Table,
+    *,
+    source: dict[str, Any] | None = None,
+    problems: pa.Table | None = None,
+    progress: Progress = quiet,
 ) -> Change:
     """Add to the atlas `name` those of some papers that it has not, after its own, whose rows stay as they are.
 
     What repeats one of its papers, or an earlier one of these, by the rules of `corpus.merging`, is counted and not
-    added. source: the account of where they came from, kept in the manifest (see `Manifest.source`).
+    added. papers: a list of them, or a table with `SCHEMA`. source: the account of where they came from, kept in the
+    manifest (see `Manifest.source`). problems: the records that were left out there, as in `AtlasParts`.
     New papers alone are encoded; a call that was stopped or killed is taken up where it was when the same papers are
     new. They are placed on the map by their neighbours (`place_newcomers`), until `rebuild_due` says that this no
     longer does.
@@ -112,9 +118,7 @@ def add_papers(
     check_can_grow(store.read_manifest(name))
     with disk_errors(), store.build_lock(name):
         atlas = store.open_atlas(name)  # not before: another process may have changed it until the lock was held
-        progress(READING, 0, len(papers))
-        new = _new_papers(atlas, papers)
-        progress(READING, len(papers), len(papers))
+        new = _new_papers(atlas, papers, progress)
         already_there = len(papers) - new.num_rows
         if not new.num_rows:
             discard_additions(name)  # one that was killed in the moment after it had made the atlas
@@ -122,8 +126,15 @@ def add_papers(
         encoder = growing_encoder(atlas.manifest)
         work = _work_folder(atlas.manifest, new)
         vectors = encode_resumably(work, new, encoder, progress)
-        account = {**(source or {}), "added": new.num_rows, "already_there": already_there}
-        manifest = _with_newcomers(atlas, new, vectors, encoder=encoder, account=account, progress=progress)
+        manifest = _with_newcomers(
+            atlas,
+            new,
+            vectors,
+            encoder=encoder,
+            account={**(source or {}), "added": new.num_rows, "already_there": already_there},
+            problems=_joined(store.read_problems(atlas.manifest), problems),
+            progress=progress,
+        )
         shutil.rmtree(work, ignore_errors=True)
         progress(WRITING, 1, 1)
     return Change(manifest, added=new.num_rows, already_there=already_there)
@@ -160,6 +171,7 @@ def remove_papers(name: str, ids: Sequence[str], *, progress: Progress = quiet) 
             region_ids=atlas.region_ids[kept],
             growth=growth,
             source=manifest.source,
+            problems=store.read_problems(manifest),
             fitted=fitted_encoder(manifest),
             grown=None,  # hnswlib only marks rows as deleted, and its labels would no longer be rows
             progress=progress,
@@ -192,6 +204,7 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
             progress=progress,
             corpus=manifest.corpus,
             fitted=fitted_encoder(manifest),
+            problems=store.read_problems(manifest),
             title=manifest.title,
         )
 
@@ -199,9 +212,10 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
 def grow_corpus(
     corpus: str,
     *,
-    add: Sequence[Paper] = (),
+    add: Sequence[Paper] | pa.Table = (),
     remove: Sequence[str] = (),
     source: dict[str, Any] | None = None,
+    problems: pa.Table | None = None,
     progress: Progress = quiet,
 ) -> list[Grown]:
     """Take papers from every atlas of a corpus and add others, one atlas after another; what became of each.
@@ -220,8 +234,8 @@ def grow_corpus(
         try:
             if remove:
                 change = remove_papers(name, remove, progress=progress)
-            if add:
-                added = add_papers(name, add, source=source, progress=progress)
+            if len(add):
+                added = add_papers(name, add, source=source, problems=problems, progress=progress)
                 change = replace(added, removed=change.removed, unknown=change.unknown) if change else added
         except Cancelled:
             raise
@@ -231,10 +245,23 @@ def grow_corpus(
     return found
 
 
-def _new_papers(atlas: Atlas, papers: Sequence[Paper]) -> pa.Table:
+def _new_papers(atlas: Atlas, papers: Sequence[Paper] | pa.Table, progress: Progress) -> pa.Table:
     """Those of some papers that an atlas has not, each once, with ids that are free there."""
+    n = len(papers)
+    progress(LOOKING, 0, n)
     known = Known(atlas.papers)
-    return to_table([taken for paper in papers if (taken := known.take_in(paper)) is not None])
+    new: list[pa.Table] = []
+    for start in range(0, n, build.CHUNK):
+        rows = range(start, min(start + build.CHUNK, n))
+        some = [paper_at(papers, row) if isinstance(papers, pa.Table) else papers[row] for row in rows]
+        new.append(to_table(taken for paper in some if (taken := known.take_in(paper)) is not None))
+        progress(LOOKING, rows.stop, n)
+    return pa.concat_tables(new) if new else to_table([])
+
+
+def _joined(problems: pa.Table | None, more: pa.Table | None) -> pa.Table | None:
+    there = [table for table in (problems, more) if table is not None]
+    return pa.concat_tables(there) if there else None
 
 
 def _work_folder(manifest: Manifest, new: pa.Table) -> Path:
@@ -266,7 +293,14 @@ def _work_folder(manifest: Manifest, new: pa.Table) -> Path:
 
 
 def _with_newcomers(
-    atlas: Atlas, new: pa.Table, vectors: Vectors, *, encoder: Encoder, account: dict[str, Any], progress: Progress
+    atlas: Atlas,
+    new: pa.Table,
+    vectors: Vectors,
+    *,
+    encoder: Encoder,
+    account: dict[str, Any],
+    problems: pa.Table | None,
+    progress: Progress,
 ) -> Manifest:
     """Write an atlas with papers after its own that have their vectors, float32 (m, d)."""
     manifest = atlas.manifest
@@ -295,6 +329,7 @@ def _with_newcomers(
         region_ids=np.concatenate([atlas.region_ids, placed.region_ids]),
         growth=growth,
         source=_with_account(manifest.source, account),
+        problems=problems,
         fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
         grown=atlas.index.graph,
         progress=progress,
@@ -322,6 +357,7 @@ def _rewrite(
     region_ids: NDArray[np.int16],
     growth: Growth,
     source: dict[str, Any],
+    problems: pa.Table | None,
     fitted: LexicalEncoder | None,
     grown: HnswIndex | None,
     progress: Progress,
@@ -350,6 +386,7 @@ def _rewrite(
             versions=manifest.versions,
             corpus=manifest.corpus,
             fitted=fitted,
+            problems=problems,
             title=manifest.title,
             growth=growth,
         )

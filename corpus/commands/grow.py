@@ -1,16 +1,20 @@
-"""`python -m corpus add | remove | rebuild`: an atlas takes papers, gives papers away, or gets its map laid out again."""
+"""`python -m corpus add | remove | rebuild`: papers added to an atlas or taken from it, its map laid out again."""
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components import atlas as store
-from components.build import read_papers
+from components.build import READING
 from components.grow import Change, Grown, add_papers, check_can_grow, grow_corpus, rebuild, rebuild_due, remove_papers
-from corpus.commands.shared import add_progress_options, column_of, json_line, progress_of
+from components.reading import described, read_files
+from corpus.commands.shared import add_progress_options, column_of, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
 from corpus.paper import SCHEMA
+from corpus.readers import WithoutAbstract
 
 _LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
 _UNKNOWN_TOLD = 5
@@ -64,17 +68,24 @@ def _add(options: argparse.Namespace) -> int:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
     with progress_of(options) as progress:
-        papers, source = read_papers(
+        columns = [dict(options.column) or None] * len(files)
+        without_abstract: WithoutAbstract = "keep" if options.keep_without_abstract else "leave_out"
+        sealed, kept = described(files, columns=columns, without_abstract=without_abstract)
+        found = read_files(
             files,
-            columns=dict(options.column) or None,
-            without_abstract="keep" if options.keep_without_abstract else "leave_out",
-            progress=progress,
+            columns=columns,
+            without_abstract=without_abstract,
+            on_progress=lambda done, total: progress(READING, done, total),
         )
+        source = {"files": sealed, **kept, **found.account}
         if options.all_encoders:
-            grown = grow_corpus(manifest.corpus, add=papers, source=source, progress=progress)
+            grown = grow_corpus(
+                manifest.corpus, add=found.papers, source=source, problems=found.problems, progress=progress
+            )
         else:
-            grown = [Grown(options.name, add_papers(options.name, papers, source=source, progress=progress))]
-    return _told(options, grown)
+            change = add_papers(options.name, found.papers, source=source, problems=found.problems, progress=progress)
+            grown = [Grown(options.name, change)]
+    return _told(options, grown, reports=source["reports"])
 
 
 def _remove(options: argparse.Namespace) -> int:
@@ -110,16 +121,18 @@ def _listed(path: Path) -> list[str]:
     return ids
 
 
-def _told(options: argparse.Namespace, grown: list[Grown]) -> int:
+def _told(options: argparse.Namespace, grown: list[Grown], *, reports: Sequence[dict[str, Any]] = ()) -> int:
     """Say what became of each atlas; the exit code."""
-    for one in grown:
-        if options.progress == "json":
+    if options.progress == "json":
+        for one in grown:
             json_line(_as_dict(one))
-        elif one.change is not None:
+        return 1 if any(one.error for one in grown) else 0
+    print_reports(reports)
+    for one in grown:
+        if one.change is not None:
             print(_sentence(one.change))
         if one.error:
-            if options.progress != "json":
-                print(f"{one.name}: {one.error}")
+            print(f"corpus: {one.name}: {one.error}", file=sys.stderr)
     return 1 if any(one.error for one in grown) else 0
 
 
