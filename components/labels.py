@@ -1,5 +1,6 @@
 """Regions of the map: where papers gather, what sets each gathering apart, and a colour for each."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -49,7 +50,7 @@ def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:
 
 def smallest_region(n: int) -> int:
     """How many points make a region on a map of n."""
-    return max(10, round(3 / 4 * n**0.5), n // 200)
+    return max(10, round(3 / 4 * math.sqrt(n)), n // 200)
 
 
 def _cluster(points: Array, smallest: int) -> Regions:

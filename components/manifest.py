@@ -10,6 +10,7 @@ from corpus.errors import CociteAtlasError
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_TITLE = 200  # characters
+OWN_VECTORS = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
