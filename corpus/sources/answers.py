@@ -7,12 +7,14 @@ from typing import Any, NoReturn
 
 from lxml import etree
 
+from corpus.readers.markup import plain
 from corpus.readers.medline_xml import root_name
 from corpus.readers.report import UnreadableFileError, UnsafeFileError
-from corpus.readers.text import clean
+from corpus.readers.text import clean, clean_paragraphs
 from corpus.sources.errors import BadAnswer
 
 _HEAD_BYTES = 65_536  # in which an XML answer's root element must begin
+_MOST_MARKUP = 200_000  # characters; text that is still this long is refused further on
 
 
 class Garbled(Exception):
@@ -101,3 +103,13 @@ def cleaned(texts: Iterable[object]) -> list[str]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def title_in(value: object) -> str:
+    """A title on one line, without markup."""
+    return clean(plain(text_in(value)[:_MOST_MARKUP]))
+
+
+def abstract_in(value: object) -> str:
+    """An abstract without markup, its paragraphs on lines of their own."""
+    return clean_paragraphs(plain(text_in(value)[:_MOST_MARKUP]))

@@ -3,6 +3,7 @@
 Only what a source puts into a request leaves the machine: ids and queries.
 """
 
+import functools
 import logging
 import os
 import random
@@ -30,7 +31,11 @@ MOST_BYTES = 64 * 2**20  # 200 MEDLINE records with all their references have so
 _TIMEOUT = 30.0  # seconds without a byte
 _WHOLE_ANSWER = 180.0  # seconds for all of an answer, however steadily it drips
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that another attempt may better
-_REFUSALS = {400: "could not read the question", 401: "asks for a key", 403: "does not answer this question or this key"}
+_REFUSALS = {
+    400: "could not read the question",
+    401: "asks for a key",
+    403: "does not answer this question or this key",
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 3
 _MESSAGE_BYTES = 65_536  # of an error's body
@@ -211,7 +216,9 @@ class Client:
         message = self._message(service, response)
         if status in _PASSING:
             wait = retry_after(response.headers.get("Retry-After", ""), now=self._now())
-            reason = "it is asked too often" if status == httpx2.codes.TOO_MANY_REQUESTS else f"it is in trouble ({status})"
+            reason = (
+                "it is asked too often" if status == httpx2.codes.TOO_MANY_REQUESTS else f"it is in trouble ({status})"
+            )
             raise _Again(f"{reason}{message}", wait=wait)
         if status == httpx2.codes.NOT_FOUND:
             raise PaperNotFound(f"{service.title} does not know it{message}.")
@@ -256,7 +263,7 @@ class Client:
         return f' (it says "{text}")' if text else ""
 
     def _credentials(self, service: Service, url: httpx2.URL) -> tuple[dict[str, str], dict[str, str]]:
-        """Parameters and headers that go to the server and nowhere else: not into the cache's names, nor into errors."""
+        """Parameters and headers that go to the server and nowhere else: not into the cache's names, nor errors."""
         parameters: dict[str, str] = {}
         headers: dict[str, str] = {}
         contact = self.setting(CONTACT_VARIABLE)
@@ -278,8 +285,16 @@ class Client:
         """Where the service is: https, unless the user has named another place."""
         own = os.environ.get(service.url_variable, "").strip()
         if own and not own.lower().startswith(("https://", "http://")):
-            raise SourceError(f"{service.url_variable} is {own[:60]!r}. Set it to an address with https://, or unset it.")
+            raise SourceError(
+                f"{service.url_variable} is {own[:60]!r}. Set it to an address with https://, or unset it."
+            )
         return (own or service.base).rstrip("/")
+
+
+@functools.cache
+def shared_client() -> Client:
+    """The client of those who bring none: keys from the environment, no answers kept."""
+    return Client()
 
 
 def message_in(body: bytes) -> str:
@@ -291,9 +306,7 @@ def message_in(body: bytes) -> str:
     except Garbled:
         try:
             root = read_xml(body)
-            parts = [
-                element.text or "" for element in root.iter("{*}ERROR", "{*}summary", "{*}errMsg", "{*}message")
-            ]
+            parts = [element.text or "" for element in root.iter("{*}ERROR", "{*}summary", "{*}errMsg", "{*}message")]
             text = next(filter(None, parts), "")
         except (Garbled, SourceError):
             text = ""

@@ -1,18 +1,21 @@
 """Authors' names as services give them, "Given Family", turned to "Family, Given" where that can be told."""
 
+import re
+
 from corpus.readers.text import clean
 
 # Words in lower case that begin a family name and do not end a given one.
-_PARTICLES = frozenset(
-    "af al am ap auf av aus bin da dal das de degli dei del della den der des di do dos du e el ibn la las le les lo los "
-    "op 't te ten ter the to und van vom von y zu zum zur".split()
+_PARTICLES = re.compile(
+    r"af|al|am|ap|auf|aus|av|bin|da|dal|das|de|degli|dei|del|della|den|der|des|di|do|dos|du|e|el|ibn|la|las|le|les|lo|"
+    r"los|op|'t|te|ten|ter|the|to|und|van|vom|von|y|zu|zum|zur"
 )
-_SUFFIXES = frozenset({"jr", "jr.", "sr", "sr.", "ii", "iii", "iv"})
-_GROUPS = frozenset(
-    "alliance association authors board center centre collaboration collaborative collaborators committee community "
-    "company consortium corporation council department foundation group initiative institute investigators "
-    "laboratory network organization organisation office project program programme registry society study "
-    "subcommittee task team trial union university working".split()
+_SUFFIXES = re.compile(r"(?:jr|sr)\.?|ii|iii|iv", re.IGNORECASE)
+_GROUPS = re.compile(
+    r"alliance|association|authors|board|cent(?:er|re)|collaborat(?:ion|ive|ors)|committee|community|company|consortium|"
+    r"corporation|council|department|foundation|group|initiative|institute|investigators|laboratory|network|"
+    r"organi[sz]ation|office|project|program(?:me)?|registry|society|study|subcommittee|task|team|trial|union|"
+    r"university|working",
+    re.IGNORECASE,
 )
 
 
@@ -28,9 +31,9 @@ def family_first(name: str) -> str:
     words = plain.split()
     if "," in plain or len(words) < 2 or _is_group(words):
         return plain
-    suffix = words.pop() if len(words) > 2 and words[-1].lower() in _SUFFIXES else ""
+    suffix = words.pop() if len(words) > 2 and _SUFFIXES.fullmatch(words[-1]) else ""
     start = len(words) - 1
-    while start > 1 and words[start - 1] in _PARTICLES:
+    while start > 1 and _PARTICLES.fullmatch(words[start - 1]):
         start -= 1
     return f"{' '.join(words[start:])}, {' '.join(filter(None, (*words[:start], suffix)))}"
 
@@ -38,4 +41,4 @@ def family_first(name: str) -> str:
 def _is_group(words: list[str]) -> bool:
     if words[0].lower() in ("the", "on") or any(character.isdigit() for word in words for character in word):
         return True
-    return any(word.lower().strip("().;:") in _GROUPS for word in words[1:])
+    return any(_GROUPS.fullmatch(word.strip("().;:")) for word in words[1:])

@@ -1,29 +1,27 @@
 """Results that a service gives only the first of: split by dates until each part is small enough."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from corpus.paper import Paper
-from corpus.readers.report import Problem
 from corpus.sources.errors import SourceError
-from corpus.sources.source import Page
+from corpus.sources.source import Left, Page, sort_out
 
 Days = tuple[date, date]  # both included
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What a service answers for one stretch of days: how many records it counts there, and some of them.
+    """What a service lists for one stretch of days: how many records it counts there, and some of them.
 
-    given: how many records the service listed, whatever came of them; 0 where there are no more.
+    listed: how many it listed, whatever comes of them. records: gives those, and may ask again for that.
     """
 
     count: int
-    given: int
-    papers: tuple[Paper, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    listed: int
+    records: Callable[[], Iterable[Paper | Left]]
 
 
 # (days, or None for all records; start; how many) -> Slice
@@ -37,7 +35,10 @@ def windowed_pages(
 
     A single day with more than `most_a_window` records is given as far as the service goes, with a note.
     """
-    total, todo, start = _read(cursor, title=title) if cursor else (-1, [None], 0)
+    total, start = -1, 0
+    todo: list[Days | None] = [None]
+    if cursor:
+        total, todo, start = _read(cursor, title=title)
     while todo:
         days = todo[-1]
         part = ask(days, start, max(0, min(page, most_a_window - start)))
@@ -56,13 +57,14 @@ def windowed_pages(
                 f"{title} has {part.count:,} records of {days[0]}, and gives the first {most_a_window:,} of a day. "
                 "Narrow the query to reach the others.",
             )
+        papers, problems = sort_out(part.records(), title=title)
         start += page
-        if start >= min(part.count, most_a_window) or not part.given:
+        if start >= min(part.count, most_a_window) or not part.listed:
             todo.pop()
             start = 0
         yield Page(
-            papers=part.papers,
-            problems=part.problems,
+            papers=papers,
+            problems=problems,
             cursor=_written(total, todo, start) if todo else "",
             total=total,
             notes=notes,
