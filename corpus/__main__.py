@@ -1,4 +1,4 @@
-"""The command line of corpora: python -m corpus build | add | remove | rebuild | list | info | verify | search | ….
+"""The command line of corpora: python -m corpus COMMAND; `--help` lists the commands.
 
 Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verification that found a difference;
 130 interrupted.
@@ -24,6 +24,7 @@ from corpus.commands.compare import add_compare
 from corpus.commands.encoders import add_encoders
 from corpus.commands.grow import add_grow
 from corpus.commands.shared import ensure, standard_input
+from corpus.commands.sources import add_count, add_fetch, add_look_up
 from corpus.errors import CociteAtlasError
 
 _DIFFERENT, _INTERRUPTED = 3, 130
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_compare(verbs)
     add_encoders(verbs)
+    add_count(verbs)
+    add_fetch(verbs)
+    add_look_up(verbs)
     return parser
 
 
