@@ -184,7 +184,7 @@ def assemble(
     found = name_regions(region_ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
     colours = region_colours(found, n_colours=REGION_COLOURS)
     regions = [replace(region, colour=colour) for region, colour in zip(found, colours, strict=True)]
-    graph, record = _index(vectors, settings.index, progress)
+    graph, record = tuned_index(vectors, settings.index, progress)
     progress(WRITING, 0, 1)
     manifest = store.write_atlas(
         store.AtlasParts(
@@ -339,7 +339,7 @@ def project_resumably(
     return coordinates
 
 
-def _index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tuple[HnswIndex | None, IndexRecord]:
+def tuned_index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tuple[HnswIndex | None, IndexRecord]:
     """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target."""
     n = len(vectors)
     progress(INDEXING, 0, n)

@@ -9,6 +9,7 @@ from corpus.errors import CociteAtlasError
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_TITLE = 200  # characters
+OWN_VECTORS = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
@@ -27,7 +28,7 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path.
+    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path; or OWN_VECTORS.
 
     precision: one of PRECISIONS, in which its weights were used. Manifests from before there was a choice lack it.
     """
@@ -37,6 +38,11 @@ class EncoderRecord:
     fingerprint: str
     normalised: bool
     precision: str = "float32"
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a text can be encoded by it; where not, the vectors are all that there is of it."""
+        return self.source != OWN_VECTORS
 
     @property
     def label(self) -> str:

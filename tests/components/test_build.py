@@ -94,7 +94,7 @@ def test_a_thousand_rows_get_a_tuned_graph(home: Path, tmp_path: Path, planted: 
     centres = random.normal(size=(12, 16))
     vectors = (centres[np.arange(1200) % 12] + 0.5 * random.normal(size=(1200, 16))).astype(np.float32)
     calls: list[tuple[str, int, int]] = []
-    graph, record = build._index(vectors, BuildSettings().index, lambda *call: calls.append(call))
+    graph, record = build.tuned_index(vectors, BuildSettings().index, lambda *call: calls.append(call))
     assert graph is not None
     assert record.ann_recall_at_10 >= 0.99
     assert record.ef_search >= 11
