@@ -217,10 +217,10 @@ def _open(manifest: Manifest) -> Atlas:
         if papers.schema.names != SCHEMA.names or papers.num_rows != n:
             raise ValueError(f"{PAPERS} holds {papers.num_rows} rows of {papers.schema.names}")
         papers = papers.cast(SCHEMA)
-        vectors = _read_array(folder / VECTORS, shape=(n, d), dtype=np.float32)
-        coordinates = _read_array(folder / COORDINATES, shape=(n, 2), dtype=np.float32)
-        region_ids = _read_array(folder / REGIONS, shape=(n,), dtype=np.int16)
-        pairs = _read_array(folder / PAIRS, shape=None, dtype=np.float32)
+        vectors = read_array(folder / VECTORS, shape=(n, d), dtype=np.float32)
+        coordinates = read_array(folder / COORDINATES, shape=(n, 2), dtype=np.float32)
+        region_ids = read_array(folder / REGIONS, shape=(n,), dtype=np.int16)
+        pairs = read_array(folder / PAIRS, shape=None, dtype=np.float32)
         if n and not -1 <= int(region_ids.min()) <= int(region_ids.max()) < len(manifest.regions):
             raise ValueError(f"{REGIONS} names a region that the manifest does not have")
         if not np.isfinite(coordinates).all():
@@ -332,7 +332,8 @@ def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:
         raise AtlasDamaged(f"{atlas}: {path.name} has been changed since it was built. {_rebuild_hint(atlas)}")
 
 
-def _read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.generic]) -> NDArray[Any]:
+def read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.generic]) -> NDArray[Any]:
+    """An array in a file, mapped and not read. shape: None where any will do. Raises ValueError for another array."""
     array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray):  # np.load opens archives too
         raise ValueError(f"{path.name} holds no array")

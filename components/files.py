@@ -1,6 +1,7 @@
 """Files written whole or not at all: beside, flushed to the disk, renamed. Nothing here knows what an atlas is."""
 
 import errno
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+_PIECE = 2**20  # bytes
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -46,3 +49,14 @@ def beside(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno is None:
             raise OSError(errno.ENOSPC, str(error), str(path)) from error
         raise
+
+
+def array_pieces(array: NDArray[Any]) -> Iterator[bytes]:
+    """The bytes that `write_array` writes of an array of at least one axis, in row order, some megabytes a piece."""
+    head = io.BytesIO()
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(head, header | {"fortran_order": False})
+    yield head.getvalue()
+    step = max(1, _PIECE // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        yield np.ascontiguousarray(array[start : start + step]).tobytes()

@@ -29,7 +29,7 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path.
+    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path; or OWN_VECTORS.
 
     precision: one of PRECISIONS, in which its weights were used. Manifests from before there was a choice lack it.
     """
@@ -39,6 +39,11 @@ class EncoderRecord:
     fingerprint: str
     normalised: bool
     precision: str = "float32"
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a text can be encoded by it; where not, the vectors are all that there is of it."""
+        return self.source != OWN_VECTORS
 
     @property
     def label(self) -> str:

@@ -1,36 +1,50 @@
-"""Read-only HTTP routes of the map: its points, masks and titles, as the browser asks for them.
+"""Read-only HTTP routes: the map's points, masks and titles, as the browser asks for them, and whole atlases as files.
 
 An address names an atlas and the build that the page has open, so an answer never changes and may be kept for good.
 """
 
 import importlib.metadata
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from components.archive import archive_pieces
 from components.atlas import Atlas
 from components.facets import NO_YEAR
 from components.projection import quantise
+from components.vectors_export import VECTOR_EXPORTS, vector_pieces
 from components.view import View
 from corpus.errors import CociteAtlasError
+from corpus.export import EXPORTS, export_pieces
+from corpus.paper import papers_in
 
 PREFIX = "/cocite"
 NO_CODE = 255  # of a point without region colour, year or topic
 MOST_TITLES = 50  # a question; a pointer rests on one at a time
 _FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 _SAFE = {"X-Content-Type-Options": "nosniff"}
+_BINARY = "application/octet-stream"
+ARCHIVE = "archive.zip"
 
 
 def plotly_path() -> str:
     """Where the installed plotly's own script is served; its version is in the name."""
     return f"{PREFIX}/plotly-{importlib.metadata.version('plotly')}.js"
+
+
+def download_path(atlas: Atlas, file: str) -> str:
+    """Where a file of an atlas is downloaded from, below the app's own address.
+
+    file: `papers.` and the ending of one of EXPORTS, the ending of one of VECTOR_EXPORTS, or ARCHIVE.
+    """
+    return f"{PREFIX}/{atlas.name}/{atlas.build}/{file}"
 
 
 def map_scale(atlas: Atlas) -> float:
@@ -69,6 +83,20 @@ def topic_codes(atlas: Atlas, topics: list[str]) -> NDArray[np.uint8]:
     return codes
 
 
+def _downloads() -> dict[str, tuple[str, Callable[[Atlas], Iterator[bytes]]]]:
+    """By the name of the file: its media type, and what gives its pieces."""
+
+    def papers(name: str) -> Callable[[Atlas], Iterator[bytes]]:
+        return lambda atlas: export_pieces(papers_in(atlas.papers), name)
+
+    def vectors(name: str) -> Callable[[Atlas], Iterator[bytes]]:
+        return lambda atlas: vector_pieces(atlas, name)
+
+    found = {f"papers.{export.ending}": (export.media_type, papers(name)) for name, export in EXPORTS.items()}
+    found |= {export.ending: (_BINARY, vectors(name)) for name, export in VECTOR_EXPORTS.items()}
+    return found | {ARCHIVE: ("application/zip", archive_pieces)}
+
+
 def map_routes(open_atlas: Callable[[str], Atlas]) -> list[Route]:
     """The routes, over a function that gives the open atlas of a name (and keeps it open)."""
 
@@ -80,7 +108,10 @@ def map_routes(open_atlas: Callable[[str], Atlas]) -> list[Route]:
                 return PlainTextResponse(str(error), status_code=404, headers=_SAFE)
             if atlas.build != request.path_params["build"]:
                 return PlainTextResponse("This atlas has been built again. Reload the page.", 410, headers=_SAFE)
-            return answer(atlas, request)
+            try:
+                return answer(atlas, request)
+            except CociteAtlasError as error:
+                return PlainTextResponse(str(error), status_code=404, headers=_SAFE)
 
         async def endpoint(request: Request) -> Response:
             return await run_in_threadpool(answered, request)
@@ -116,6 +147,17 @@ def map_routes(open_atlas: Callable[[str], Atlas]) -> list[Route]:
                 )
         return JSONResponse(cards, headers=_SAFE | _FOR_GOOD)
 
+    def download(file: str, media_type: str, pieces: Callable[[Atlas], Iterator[bytes]]) -> Callable[[Request], object]:
+        def answer(atlas: Atlas, _request: Request) -> Response:
+            # Names of atlases need no quoting: letters, digits, ".", "_" and "-".
+            told = {
+                "Content-Disposition": f'attachment; filename="{atlas.name}.{file.removeprefix("papers.")}"',
+                "Cache-Control": "no-store",
+            }
+            return StreamingResponse(pieces(atlas), media_type=media_type, headers=_SAFE | told)
+
+        return answering(answer)
+
     async def plotly_script(_request: Request) -> Response:
         path = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
         return FileResponse(str(path), media_type="text/javascript", headers=_SAFE | _FOR_GOOD)
@@ -127,8 +169,9 @@ def map_routes(open_atlas: Callable[[str], Atlas]) -> list[Route]:
         Route(f"{place}/mask", answering(mask)),
         Route(f"{place}/topics", answering(topics)),
         Route(f"{place}/papers", answering(papers)),
+        *(Route(f"{place}/{file}", download(file, *how)) for file, how in _downloads().items()),
     ]
 
 
 def _bytes(content: bytes) -> Response:
-    return Response(content, media_type="application/octet-stream", headers=_SAFE | _FOR_GOOD)
+    return Response(content, media_type=_BINARY, headers=_SAFE | _FOR_GOOD)

@@ -9,13 +9,13 @@ from components.archive import import_archive
 from components.build import READING, Progress, build_atlas, quiet
 from components.corpora import atlases_of
 from components.encoder import EMBEDDED, Precision
-from components.grow import Grown, grow_corpus, rebuild, rebuild_due
+from components.grow import Change, Grown, grow_corpus, rebuild, rebuild_due
 from components.manifest import Manifest
 from components.own_vectors import build_from_vectors
+from components.reading import described, read_files
 from components.staging import NoSuchStaged, Staged, discard, held, staged
 from corpus.errors import CociteAtlasError
-from corpus.merging import Merger
-from corpus.readers import WithoutAbstract, read
+from corpus.readers import WithoutAbstract
 from corpus.sources import SOURCES, fetch
 
 FETCHING_PAPERS = "Fetching the papers"
@@ -103,20 +103,17 @@ def _built(asked: Staged, paths: Sequence[Path], columns: Sequence[Any], progres
 
 def _add(asked: Staged, progress: Progress) -> Outcome:
     _check_files(asked)
-    merger, reports = Merger(), []
-    for number, (path, file) in enumerate(zip(asked.paths, asked.files, strict=True)):
-        with read(path, columns=file.columns or None, without_abstract=_without_abstract(asked)) as reading:
-            for count, paper in enumerate(reading):
-                merger.add(paper, report=reading.report, place=reading.place)
-                if count % 500 == 0:
-                    progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(asked.files))
-        reports.append(reading.report)
-    papers = list(merger.papers())
-    grown = grow_corpus(
-        asked.name, add=papers, source={"reports": [report.to_dict() for report in reports]}, progress=progress
+    columns = [file.columns or None for file in asked.files]
+    sealed, kept = described(asked.paths, columns=columns, without_abstract=_without_abstract(asked))
+    found = read_files(
+        asked.paths,
+        columns=columns,
+        without_abstract=_without_abstract(asked),
+        on_progress=lambda done, total: progress(READING, done, total),
     )
-    change = _first(grown).change
-    assert change is not None
+    source = {"files": sealed, **kept, **found.account}
+    grown = grow_corpus(asked.name, add=found.papers, source=source, problems=found.problems, progress=progress)
+    change = _first(grown)
     told = f"{change.added:,} paper{'s' if change.added != 1 else ''} added"
     return _of_all(grown, told + (f"; {change.already_there:,} there already." if change.already_there else "."))
 
@@ -125,8 +122,7 @@ def _remove(asked: Staged, progress: Progress) -> Outcome:
     _check_files(asked)
     ids = [line for line in asked.paths[0].read_text(encoding="utf-8").splitlines() if line]
     grown = grow_corpus(asked.name, remove=ids, progress=progress)
-    change = _first(grown).change
-    assert change is not None
+    change = _first(grown)
     return _of_all(grown, f"{change.removed:,} paper{'s' if change.removed != 1 else ''} removed.")
 
 
@@ -158,18 +154,17 @@ _WORK: dict[str, Callable[[Staged, Progress], Outcome]] = {
 }
 
 
-def _first(grown: Sequence[Grown]) -> Grown:
-    """The first atlas that was changed. Raises NotAll where none was."""
-    changed = next((one for one in grown if one.change is not None), None)
-    if changed is None:
+def _first(grown: Sequence[Grown]) -> Change:
+    """What became of the first atlas that was changed. Raises NotAll where none was."""
+    change = next((one.change for one in grown if one.change is not None), None)
+    if change is None:
         raise NotAll(" ".join(one.error for one in grown) or "There is no atlas to change.")
-    return changed
+    return change
 
 
 def _of_all(grown: Sequence[Grown], told: str) -> Outcome:
     """The outcome of a change of several atlases. Raises NotAll where some did not take it, saying why."""
-    change = _first(grown).change
-    assert change is not None
+    change = _first(grown)
     if errors := [f"{one.name}: {one.error}" for one in grown if one.error]:
         raise NotAll(f"{told} But not in all atlases. {' '.join(errors)}")
     return Outcome(change.manifest, told)

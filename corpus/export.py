@@ -1,20 +1,30 @@
-"""Papers out again: CSV for spreadsheets, RIS and BibTeX for reference managers, each safe to open there."""
+"""Papers out again: CSV for spreadsheets, RIS and BibTeX for reference managers, JSON Lines and Parquet for programs.
+
+Each is safe to open where it is meant for, and `corpus.readers.read` gives the same papers back.
+"""
 
 import csv
 import hashlib
 import io
+import itertools
+import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
+from typing import IO
 
-from corpus.paper import Paper
+import pyarrow as pa
+
+from corpus.paper import SCHEMA, Paper, to_table
+from corpus.pieces import Held
 from corpus.readers.text import clean, clean_paragraphs
+from corpus.spreadsheet import guarded
 
 _CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 _DISTANCE_COLUMN = "l2_distance"
-# A spreadsheet runs a cell that begins so; the wide forms count as = + - @ in East Asian settings.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠\t\r]")
+_BATCH = 500  # papers held at a time: the longest take some megabytes
 
 _LATEX_SPECIALS = r"\%&$#_~^"
 # BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
@@ -30,25 +40,11 @@ def to_csv(papers: Sequence[Paper], *, distances: Sequence[float] | None = None)
     """
     if distances is not None and len(distances) != len(papers):
         raise ValueError(f"{len(distances)} distances for {len(papers)} papers")
+    rows = zip(papers, itertools.repeat(None) if distances is None else distances, strict=False)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow((*_CSV_COLUMNS, *(() if distances is None else (_DISTANCE_COLUMN,))))
-    for row, paper in enumerate(papers):
-        cells: list[str | int | float | None] = [
-            _cell(paper.id),
-            _cell(paper.title),
-            _cell("; ".join(paper.authors)),
-            paper.year,
-            _cell(paper.venue),
-            _cell(paper.doi),
-            _cell(paper.pmid),
-            _cell(paper.url),
-            _cell("; ".join(paper.topics)),
-            _cell(paper.abstract),
-        ]
-        if distances is not None:
-            cells.append(round(float(distances[row]), 6))
-        writer.writerow(cells)
+    writer.writerows((*_cells(paper), *(() if away is None else (round(float(away), 6),))) for paper, away in rows)
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -87,18 +83,26 @@ def to_ris(papers: Iterable[Paper]) -> str:
     return str(rispy.dumps(references, implementation=Writer))
 
 
-def to_bibtex(papers: Iterable[Paper]) -> str:
+def to_jsonl(papers: Iterable[Paper]) -> bytes:
+    """Papers as JSON Lines in our own shape, which alone keeps all of every field: one object a line, UTF-8."""
+    # backslashreplace turns a lone surrogate into JSON's own escape for it.
+    lines = (json.dumps(asdict(paper), ensure_ascii=False).encode("utf-8", "backslashreplace") for paper in papers)
+    return b"".join(line + b"\n" for line in lines)
+
+
+def to_bibtex(papers: Iterable[Paper], *, used: set[str] | None = None) -> str:
     """Papers as BibTeX in UTF-8, one @article each.
 
     A paper's key comes from its first author, year and id, so it is the same in every export. Special
     characters of LaTeX are escaped; the DOI and the address stand as they are, since styles print them verbatim.
+    used: keys that others of the same file have; those given here are added.
     """
     from bibtexparser.entrypoint import write_string
     from bibtexparser.library import Library
     from bibtexparser.model import Block, Entry, Field
 
     entries: list[Block] = []
-    used: set[str] = set()
+    used = set() if used is None else used
     for paper in papers:
         key = _key(paper)
         while key in used:
@@ -121,10 +125,103 @@ def to_bibtex(papers: Iterable[Paper]) -> str:
     return write_string(Library(entries))
 
 
+# Whole corpora
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A format that papers are exported in: what people call it, how its files end, and its media type."""
+
+    label: str
+    ending: str
+    media_type: str
+    pieces: Callable[[Iterator[list[Paper]]], Iterator[bytes]]
+
+
+def export_pieces(papers: Iterable[Paper], format: str) -> Iterator[bytes]:
+    """Any number of papers as a file of one of EXPORTS, a piece at a time, in little memory.
+
+    Raises ValueError for another format.
+    """
+    if format not in EXPORTS:
+        raise ValueError(f"{format!r} is none of {', '.join(EXPORTS)}")
+    return EXPORTS[format].pieces(_batches(papers))
+
+
+def write_export(papers: Iterable[Paper], format: str, stream: IO[bytes]) -> None:
+    """Write papers onto a stream, which need not be seekable, in one of EXPORTS. Raises ValueError for another."""
+    for piece in export_pieces(papers, format):
+        stream.write(piece)
+
+
+def _batches(papers: Iterable[Paper]) -> Iterator[list[Paper]]:
+    rest = iter(papers)
+    while batch := list(itertools.islice(rest, _BATCH)):
+        yield batch
+
+
+def _csv_pieces(batches: Iterator[list[Paper]]) -> Iterator[bytes]:
+    head = to_csv([])
+    yield head
+    for batch in batches:
+        yield to_csv(batch)[len(head) :]
+
+
+def _ris_pieces(batches: Iterator[list[Paper]]) -> Iterator[bytes]:
+    for number, batch in enumerate(batches):
+        yield (b"\r\n" if number else b"") + to_ris(batch).encode()
+
+
+def _bibtex_pieces(batches: Iterator[list[Paper]]) -> Iterator[bytes]:
+    used: set[str] = set()
+    for number, batch in enumerate(batches):
+        yield (b"\n\n" if number else b"") + to_bibtex(batch, used=used).encode()
+
+
+def _parquet_pieces(batches: Iterator[list[Paper]]) -> Iterator[bytes]:
+    return parquet_pieces((to_table(batch) for batch in batches), SCHEMA)
+
+
+def parquet_pieces(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
+    """Tables of one schema as a Parquet file, a piece at a time; each table is a row group of its own."""
+    import pyarrow.parquet as pq
+
+    held = Held()
+    # To arrow a Python object that can be written to is a file like any other.
+    with pq.ParquetWriter(held, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+            yield held.taken()
+    yield held.taken()
+
+
+EXPORTS: Mapping[str, Export] = {
+    "csv": Export("CSV, for a spreadsheet", "csv", "text/csv", _csv_pieces),
+    "ris": Export("RIS, for Zotero or EndNote", "ris", "application/x-research-info-systems", _ris_pieces),
+    "bibtex": Export("BibTeX", "bib", "application/x-bibtex", _bibtex_pieces),
+    "jsonl": Export("JSON Lines", "jsonl", "application/x-ndjson", lambda batches: map(to_jsonl, batches)),
+    "parquet": Export("Parquet", "parquet", "application/vnd.apache.parquet", _parquet_pieces),
+}
+
+
+def _cells(paper: Paper) -> list[str | int | None]:
+    return [
+        _cell(paper.id),
+        _cell(paper.title),
+        _cell("; ".join(paper.authors)),
+        paper.year,
+        _cell(paper.venue),
+        _cell(paper.doi),
+        _cell(paper.pmid),
+        _cell(paper.url),
+        _cell("; ".join(paper.topics)),
+        _cell(paper.abstract),
+    ]
+
+
 def _cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    safe = clean_paragraphs(text)
-    return f"'{safe}" if _FORMULA.match(safe) else safe
+    return guarded(clean_paragraphs(text))
 
 
 def _lines(texts: Iterable[str]) -> list[str]:

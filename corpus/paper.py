@@ -1,7 +1,7 @@
 """Paper: what one paper is, and how many of them lie in an arrow table."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -68,3 +68,10 @@ def paper_at(table: pa.Table, row: int) -> Paper:
     record["authors"] = tuple(record["authors"])
     record["topics"] = tuple(record["topics"])
     return Paper(**record)
+
+
+def papers_in(table: pa.Table) -> Iterator[Paper]:
+    """The papers of a table with `SCHEMA`, in its order, a few hundred of them at a time as Python's own objects."""
+    for batch in table.to_batches(max_chunksize=500):
+        for record in batch.to_pylist():
+            yield Paper(**record | {"authors": tuple(record["authors"]), "topics": tuple(record["topics"])})

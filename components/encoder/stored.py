@@ -47,7 +47,7 @@ class StoredFile:
         except PermissionError as error:
             raise EncoderUnavailable(f"{self.place} cannot be opened. Check who may read it.") from error
         # A damaged member shows while it is read: as a wrong sum, a broken stream, or an end too soon.
-        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, *_BROKEN) as error:
+        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, *BROKEN) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise EncoderUnavailable(f"{self.place} cannot be read ({reason}). Fetch it again.") from error
 
@@ -82,7 +82,7 @@ class StoredFile:
         return f"{self.path.name}: {self.member}" if self.member else f"{self.path.parent.name}/{self.path.name}"
 
 
-_BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
+BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 
 StoredFiles = Mapping[str, StoredFile]
 
@@ -130,13 +130,13 @@ def _checked_members(path: Path) -> dict[str, int]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, *_BROKEN) as error:
+    except (OSError, ValueError, NotImplementedError, *BROKEN) as error:
         raise EncoderUnavailable(f"{path.name} is not a readable zip ({first_line(error)}). Fetch it again.") from error
     if len(members) > _MOST_MEMBERS:
         raise EncoderUnavailable(f"{path.name} holds {len(members):,} files; a model has a few.")
     sizes: dict[str, int] = {}
     for info in members:
-        if reason := _wrong(info, sizes):
+        if reason := wrong_member(info, sizes):
             raise EncoderUnavailable(f"{path.name} is refused: {info.orig_filename!r:.100} in it {reason}.")
         if not info.is_dir():
             sizes[info.filename] = info.file_size
@@ -145,7 +145,7 @@ def _checked_members(path: Path) -> dict[str, int]:
     return sizes
 
 
-def _wrong(info: zipfile.ZipInfo, known: Mapping[str, int]) -> str:
+def wrong_member(info: zipfile.ZipInfo, known: Mapping[str, int]) -> str:
     """Why a member of a zip is refused; "" where it is not."""
     name = info.orig_filename
     parts = PurePosixPath(name).parts
