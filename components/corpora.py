@@ -76,6 +76,15 @@ def corpora() -> list[str]:
     return sorted({manifest.corpus for manifest in _manifests()})
 
 
+def corpus_titles() -> dict[str, str]:
+    """What people call each corpus, by its name, sorted by name."""
+    titles: dict[str, str] = {}
+    for manifest in _manifests():
+        if manifest.corpus not in titles or manifest.name == manifest.corpus:
+            titles[manifest.corpus] = manifest.called
+    return dict(sorted(titles.items()))
+
+
 def free_name(title: str, *, taken: Collection[str] = ()) -> str:
     """A name for a new corpus, made of its title, that no atlas, no unfinished build and none of `taken` has.
 

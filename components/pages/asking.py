@@ -3,7 +3,10 @@
 The text is the session's: what was asked on one page is there on the others.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import streamlit as st
 
@@ -11,13 +14,32 @@ from components.atlas import Atlas
 from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
 from components.medline import NAME as MEDLINE
 from components.pages import resources, session
-from components.panels.query_box import PASTE, TITLE
+from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.query_text import QueryText, understand
 from components.search import Query
 from corpus.errors import CociteAtlasError
+from corpus.sources import SOURCES, Source, identifier_in
+from corpus.sources.client import shared_client
+from corpus.sources.lookup import look_up
 
 _PASTED = "pasted"  # the paste that was last understood
 _SHOWN_ON = "fields-shown-on"  # the page that drew the fields last
+_ID = re.compile(r"\S{1,300}")  # what the id of a paper of this corpus may look like
+_WANTED = "wanted"  # an id that was typed, and that is not looked up yet
+_LOOKED_UP = "looked-up"  # the LookedUp of the id that was looked up last
+
+
+class _Noted(dict[str, Source]):
+    """Sources by their names, which note whom they were taken out for."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        super().__init__(sources)
+        self.asked: list[str] = []
+
+    def __getitem__(self, name: str) -> Source:
+        found = super().__getitem__(name)
+        self.asked.append(found.title)
+        return found
 
 
 def restore_fields(page: str) -> None:
@@ -43,6 +65,56 @@ def take_paste() -> None:
     st.session_state[_PASTED] = paste
     st.session_state[TITLE] = understood.title
     session.ask(understood)
+
+
+def want_identified() -> bool:
+    """Whether what is in the field is no text but an id, kept as what is wanted; the field stays as it is."""
+    paste = st.session_state[PASTE]
+    if identifier_in(paste) is None and not _ID.fullmatch(paste.strip()):
+        return False
+    st.session_state[_WANTED] = paste.strip()
+    return True
+
+
+def wanted() -> str:
+    """The id that is wanted; empty where none is."""
+    return str(st.session_state.get(_WANTED, ""))
+
+
+def no_more_wanted() -> None:
+    """The id that was wanted was found."""
+    st.session_state.pop(_WANTED, None)
+
+
+def look_up_wanted() -> None:
+    """Put the title and the abstract of the id that is wanted into the field, as if they had been pasted.
+
+    Its service is asked, for the id and nothing else. Where that fails, the field stays and the reason is said.
+    """
+    typed = wanted()
+    no_more_wanted()
+    identifier = identifier_in(typed)
+    if identifier is None:
+        take_paste()  # a word that no paper of this corpus is called: a text after all
+        return
+    sources = _Noted(SOURCES)
+    try:
+        paper = look_up(identifier, sources=sources, client=shared_client())
+    except CociteAtlasError as error:
+        session.ask(None)  # what was asked before is no answer to this
+        st.session_state[_LOOKED_UP] = LookedUp(typed, str(error), failed=True)
+        return
+    st.session_state[PASTE] = f"{paper.title}\n\n{paper.abstract}".strip()
+    take_paste()
+    without = "" if paper.abstract else " There is no abstract of it there: paste one below the title, if you have it."
+    told = f"{identifier} was sent to {' and '.join(dict.fromkeys(sources.asked))}, and nothing else.{without}"
+    st.session_state[_LOOKED_UP] = LookedUp(st.session_state[PASTE], told)
+
+
+def looked_up() -> LookedUp | None:
+    """What is to be said of an id that was looked up for what is in the field; None where it holds something else."""
+    found = cast("LookedUp | None", st.session_state.get(_LOOKED_UP))
+    return found if found is not None and found.text == str(st.session_state.get(PASTE, "")).strip() else None
 
 
 def take_paper(atlas: Atlas, row: int) -> None:

@@ -81,7 +81,7 @@ def compare() -> None:
 
 def _too_few(only: Manifest) -> None:
     with st.container(key="too-few"):
-        st.subheader(f"One atlas of {escaped(only.corpus)} so far", anchor=False)
+        st.subheader(f"One atlas of {escaped(only.called)} so far", anchor=False)
         st.markdown(
             f"Comparing takes two atlases: the same papers, encoded by two encoders. There is one, by "
             f"**{escaped(only.encoder.label)}**. The quickest to have beside it is **{LEXICAL}**, which compares words "

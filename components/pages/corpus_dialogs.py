@@ -184,7 +184,7 @@ def _export(corpus: str) -> None:
         name = st.selectbox(
             "By which encoder",
             [one.name for one in found],
-            format_func=lambda name: escaped(next(one.encoder.label for one in found if one.name == name)),
+            format_func=lambda name: next(one.encoder.label for one in found if one.name == name),
             key=f"export-{corpus}",
             help="The papers are the same; vectors, map and archive are this encoder's.",
         )

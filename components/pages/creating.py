@@ -89,7 +89,7 @@ def _own_vectors(columns: list[str], files: tuple[StagedFile, ...], *, key: str)
     column = st.selectbox(
         "Vectors",
         ["", *columns],
-        format_func=lambda name: escaped(f"Take those of the column {name}") if name else "Encode the papers here",
+        format_func=lambda name: f"Take those of the column {name}" if name else "Encode the papers here",
         key=f"{key}-vectors",
     )
     if not column:
@@ -97,7 +97,7 @@ def _own_vectors(columns: list[str], files: tuple[StagedFile, ...], *, key: str)
     encoder = st.selectbox(
         "What made these vectors",
         ["", *usable_encoders()],
-        format_func=lambda name: escaped(name) or "I do not know, or none of these",
+        format_func=lambda name: name or "I do not know, or none of these",
         key=f"{key}-vectors-by",
         help="Without it, no text can be searched with: the map and “Use as query” work. A sample is encoded again to "
         "see that it is the right one.",
@@ -155,9 +155,7 @@ def _from_query() -> None:
         ":material/public: Your query leaves this machine, for the service that you choose, and nothing else does: "
         "no paper, no pasted text."
     )
-    name = st.selectbox(
-        "Source", list(SOURCES), format_func=lambda name: escaped(SOURCES[name].title), key=f"{key}-source"
-    )
+    name = st.selectbox("Source", list(SOURCES), format_func=lambda name: SOURCES[name].title, key=f"{key}-source")
     source = SOURCES[name]
     with st.form(f"{key}-form", border=False):
         query = st.text_input(
@@ -235,7 +233,7 @@ def _encoder(*, key: str) -> str:
     return st.selectbox(
         "Encoder",
         usable_encoders(),
-        format_func=lambda name: escaped(f"{name} (comes with the app)" if name == EMBEDDED else name),
+        format_func=lambda name: f"{name} (comes with the app)" if name == EMBEDDED else name,
         key=f"{key}-encoder",
         help="Those that are on this machine. Others are fetched on the Encoders page, for a corpus that is there.",
     )

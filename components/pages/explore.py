@@ -5,8 +5,9 @@ import streamlit as st
 from components import atlas as store
 from components.atlas import Atlas, AtlasDamaged
 from components.cards import paper_card, telling_topics
-from components.corpora import atlases_of, corpora
+from components.corpora import atlases_of, corpus_titles
 from components.facets import Filters
+from components.identified import row_called
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
 from components.pages import asking, frame, resources, session
@@ -79,7 +80,7 @@ def _header(atlas: Atlas, view: View) -> None:
         st.session_state[_CORPUS], st.session_state[_ENCODER] = atlas.manifest.corpus, view.atlas
         atlas_header(
             atlas,
-            corpora=corpora(),
+            corpora=corpus_titles(),
             encoders={manifest.name: manifest.encoder.label for manifest in atlases_of(atlas.manifest.corpus)},
             corpus_key=_CORPUS,
             encoder_key=_ENCODER,
@@ -100,6 +101,9 @@ def _on_corpus() -> None:
 
 def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     asking.restore_fields("Explore")
+    if asking.wanted():
+        _take_identified(atlas)
+        view = session.view()
     asked = session.asked()
     named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
     seeds = _selected(atlas, view)[0] if view.around else named
@@ -118,6 +122,9 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
             reading=reading,
             examples=atlas.titles(examples),
             blocked=blocked,
+            looked_up=asking.looked_up(),
+            takes_text=atlas.manifest.encoder.takes_text,
+            takes_ids=True,
             on_search=_on_search,
             on_example=lambda place: _on_example(atlas, examples[place]),
         )
@@ -156,8 +163,20 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
 
 
 def _on_search() -> None:
-    asking.take_paste()
+    if not asking.want_identified():
+        asking.take_paste()
     session.change(like=(), around=False)
+
+
+def _take_identified(atlas: Atlas) -> None:
+    """What was typed is an id: its paper becomes the query, from this corpus or from where it is looked up."""
+    row = row_called(atlas, asking.wanted())
+    if row is not None:
+        asking.no_more_wanted()
+        session.change(like=(atlas.paper(row).id,), around=False)
+        return
+    with st.spinner("Looking this id up…", show_time=True):
+        asking.look_up_wanted()
 
 
 def _on_example(atlas: Atlas, row: int) -> None:

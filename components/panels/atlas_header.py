@@ -1,7 +1,7 @@
 """The atlas header panel: the corpus and the encoder of an atlas, and how it was made."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ from components.atlas import Atlas
 def atlas_header(
     atlas: Atlas,
     *,
-    corpora: Sequence[str],
+    corpora: Mapping[str, str],
     encoders: Mapping[str, str],
     corpus_key: str,
     encoder_key: str,
@@ -20,10 +20,19 @@ def atlas_header(
 ) -> None:
     """Draw what an atlas is, and the choice of another corpus, or of another encoder of this one.
 
-    encoders: the atlases of the corpus, by name, with what each is called. What is chosen is in `st.session_state`.
+    corpora: what each is called, by name. encoders: the atlases of the corpus, by name, with what each is called. What
+    is chosen is in `st.session_state`.
     """
     if len(corpora) > 1:
-        st.selectbox("Corpus", corpora, key=corpus_key, on_change=on_corpus, label_visibility="collapsed", width=170)
+        st.selectbox(
+            "Corpus",
+            list(corpora),
+            format_func=lambda name: corpora.get(name, name),
+            key=corpus_key,
+            on_change=on_corpus,
+            label_visibility="collapsed",
+            width=190,
+        )
     if len(encoders) > 1:
         st.selectbox(
             "Encoder",
@@ -48,7 +57,7 @@ def _about(atlas: Atlas) -> None:
         else "exact: every distance is computed"
     )
     facts = {
-        "Corpus": manifest.corpus,
+        "Corpus": manifest.called,
         "Papers": f"{manifest.papers:,}",
         "Encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
         "Search": recall,

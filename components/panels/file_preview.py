@@ -83,7 +83,7 @@ def _columns(preview: Preview, *, key: str, on_columns: Callable[[], None]) -> N
 
 
 def _header(header: str) -> str:
-    return escaped(header[:80] or "(no name)")
+    return header[:80] or "(no name)"
 
 
 def _papers(papers: Sequence[Paper]) -> None:

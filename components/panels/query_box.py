@@ -1,6 +1,7 @@
 """The query box panel: paste a title and abstract, see what was understood, put it right, search."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -10,6 +11,23 @@ from components.query_text import QueryText
 
 PASTE, TITLE = "paste", "title"  # of the two fields, in st.session_state
 _HEIGHT = 190
+_IT_STAYS = ":material/lock: Read by this app alone: not sent on, not stored."
+_WHERE_IT_GOES = (
+    ":material/lock: A pasted text never leaves this machine. An id that this corpus does not have is looked up at its "
+    "service, the id alone."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """An id that was looked up. text: what stands in the field for it: the paper's, or the id itself where it failed.
+
+    told: what was sent where, or why nothing came of it.
+    """
+
+    text: str
+    told: str
+    failed: bool = False
 
 
 def query_box(
@@ -19,6 +37,9 @@ def query_box(
     reading: Reading | None,
     examples: Sequence[str],
     blocked: str,
+    looked_up: LookedUp | None = None,
+    takes_text: bool = True,
+    takes_ids: bool = False,
     on_search: Callable[[], None],
     on_example: Callable[[int], None],
 ) -> None:
@@ -28,14 +49,15 @@ def query_box(
     reading: how much of it the encoder read.
     examples: titles to click; on_example is called with the place of the one chosen.
     blocked: why nothing could be searched for; empty where all is well. Searching again tries again.
+    looked_up: of the id for which the text stands there, or which gave none. takes_text: whether this atlas can be
+    searched with a text at all. takes_ids: whether an id is taken for what it is.
     """
     with st.form("query", border=False):
         st.text_area(
             "Title and abstract",
             key=PASTE,
             height=_HEIGHT,
-            placeholder="Paste a paper's title and abstract.\nThe first line, or what stands before a blank line, "
-            "is read as the title.",
+            placeholder=_placeholder(takes_text=takes_text, takes_ids=takes_ids),
         )
         # Drawn as long as there is a text, for Streamlit forgets what a field held that it did not draw.
         if understood:
@@ -47,7 +69,19 @@ def query_box(
             )
         with st.container(horizontal=True, vertical_alignment="center"):
             st.form_submit_button("Search", type="primary", icon=":material/search:", on_click=on_search)
-            st.caption(":material/lock: Read by this app alone: not sent on, not stored.")
+            st.caption(
+                _WHERE_IT_GOES if takes_ids else ":material/lock: Read by this app alone: not sent on, not stored."
+            )
+    if not takes_text:
+        st.info(
+            "This corpus came with vectors of its own, and what made them is not here: it takes no text. Type a "
+            "paper's id, choose “Use as query” at a paper, or click on the map.",
+            icon=":material/scatter_plot:",
+        )
+    if looked_up is not None and looked_up.failed:
+        st.warning(escaped(looked_up.told), icon=":material/search_off:")
+    elif looked_up is not None:
+        st.caption(f":material/public: {escaped(looked_up.told)}")
     if blocked:
         st.warning(escaped(blocked), icon=":material/info:")
     if understood is not None and searched:
@@ -55,6 +89,16 @@ def query_box(
             _say_what_was_read(understood, reading)
     if examples and not understood:
         _examples(examples, on_example)
+
+
+def _placeholder(*, takes_text: bool, takes_ids: bool) -> str:
+    if not takes_text:
+        return "Type the id, PMID or DOI of a paper of this corpus."
+    ids = "\nOr type a DOI, PMID, PMCID, arXiv or Semantic Scholar id." if takes_ids else ""
+    return (
+        "Paste a paper's title and abstract.\nThe first line, or what stands before a blank line, is read as the title."
+        + ids
+    )
 
 
 def _say_what_was_read(understood: QueryText, reading: Reading | None) -> None:
