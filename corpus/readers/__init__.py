@@ -5,24 +5,30 @@ with read(Path("library.jsonl")) as reading:
 reading.report.summary()  # "library.jsonl: 311 of 312 records kept; left out: 1 damaged."
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from corpus.readers import jsonl, medline_xml
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
+from corpus.readers.problems import PROBLEMS_SCHEMA, problems_csv, problems_table
 from corpus.readers.report import (
     DamagedFileError,
+    Found,
     Problem,
     Reading,
     ReadReport,
     UnknownFormatError,
     UnreadableFileError,
     UnsafeFileError,
+    WithoutAbstract,
 )
 from corpus.readers.streams import CappedStream
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "PROBLEMS_SCHEMA",
+    "Columns",
     "DamagedFileError",
     "Limits",
     "Problem",
@@ -31,9 +37,15 @@ __all__ = [
     "UnknownFormatError",
     "UnreadableFileError",
     "UnsafeFileError",
+    "WithoutAbstract",
+    "problems_csv",
+    "problems_table",
     "read",
     "write_jsonl",
 ]
+
+# A field of Paper, and the header of a table that it stands under.
+Columns = Mapping[str, str]
 
 # Where a file's first element or line is looked for; the prologue of a MEDLINE file has 200 bytes.
 _HEAD_BYTES = 65_536
@@ -61,32 +73,40 @@ _STRANGERS = (
 )
 
 
-def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Reading:
-    """The papers in a file, whatever its name: the format is told by the content.
+# How each format is read: its reader, and what a place in it is counted by.
+_READERS: dict[str, tuple[Callable[..., Iterator[Found]], str]] = {
+    medline_xml.FORMAT: (medline_xml.read_medline_xml, medline_xml.UNIT),
+    jsonl.FORMAT: (jsonl.read_jsonl, jsonl.UNIT),
+}
 
-    Raises UnknownFormatError for anything but MEDLINE/PubMed XML and JSON Lines, and UnsafeFileError for
+
+def read(
+    path: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    columns: Columns | None = None,  # noqa: ARG001
+    without_abstract: WithoutAbstract = "leave_out",
+) -> Reading:
+    """The papers in a file, whatever its name: the format is told by the content. Repeats are not merged here.
+
+    columns: of a table, which header each field of Paper stands under; guessed from the headers where None.
+    without_abstract: what becomes of records that have a title and no abstract.
+    Raises UnknownFormatError for anything but the formats of `_READERS`, and UnsafeFileError for
     one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
     """
     stream: CappedStream | None = None
     try:
         stream = CappedStream(path, limits)
-        head = stream.head(_HEAD_BYTES)
-        if _format(head) == medline_xml.FORMAT:
-            return Reading(
-                stream,
-                medline_xml.read_medline_xml(stream),
-                file=path.name,
-                format=medline_xml.FORMAT,
-                unit=medline_xml.UNIT,
-                limits=limits,
-            )
+        format = _format(stream.head(_HEAD_BYTES))
+        reader, unit = _READERS[format]
         return Reading(
             stream,
-            jsonl.read_jsonl(stream, limits=limits),
+            reader(stream, limits=limits),
             file=path.name,
-            format=jsonl.FORMAT,
-            unit=jsonl.UNIT,
+            format=format,
+            unit=unit,
             limits=limits,
+            without_abstract=without_abstract,
         )
     except UnreadableFileError as error:
         if stream is not None:
