@@ -5,13 +5,16 @@ with read(Path("library.jsonl")) as reading:
 reading.report.summary()  # "library.jsonl: 311 of 312 records kept; left out: 1 damaged."
 """
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from corpus.readers import jsonl, medline_xml
+from corpus.readers import bibtex, jsonl, medline_xml, nbib, ris
+from corpus.readers.decoding import head_text
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
 from corpus.readers.report import (
     DamagedFileError,
+    Found,
     Problem,
     Reading,
     ReadReport,
@@ -38,7 +41,13 @@ __all__ = [
 # Where a file's first element or line is looked for; the prologue of a MEDLINE file has 200 bytes.
 _HEAD_BYTES = 65_536
 _BOM = b"\xef\xbb\xbf"
-_ADVICE = "Give MEDLINE/PubMed XML or JSON Lines (UTF-8), plain or gzip."
+_ADVICE = "Give RIS, BibTeX, PubMed's .nbib or XML, or JSON Lines, plain or gzip."
+# Reference formats by name: where the first record begins in the head of a file, or -1; and the reader.
+_REFERENCES: dict[str, tuple[Callable[[str], int], Callable[..., Iterator[Found]]]] = {
+    ris.FORMAT: (ris.begins, ris.read_ris),
+    bibtex.FORMAT: (bibtex.begins, bibtex.read_bibtex),
+    nbib.FORMAT: (nbib.begins, nbib.read_nbib),
+}
 # What people try, by its first bytes (white space and case aside), so that the refusal can name it.
 _STRANGERS = (
     (b"%pdf", "a PDF"),
@@ -50,28 +59,27 @@ _STRANGERS = (
     (b"par1", "a Parquet file"),
     (b"arrow1", "an Arrow file"),
     (b"sqlite format 3", "an SQLite database"),
-    (b"\xff\xfe", "text in UTF-16"),
-    (b"\xfe\xff", "text in UTF-16"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
     (b"[", "a JSON list; write one object a line instead"),
-    (b"pmid-", "PubMed's text format; export as XML instead"),
-    (b"ty  -", "RIS"),
-    (b"@", "BibTeX"),
 )
 
 
 def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Reading:
     """The papers in a file, whatever its name: the format is told by the content.
 
-    Raises UnknownFormatError for anything but MEDLINE/PubMed XML and JSON Lines, and UnsafeFileError for
+    Raises UnknownFormatError for anything but MEDLINE/PubMed XML, RIS, BibTeX, PubMed's text and JSON Lines, and UnsafeFileError for
     one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
     """
     stream: CappedStream | None = None
     try:
         stream = CappedStream(path, limits)
         head = stream.head(_HEAD_BYTES)
-        if _format(head) == medline_xml.FORMAT:
+        format = _format(head)
+        if format in _REFERENCES:
+            found = _REFERENCES[format][1](stream, limits=limits)
+            return Reading(stream, found, file=path.name, format=format, unit="record", limits=limits)
+        if format == medline_xml.FORMAT:
             return Reading(
                 stream,
                 medline_xml.read_medline_xml(stream),
@@ -105,9 +113,20 @@ def _format(head: bytes) -> str:
     for magic, name in _STRANGERS:
         if folded.startswith(magic):
             raise UnknownFormatError(f"this is {name}", advice=_ADVICE)
+    if not start.startswith(b"<") and (reference := _reference_format(head)):
+        return reference
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UnknownFormatError("this is text in UTF-16", advice=_ADVICE)
     if not start.startswith(b"<"):
         raise UnknownFormatError(f"it begins with {ascii(start[:24])[1:]}", advice=_ADVICE)
     root = medline_xml.root_name(head)
     if root not in medline_xml.ROOTS:
         raise UnknownFormatError(f"this is XML with the root element <{root[:40]}>", advice=_ADVICE)
     return medline_xml.FORMAT
+
+
+def _reference_format(head: bytes) -> str:
+    """The reference format whose first record comes first in a head; "" where there is none."""
+    text = head_text(head)
+    places = {name: begins(text) for name, (begins, _reader) in _REFERENCES.items()}
+    return min((name for name in places if places[name] >= 0), key=places.__getitem__, default="")
