@@ -68,8 +68,8 @@ _STRANGERS = (
 def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Reading:
     """The papers in a file, whatever its name: the format is told by the content.
 
-    Raises UnknownFormatError for anything but MEDLINE/PubMed XML, RIS, BibTeX, PubMed's text and JSON Lines, and UnsafeFileError for
-    one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
+    Raises UnknownFormatError for anything but RIS, BibTeX, PubMed's text and XML, and JSON Lines, and UnsafeFileError
+    for one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
     """
     stream: CappedStream | None = None
     try:
