@@ -5,13 +5,14 @@ with read(Path("library.jsonl")) as reading:
 reading.report.summary()  # "library.jsonl: 311 of 312 records kept; left out: 1 damaged."
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from corpus.readers import bibtex, jsonl, medline_xml, nbib, ris
 from corpus.readers.decoding import head_text
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
+from corpus.readers.problems import PROBLEMS_SCHEMA, problems_csv, problems_table
 from corpus.readers.report import (
     DamagedFileError,
     Found,
@@ -21,11 +22,14 @@ from corpus.readers.report import (
     UnknownFormatError,
     UnreadableFileError,
     UnsafeFileError,
+    WithoutAbstract,
 )
 from corpus.readers.streams import CappedStream
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "PROBLEMS_SCHEMA",
+    "Columns",
     "DamagedFileError",
     "Limits",
     "Problem",
@@ -34,19 +38,25 @@ __all__ = [
     "UnknownFormatError",
     "UnreadableFileError",
     "UnsafeFileError",
+    "WithoutAbstract",
+    "problems_csv",
+    "problems_table",
     "read",
     "write_jsonl",
 ]
+
+# A field of Paper, and the header of a table that it stands under.
+Columns = Mapping[str, str]
 
 # Where a file's first element or line is looked for; the prologue of a MEDLINE file has 200 bytes.
 _HEAD_BYTES = 65_536
 _BOM = b"\xef\xbb\xbf"
 _ADVICE = "Give RIS, BibTeX, PubMed's .nbib or XML, or JSON Lines, plain or gzip."
-# Reference formats by name: where the first record begins in the head of a file, or -1; and the reader.
-_REFERENCES: dict[str, tuple[Callable[[str], int], Callable[..., Iterator[Found]]]] = {
-    ris.FORMAT: (ris.begins, ris.read_ris),
-    bibtex.FORMAT: (bibtex.begins, bibtex.read_bibtex),
-    nbib.FORMAT: (nbib.begins, nbib.read_nbib),
+# Where the first record of a reference format begins in the head of a file; -1 where there is none.
+_BEGINS: dict[str, Callable[[str], int]] = {
+    ris.FORMAT: ris.begins,
+    bibtex.FORMAT: bibtex.begins,
+    nbib.FORMAT: nbib.begins,
 }
 # What people try, by its first bytes (white space and case aside), so that the refusal can name it.
 _STRANGERS = (
@@ -65,36 +75,43 @@ _STRANGERS = (
 )
 
 
-def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Reading:
-    """The papers in a file, whatever its name: the format is told by the content.
+# How each format is read: its reader, and what a place in it is counted by.
+_READERS: dict[str, tuple[Callable[..., Iterator[Found]], str]] = {
+    medline_xml.FORMAT: (medline_xml.read_medline_xml, medline_xml.UNIT),
+    jsonl.FORMAT: (jsonl.read_jsonl, jsonl.UNIT),
+    ris.FORMAT: (ris.read_ris, ris.UNIT),
+    bibtex.FORMAT: (bibtex.read_bibtex, bibtex.UNIT),
+    nbib.FORMAT: (nbib.read_nbib, nbib.UNIT),
+}
 
-    Raises UnknownFormatError for anything but RIS, BibTeX, PubMed's text and XML, and JSON Lines, and UnsafeFileError
-    for one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
+
+def read(
+    path: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    columns: Columns | None = None,  # noqa: ARG001
+    without_abstract: WithoutAbstract = "leave_out",
+) -> Reading:
+    """The papers in a file, whatever its name: the format is told by the content. Repeats are not merged here.
+
+    columns: of a table, which header each field of Paper stands under; guessed from the headers where None.
+    without_abstract: what becomes of records that have a title and no abstract.
+    Raises UnknownFormatError for anything but the formats of `_READERS`, and UnsafeFileError for
+    one that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
     """
     stream: CappedStream | None = None
     try:
         stream = CappedStream(path, limits)
-        head = stream.head(_HEAD_BYTES)
-        format = _format(head)
-        if format in _REFERENCES:
-            found = _REFERENCES[format][1](stream, limits=limits)
-            return Reading(stream, found, file=path.name, format=format, unit="record", limits=limits)
-        if format == medline_xml.FORMAT:
-            return Reading(
-                stream,
-                medline_xml.read_medline_xml(stream),
-                file=path.name,
-                format=medline_xml.FORMAT,
-                unit=medline_xml.UNIT,
-                limits=limits,
-            )
+        format = _format(stream.head(_HEAD_BYTES))
+        reader, unit = _READERS[format]
         return Reading(
             stream,
-            jsonl.read_jsonl(stream, limits=limits),
+            reader(stream, limits=limits),
             file=path.name,
-            format=jsonl.FORMAT,
-            unit=jsonl.UNIT,
+            format=format,
+            unit=unit,
             limits=limits,
+            without_abstract=without_abstract,
         )
     except UnreadableFileError as error:
         if stream is not None:
@@ -128,5 +145,5 @@ def _format(head: bytes) -> str:
 def _reference_format(head: bytes) -> str:
     """The reference format whose first record comes first in a head; "" where there is none."""
     text = head_text(head)
-    places = {name: begins(text) for name, (begins, _reader) in _REFERENCES.items()}
+    places = {name: begins(text) for name, begins in _BEGINS.items()}
     return min((name for name in places if places[name] >= 0), key=places.__getitem__, default="")

@@ -12,6 +12,7 @@ from xml.parsers import expat
 from lxml import etree
 
 from corpus.paper import Paper
+from corpus.readers.limits import Limits
 from corpus.readers.report import DamagedFileError, Deleted, Found, Rejected, UnsafeFileError
 from corpus.readers.streams import CappedStream
 from corpus.readers.text import clean, distinct, medline_title
@@ -74,7 +75,7 @@ def root_name(head: bytes) -> str:
     raise DamagedFileError(f"no XML element begins in its first {len(head):,} bytes", advice="Download it again.")
 
 
-def read_medline_xml(stream: CappedStream) -> Iterator[Found]:
+def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Found]:  # noqa: ARG001
     """What each article, book and deletion notice of a file gives, in its order, in constant memory.
 
     `root_name` must have accepted the head of the stream.
@@ -134,17 +135,11 @@ def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
     if "eng" not in languages:
         return Rejected("non_english", f"not in English ({record['languages'] or 'no language stated'}).")
     article = element.find("MedlineCitation/Article")
-    title = medline_title(_text(article.find("ArticleTitle")))
-    if not title:
-        return Rejected("empty", "no title. Add one, or drop the record.")
-    abstract = _abstract(article)
-    if not abstract:
-        return Rejected("empty", "no abstract. Add one, or drop the record.")
     year = _YEAR.search(record["pubdate"] or "")
     return Paper(
         id=pmid,
-        title=title,
-        abstract=abstract,
+        title=medline_title(_text(article.find("ArticleTitle"))),
+        abstract=_abstract(article),
         authors=_authors(article, record["authors"]),
         year=int(year[0]) if year else None,
         venue=clean(record["journal"]).split(" : ")[0],

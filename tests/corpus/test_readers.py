@@ -87,20 +87,41 @@ def test_every_record_is_counted_once(tmp_path):
         + line(id="4")
     )
     reading = read(path)
-    assert [paper.id for paper in reading] == ["1", "4"]
+    places = [(paper.id, reading.place) for paper in reading]
+    assert places == [("1", "line 1"), ("1", "line 3"), ("4", "line 6")]
     report = reading.report
-    assert (report.read, report.kept, report.empty, report.duplicate, report.damaged) == (6, 2, 1, 1, 2)
+    assert (report.read, report.kept, report.empty, report.duplicate, report.damaged) == (6, 3, 1, 0, 2)
     assert report.read == report.kept + report.left_out
     assert [str(problem) for problem in report.problems] == [
         "library.jsonl, line 2: no abstract. Add one, or drop the record.",
-        "library.jsonl, line 3: id '1' was given before. The first one is kept.",
         "library.jsonl, line 4: not JSON (Expecting property name enclosed in double quotes, character 2). "
         "Correct it, or drop the record.",
         "library.jsonl, line 5: title of 2,001 characters; at most 2,000 are read. Shorten it, or drop the record.",
     ]
     assert report.summary() == (
-        "library.jsonl: 2 of 6 records kept; left out: 1 without a title or an abstract, 1 given twice, 2 damaged."
+        "library.jsonl: 3 of 6 records kept; left out: 1 without a title or an abstract, 2 damaged."
     )
+
+
+def test_records_without_an_abstract_are_kept_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "library.jsonl"
+    path.write_bytes(line(id="1") + line(id="2", abstract=" ") + line(id="3", title="", abstract=""))
+    reading = read(path, without_abstract="keep")
+    assert [paper.id for paper in reading] == ["1", "2"]
+    report = reading.report
+    assert (report.read, report.kept, report.without_abstract, report.empty) == (3, 2, 1, 1)
+    assert report.summary() == (
+        "library.jsonl: 2 of 3 records kept (1 of them without an abstract); "
+        "left out: 1 without a title or an abstract."
+    )
+
+
+def test_more_records_than_the_limit_are_refused(tmp_path):
+    path = tmp_path / "library.jsonl"
+    path.write_bytes(b"".join(line(id=str(i)) for i in range(4)))
+    reading = read(path, limits=Limits(records=3))
+    with pytest.raises(UnsafeFileError, match=r"^library\.jsonl: it has more than 3 records\. Records .*: 3"):
+        list(reading)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +150,7 @@ def test_many_of_one_kind_do_not_hide_another(tmp_path):
     reading = read(path)
     assert list(reading) == []
     as_dict = json.loads(json.dumps(reading.report.to_dict()))
+    assert len(reading.report.problems) == 501
     assert len(as_dict["problems"]) == PROBLEMS_A_KIND + 1
     assert as_dict["problems"][-1]["place"] == "line 501"
     assert as_dict["problems_left_out"] == 500 - PROBLEMS_A_KIND
