@@ -1,7 +1,8 @@
-"""What tests of downloads share: a web server that can be made to fail, a hub in it, an empty cache of encoders."""
+"""What tests of downloads share: a web server that can be made to fail, a hub in it, an empty cache; and archives."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,3 +186,84 @@ def full(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def full_copy(full: Path, tmp_path: Path) -> Path:
     """This test's own copy of `full`."""
     return Path(shutil.copytree(full, tmp_path / "own" / full.name))
+
+
+# Archives of atlases.
+
+Content = dict[str, bytes]
+
+
+class Archives:
+    """Archives, taken apart and put together by hand."""
+
+    @staticmethod
+    def content(path: Path) -> Content:
+        """What is in an archive, by name."""
+        with zipfile.ZipFile(path) as found:
+            return {info.filename: found.read(info) for info in found.infolist()}
+
+    @staticmethod
+    def papers(files: Content) -> list[dict[str, Any]]:
+        """The papers in the content of an archive."""
+        return [json.loads(line) for line in gzip.decompress(files["papers.jsonl.gz"]).splitlines()]
+
+    @staticmethod
+    def with_papers(files: Content, papers: list[dict[str, Any]]) -> Content:
+        """The content of an archive with other papers."""
+        text = "".join(json.dumps(paper) + "\n" for paper in papers)
+        return files | {"papers.jsonl.gz": gzip.compress(text.encode())}
+
+    @staticmethod
+    def zipped(files: Content, path: Path) -> Path:
+        """The files as a stored zip, as they are."""
+        with zipfile.ZipFile(path, "w") as made:
+            for name, data in files.items():
+                made.writestr(zipfile.ZipInfo(name), data)
+        return path
+
+    @classmethod
+    def sealed(cls, files: Content, path: Path, **changes: Any) -> Path:
+        """The files as an archive whose manifest, changed at the top, has the right seal for each: a careful liar's."""
+        manifest = json.loads(files["manifest.json"]) | changes
+        manifest["files"] = {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+            if name != "manifest.json"
+        }
+        return cls.zipped(files | {"manifest.json": json.dumps(manifest).encode()}, path)
+
+    @staticmethod
+    def refused(path: Path, home: Path) -> str:
+        """The sentence that an archive is refused with, after which nothing of it is anywhere."""
+        from components.archive import ArchiveRefused, import_archive
+
+        before = sorted(home.rglob("*")) if home.exists() else []
+        with pytest.raises(ArchiveRefused) as caught:
+            import_archive(path)
+        assert (sorted(home.rglob("*")) if home.exists() else []) == before
+        told = str(caught.value)
+        assert told.startswith(f"{path.name} is refused: ")
+        assert "\n" not in told
+        return told
+
+
+@pytest.fixture
+def archives() -> type[Archives]:
+    """How archives are taken apart and put together."""
+    return Archives
+
+
+@pytest.fixture
+def packed(written: object, tmp_path: Path) -> Path:
+    """The archive of the atlas `one`, which is there still."""
+    from components.archive import write_archive
+
+    write_archive("one", tmp_path / "one.zip")
+    return tmp_path / "one.zip"
+
+
+@pytest.fixture
+def alone(packed: Path, home: Path) -> Path:
+    """The archive of the atlas `one`, in a home without any atlas."""
+    shutil.rmtree(home)
+    return packed
