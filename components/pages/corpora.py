@@ -1,6 +1,7 @@
 """The Corpora page: what corpora there are, what can be done with each, and making new ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -15,6 +16,7 @@ from components.corpora import (
     disk_use,
     unfinished,
 )
+from components.encoder import Precision
 from components.grow import rebuild_due
 from components.manifest import Manifest
 from components.markdown import escaped
@@ -64,7 +66,7 @@ def _stopped() -> None:
     for one in staged:
         if now is None or now.job.staged != one.id:
             _stopped_one(
-                f"{_words(one)} was stopped.", key=one.id, go_on=lambda one=one: _go_on(one), discard=_discard, what=one
+                f"{_words(one)} was stopped.", key=one.id, go_on=partial(_go_on, one), throw_away=partial(_discard, one)
             )
     for build in unfinished():
         job = now.job if now is not None else None
@@ -77,19 +79,18 @@ def _stopped() -> None:
         _stopped_one(
             told if build.base else f"{told} The command that began it goes on with it.",
             key=build.name,
-            go_on=(lambda build=build: _encode_on(build)) if build.base else None,
-            discard=_discard_build,
-            what=build,
+            go_on=partial(_encode_on, build) if build.base else None,
+            throw_away=partial(_discard_build, build),
         )
 
 
-def _stopped_one(told, *, key, go_on, discard, what) -> None:
+def _stopped_one(told: str, *, key: str, go_on: Callable[[], None] | None, throw_away: Callable[[], None]) -> None:
     with st.container(border=True, key=f"stopped-{key}"):
         st.markdown(told)
         with st.container(horizontal=True):
             if go_on is not None:
                 st.button("Go on", key=f"go-on-{key}", on_click=go_on, type="primary", disabled=jobs.runs())
-            st.button("Discard", key=f"discard-{key}", on_click=discard, args=(what,))
+            st.button("Discard", key=f"discard-{key}", on_click=throw_away)
 
 
 def _words(one: Staged) -> str:
@@ -102,7 +103,7 @@ def _go_on(one: Staged) -> None:
 
 
 def _encode_on(build: Unfinished) -> None:
-    precision = "bfloat16" if build.precision == "bfloat16" else "float32"
+    precision: Precision = "bfloat16" if build.precision == "bfloat16" else "float32"
     jobs.begin(encode_job(build.base, encoder=build.encoder, precision=precision))
 
 

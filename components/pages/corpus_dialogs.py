@@ -17,7 +17,7 @@ from components.medline import NAME as MEDLINE
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.routes import ARCHIVE, download_path
-from components.staging import Staged, StagedKind, ask, new_staging, stage_file
+from components.staging import Staged, StagedFile, StagedKind, ask, new_staging, stage_file
 from components.vectors_export import VECTOR_EXPORTS
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
@@ -163,11 +163,16 @@ def _rebuild(corpus: str) -> None:
         _begin(_change(corpus, "rebuild", id=new_staging()))
 
 
-def _change(corpus: str, kind: StagedKind, *, id: str, files=(), keep_without_abstract: bool = False) -> Staged:
+def _change(
+    corpus: str,
+    kind: StagedKind,
+    *,
+    id: str,
+    files: tuple[StagedFile, ...] = (),
+    keep_without_abstract: bool = False,
+) -> Staged:
     title = next((one.title for one in atlases_of(corpus)), "")
-    return Staged(
-        id=id, kind=kind, name=corpus, title=title, files=tuple(files), keep_without_abstract=keep_without_abstract
-    )
+    return Staged(id=id, kind=kind, name=corpus, title=title, files=files, keep_without_abstract=keep_without_abstract)
 
 
 # ---------------------------------------------------------------- export

@@ -1,6 +1,7 @@
 """A new corpus: from files, from a query or from an archive, looked at before it is built in the background."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from components.encoder import EMBEDDED
 from components.manifest import LONGEST_TITLE
 from components.markdown import escaped
 from components.pages import jobs, resources
-from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads
+from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads, round_key
 from components.panels.job_status import duration
 from components.staging import LONGEST_QUERY, Staged, StagedFile, ask, new_staging, waiting
 from corpus.errors import CociteAtlasError
@@ -22,8 +23,8 @@ from corpus.sources import SOURCES
 _UPLOAD_MB, _ARCHIVE_MB = 200, 1024  # of one file; the first is .streamlit/config.toml's, too
 _MOST = 1_000  # papers of a query, unless they ask for more
 _FORMATS = (
-    "RIS, BibTeX, PubMed (.nbib, XML), CSV, TSV, JSON Lines or Parquet, plain or gzip: what Zotero, Mendeley, EndNote, "
-    "PubMed, Scopus and Web of Science export. The format is told by the content."
+    "What Zotero, Mendeley, EndNote, PubMed, Scopus and Web of Science export: RIS, BibTeX, .nbib, MEDLINE XML, CSV, "
+    "TSV, JSON Lines or Parquet, plain or gzip."
 )
 
 
@@ -44,8 +45,13 @@ def new_corpus() -> None:
 @st.fragment
 def _from_files() -> None:
     key = "new"
-    st.caption(f"{_FORMATS} Up to {_UPLOAD_MB} MB a file; larger ones: `python -m corpus build FILE`.")
-    here = file_chooser("Files of references", key=key, help="Several are merged into one corpus.")
+    st.caption(_FORMATS)
+    here = file_chooser(
+        "Files of references",
+        key=key,
+        help="Several are merged into one corpus, papers that they share once. The format is told by the content. "
+        f"Up to {_UPLOAD_MB} MB a file; for larger ones: `python -m corpus build FILE`.",
+    )
     keep = st.toggle(
         "Keep papers without an abstract",
         key=f"{key}-keep",
@@ -123,7 +129,7 @@ def _estimate(here: Uploads, encoder: str) -> None:
     st.caption(f":material/schedule: Some {_rounded(papers)} papers: {duration(seconds)} on this machine, roughly.")
 
 
-def _seen(here: Uploads):
+def _seen(here: Uploads) -> list[tuple[Path, Preview]]:
     return [
         (staging.staged_path(here.staging, name), preview)
         for name, preview in here.previews.items()
@@ -206,10 +212,16 @@ def _from_query() -> None:
 def _from_archive() -> None:
     key = "archive"
     st.caption(
-        f"An archive that Cocite Atlas wrote, here or elsewhere, up to {_ARCHIVE_MB} MB; larger ones: "
-        "`python -m corpus import FILE`. Every file in it is checked before it is used."
+        "An archive that Cocite Atlas wrote, here or elsewhere. Every file in it is checked before it is used, and "
+        "nothing that is here is replaced."
     )
-    here = file_chooser("Archive", key=key, help="A .zip from “More → Export”.", several=False, most_mb=_ARCHIVE_MB)
+    here = file_chooser(
+        "Archive",
+        key=key,
+        help=f"A .zip from “More”, “Export”. Up to {_ARCHIVE_MB} MB; for larger ones: `python -m corpus import FILE`.",
+        several=False,
+        most_mb=_ARCHIVE_MB,
+    )
     files = tuple(here.files.values())
     suggested = _suggested(files)
     _ready(
@@ -225,7 +237,7 @@ def _from_archive() -> None:
 
 def _title(suggested: str, *, key: str) -> str:
     return st.text_input(
-        "Name", key=f"{key}-title", max_chars=LONGEST_TITLE, placeholder=suggested or "What this corpus is called"
+        "Name", key=round_key(key, "title"), max_chars=LONGEST_TITLE, placeholder=suggested or "What this corpus is called"
     ).strip()
 
 
@@ -259,6 +271,5 @@ def _begin(staged: Staged, *, key: str) -> None:
 
     if jobs.attempt(begin):
         forget_uploads(key)
-        for typed in ("title", "counted"):
-            st.session_state.pop(f"{key}-{typed}", None)
+        st.session_state.pop(f"{key}-counted", None)
     st.rerun()

@@ -60,6 +60,17 @@ _CSS = """
   .st-key-too-few { max-width: 46rem; }
   .st-key-too-few a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
     padding: .25rem .9rem; }
+  /* The Corpora page. */
+  [class*="st-key-corpus-"] img { max-height: 9.5rem; object-fit: contain; }
+  [class*="st-key-corpus-"] a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
+    padding: .35rem .9rem; }
+  [class*="st-key-corpus-"] h3 { overflow-wrap: anywhere; }
+  .downloads { display: flex; flex-wrap: wrap; gap: .45rem; align-items: center; padding: .25rem 0; }
+  .downloads span { flex-basis: 100%; font-size: .85rem; opacity: .68; }
+  .downloads a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
+    padding: .3rem .85rem; text-decoration: none; color: inherit; font-size: .93rem; }
+  .downloads a:hover { border-color: var(--st-primary-color, #d9480f); color: var(--st-primary-color, #d9480f); }
+  @media (max-width: 640px) { [class*="st-key-corpus-"] img { max-height: 6.5rem; } }
   @media (max-width: 640px) { [class*="st-key-compared-map-"] .map-root .plot { height: 340px; } }
 </style>
 """

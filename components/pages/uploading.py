@@ -15,7 +15,7 @@ from components.staging import StagedFile, drop_file, new_staging, stage_file, s
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview, preview
 
-_HEAD = 5  # records that are shown of a file
+_HEAD = 3  # records that are shown of a file
 
 
 @dataclass
@@ -39,13 +39,17 @@ def forget_uploads(key: str) -> None:
     st.session_state[f"{key}-round"] = st.session_state.get(f"{key}-round", 0) + 1
 
 
+def round_key(key: str, field: str) -> str:
+    """The key of a widget that is empty again after `forget_uploads`: an uploader cannot be emptied otherwise."""
+    return f"{key}-{field}-{st.session_state.get(f'{key}-round', 0)}"
+
+
 def file_chooser(label: str, *, key: str, help: str, several: bool = True, most_mb: int | None = None) -> Uploads:
     """Draw where files are chosen, and copy those that are new. What is refused is said below it."""
-    # A key of its own for every round: an uploader cannot be emptied otherwise.
     found = st.file_uploader(
         label,
         accept_multiple_files=several,
-        key=f"{key}-files-{st.session_state.get(f'{key}-round', 0)}",
+        key=round_key(key, "files"),
         max_upload_size=most_mb,
         help=help,
     )
@@ -106,9 +110,13 @@ def chosen(here: Uploads, *, key: str) -> tuple[StagedFile, ...]:
     found = []
     for file in here.files.values():
         if (seen := here.previews.get(file.name)) is not None:
-            columns = chosen_columns(st.session_state, key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
+            columns = chosen_columns(_state(), key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
             found.append(StagedFile(name=file.name, called=file.called, columns=columns))
     return tuple(found)
+
+
+def _state() -> dict[str, object]:
+    return {str(key): value for key, value in st.session_state.items()}
 
 
 def _preview(here: Uploads, file: StagedFile, place: str) -> Preview:
@@ -118,7 +126,7 @@ def _preview(here: Uploads, file: StagedFile, place: str) -> Preview:
         return recognised
     columns = dict(recognised.columns)
     if st.session_state.setdefault(f"{place}-asked", False):
-        columns = chosen_columns(st.session_state, key=place)
+        columns = chosen_columns(_state(), key=place)
     st.session_state[f"{place}-asked"] = True
     st.session_state.update(set_columns(columns, key=place))
     return _looked_into(here.staging, file.name, tuple(sorted(columns.items())))

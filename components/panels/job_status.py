@@ -68,7 +68,7 @@ def _told(now: Progress) -> str:
     if now.state == "stopping":
         return f"{now.stage}: stopping…"
     if now.total <= 1:
-        return f"{now.stage}… {now.seconds:.0f} seconds so far"
+        return f"{now.stage}… {now.seconds:.0f} second{'s' if round(now.seconds) != 1 else ''} so far"
     rate = ""
     if now.stage == FETCHING:
         amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
