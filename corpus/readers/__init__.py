@@ -8,7 +8,7 @@ reading.report.summary()  # "library.jsonl: 311 of 312 records kept; left out: 1
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from corpus.readers import jsonl, medline_xml
+from corpus.readers import json_stream, jsonl, medline_xml
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
 from corpus.readers.problems import PROBLEMS_SCHEMA, problems_csv, problems_table
@@ -66,7 +66,6 @@ _STRANGERS = (
     (b"\xfe\xff", "text in UTF-16"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
-    (b"[", "a JSON list; write one object a line instead"),
     (b"pmid-", "PubMed's text format; export as XML instead"),
     (b"ty  -", "RIS"),
     (b"@", "BibTeX"),
@@ -77,6 +76,7 @@ _STRANGERS = (
 _READERS: dict[str, tuple[Callable[..., Iterator[Found]], str]] = {
     medline_xml.FORMAT: (medline_xml.read_medline_xml, medline_xml.UNIT),
     jsonl.FORMAT: (jsonl.read_jsonl, jsonl.UNIT),
+    json_stream.FORMAT: (json_stream.read_json_stream, json_stream.UNIT),
 }
 
 
@@ -117,8 +117,8 @@ def read(
 
 def _format(head: bytes) -> str:
     start = head.removeprefix(_BOM).lstrip()
-    if start.startswith(b"{"):
-        return jsonl.FORMAT
+    if start.startswith((b"{", b"[")):
+        return json_stream.FORMAT if json_stream.is_json_stream(start.decode("utf-8", "replace")) else jsonl.FORMAT
     if not start:
         raise UnknownFormatError("it is empty, or begins with nothing but white space", advice=_ADVICE)
     folded = start[:32].lower()
