@@ -69,8 +69,9 @@ class Deleted:
     id: str
 
 
-# What the reader of a format yields: the place (a count of `Reading.unit`, from 1) and what was found there.
-Found = tuple[int, Paper | Rejected | Deleted]
+# What the reader of a format yields: the place (a count of `Reading.unit`, from 1; or such with more to it, as in
+# "12, line 345") and what was found there.
+Found = tuple[int | str, Paper | Rejected | Deleted]
 
 
 @dataclass(frozen=True, slots=True)
