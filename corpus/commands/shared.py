@@ -97,7 +97,8 @@ def column_of(text: str) -> tuple[str, str]:
 def print_reports(reports: Sequence[dict[str, Any]]) -> None:
     """Say of each file how much of it was kept, and the first of what was left out."""
     for report in reports:
-        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
+        bare = f" ({report['without_abstract']:,} without an abstract)" if report.get("without_abstract") else ""
+        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept{bare}")
         for problem in report["problems"][:5]:
             print(f"  {problem['place']}: {problem['reason']}")
 
