@@ -4,6 +4,7 @@ import html
 import io
 from collections.abc import Callable, Mapping
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
@@ -16,6 +17,7 @@ from components.markdown import escaped
 from components.medline import NAME as MEDLINE
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
+from components.panels.encoder_card import size
 from components.routes import ARCHIVE, download_path
 from components.staging import Staged, StagedFile, StagedKind, ask, new_staging, stage_file
 from components.vectors_export import VECTOR_EXPORTS
@@ -71,8 +73,8 @@ def _delete(corpus: str) -> None:
     found = atlases_of(corpus)
     papers = max((one.papers for one in found), default=0)
     by = f" and its atlases by {len(found)} encoders" if len(found) > 1 else ""
-    size = sum(disk_use(one.name) for one in found) / 1e6
-    st.markdown(f"Delete **{_called(corpus)}**, {papers:,} papers{by}? It frees {size:,.0f} MB and cannot be undone.")
+    freed = size(sum(disk_use(one.name) for one in found))
+    st.markdown(f"Delete **{_called(corpus)}**, {papers:,} papers{by}? It frees {freed} and cannot be undone.")
     st.caption("An archive or an export that you downloaded stays yours.")
     with st.container(horizontal=True):
         if st.button("Delete it", type="primary", key=f"delete-it-{corpus}"):
@@ -87,7 +89,7 @@ def _delete(corpus: str) -> None:
 # ---------------------------------------------------------------- add, remove, lay out again
 
 
-@st.dialog("Add papers", width="large", icon=":material/library_add:")
+@st.dialog("Add papers", width="medium", icon=":material/library_add:")
 def _add(corpus: str) -> None:
     st.markdown(f"To **{_called(corpus)}**. Papers that it has already are counted, and not added again.")
     key = f"add-{corpus}"
@@ -104,7 +106,7 @@ def _add(corpus: str) -> None:
         _begin(_change(corpus, "add", id=staging, files=files, keep_without_abstract=keep))
 
 
-@st.dialog("Remove papers", width="large", icon=":material/playlist_remove:")
+@st.dialog("Remove papers", width="medium", icon=":material/playlist_remove:")
 def _remove(corpus: str) -> None:
     st.markdown(f"From **{_called(corpus)}**, by their ids, PMIDs or DOIs: one a line, typed or in a text file.")
     key = f"remove-{corpus}"
@@ -143,13 +145,12 @@ def _found(corpus: str, ids: list[str]) -> tuple[dict[str, str], list[str]]:
     rows: list[int] = []
     unknown = []
     for id in ids:
-        named = rows_of.get(id) or rows_of.get(normalised_doi(id), [])
-        rows += named
-        if not named:
+        meant = rows_of.get(id) or rows_of.get(normalised_doi(id), [])
+        rows += meant
+        if not meant:
             unknown.append(id)
-    rows = sorted(set(rows))
-    titles = zip(papers["id"].take(rows).to_pylist(), papers["title"].take(rows).to_pylist(), strict=True)
-    return dict(titles), unknown
+    named = papers.select(["id", "title"]).take(pa.array(sorted(set(rows)), type=pa.int64()))
+    return dict(zip(named["id"].to_pylist(), named["title"].to_pylist(), strict=True)), unknown
 
 
 @st.dialog("Lay out the map again", icon=":material/map:")
@@ -178,7 +179,7 @@ def _change(
 # ---------------------------------------------------------------- export
 
 
-@st.dialog("Export", width="large", icon=":material/download:")
+@st.dialog("Export", width="medium", icon=":material/download:")
 def _export(corpus: str) -> None:
     found = atlases_of(corpus)
     if not found:
