@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import random
+import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,8 @@ class _NoQueries(logging.Filter):
 
 
 logging.getLogger("httpx2").addFilter(_NoQueries())
+# Its debugging tells the headers of answers, in which a service may repeat a key.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 
 class _Again(Exception):
@@ -99,7 +102,7 @@ class Client:
         self._pace = Pace(sleep=sleep, clock=clock) if own_time else EVERYWHERE
         # Not seeded: that many clients do not come back at once is the point. Nothing secret hangs on it.
         self._jitter = random.Random()  # noqa: S311
-        self._http = httpx2.Client(timeout=httpx2.Timeout(timeout), follow_redirects=False)
+        self._http = httpx2.Client(verify=_certificates(), timeout=httpx2.Timeout(timeout), follow_redirects=False)
 
     def __enter__(self) -> "Client":
         return self
@@ -289,6 +292,12 @@ class Client:
                 f"{service.url_variable} is {own[:60]!r}. Set it to an address with https://, or unset it."
             )
         return (own or service.base).rstrip("/")
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust. Reading it takes 0.1 s, and a page makes a client now and then."""
+    return httpx2.create_ssl_context()
 
 
 @functools.cache

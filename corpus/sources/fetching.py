@@ -137,7 +137,10 @@ class _Fetch:
             self._tell()
             wanted = None if self._most is None else self._most - report.kept
             for page in self._source.pages(self._query, client=self._client, cursor=self._cursor, most=wanted):
-                self._check(page)
+                if self._check(page):
+                    report.complete = True
+                    self._save(file.tell(), None)
+                    break
                 whole = self._append(page, file)
                 self._save(file.tell(), page if whole else None)
                 self._tell()
@@ -186,15 +189,18 @@ class _Fetch:
         file.flush()
         os.fsync(file.fileno())
 
-    def _check(self, page: Page) -> None:
-        """Refuse to go on with a service that never ends."""
+    def _check(self, page: Page) -> bool:
+        """Refuse to go on with a service that never ends; True where it has given all that it counts nevertheless."""
         title, report = self._source.title, self._report
         if page.cursor and page.cursor == self._cursor:
             raise BadAnswer(f"{title} gives the same page again and again. Try again later, or narrow the query.")
         if self._barren >= _BARREN_PAGES:
+            if report.kept + sum(report.left_out.values()) >= page.total:
+                return True
             raise BadAnswer(f"{title} gives nothing new any more, without an end. Narrow the query.")
         if report.seen > 2 * max(page.total, report.total) + _MORE_THAN_COUNTED:
             raise BadAnswer(f"{title} gives many more records than it counts. Narrow the query.")
+        return False
 
     # The state file
 

@@ -60,7 +60,7 @@ _FORMS: tuple[tuple[Kind, str], ...] = (
 _CORPUS_ID = re.compile(rf"(?:(?:https?://)?api\.semanticscholar\.org/)?corpusid:\s?(\d{{1,12}}){_TAIL}", re.IGNORECASE)
 _PATTERNS = tuple((kind, re.compile(form, re.IGNORECASE | re.ASCII)) for kind, form in _FORMS)
 # Of all the characters that a DOI may have, those of printed ones; and no "//" or "..", which lead about in a path.
-_DOI = re.compile(r"10\.\d{4,9}(?:\.\d+)*/(?!.*(?:\.\.|//|/\./|/$))[!-~]{1,200}", re.ASCII)
+_DOI = re.compile(r"(?!.*(?:\.\.|//|/\./|/$))10\.\d{4,9}(?:\.\d+)*/[!-~]{1,200}", re.ASCII)
 _NOT_IN_DOI = frozenset('"\\^`{|}')
 
 
