@@ -17,8 +17,11 @@ from typing import IO
 
 import pyarrow as pa
 
+from corpus.identity import derived_id
 from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pieces import Held
+from corpus.readers.bibtex import ID_FIELD
+from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
 from corpus.spreadsheet import guarded
 
@@ -68,6 +71,7 @@ def to_ris(papers: Iterable[Paper]) -> str:
         reference: dict[str, str | list[str]] = {
             "type_of_reference": "JOUR",
             "id": clean(paper.id),
+            "name_of_database": OUR_DATABASE,
             "title": clean(paper.title),
             "authors": _lines(paper.authors),
             "year": "" if paper.year is None else str(paper.year),
@@ -118,8 +122,9 @@ def to_bibtex(papers: Iterable[Paper], *, used: set[str] | None = None) -> str:
             "pmid": _latex(paper.pmid),
             "url": _verbatim(paper.url),
             # Not by commas: MeSH headings hold them, as in "Behavior, Animal".
-            "keywords": "; ".join(map(_latex, paper.topics)),
+            "keywords": "; ".join(_keyword(topic, alone=len(paper.topics) == 1) for topic in paper.topics),
             "abstract": _latex(paper.abstract),
+            ID_FIELD: "" if _derived(paper) == paper.id else _verbatim(paper.id),
         }
         entries.append(Entry("article", key, [Field(name, value) for name, value in fields.items() if value]))
     return write_string(Library(entries))
@@ -245,6 +250,17 @@ def _latex(text: str) -> str:
 def _verbatim(text: str) -> str:
     """An address whose braces balance and that holds no backslash, both by percent-encoding."""
     return re.sub(r"[{}\\\s]", lambda found: f"%{ord(found[0]):02X}", clean(text))
+
+
+def _keyword(topic: str, *, alone: bool) -> str:
+    """A topic for a list that semicolons part; where there are none, commas are taken for what parts it."""
+    latex = _latex(topic)
+    return f"{{{latex}}}" if ";" in latex or (alone and "," in latex) else latex
+
+
+def _derived(paper: Paper) -> str:
+    """The id that a reader gives a record of this paper which has none of its own."""
+    return derived_id(title=clean(paper.title), year=paper.year, doi=clean(paper.doi), pmid=clean(paper.pmid))
 
 
 def _bibtex_name(name: str) -> str:

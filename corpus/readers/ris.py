@@ -149,11 +149,13 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         return next(iter(values(*names)), "")
 
     urls = [url for text in values("urls", "link") for url in re.split(r"[;\s]\s*(?=https?://)", text)]
+    ours = OUR_DATABASE in values("name_of_database")  # an export of this app has one name, and one topic, a line
+    names = values("authors", "first_authors") or values("editors")
     return paper_of(
         title=first("title", "primary_title", "chapter_title", "book_title", "short_title", "translated_title"),
         # N2 is a note in some exports and the abstract in others.
         abstract=fullest(values("abstract")) or fullest(values("notes_abstract")),
-        authors=[name for text in values("authors", "first_authors") or values("editors") for name in text.split(";")],
+        authors=names if ours else [name for text in names for name in text.split(";")],
         year=values("year", "publication_year", "date"),
         venue=first(
             "alternate_title3",
@@ -171,8 +173,8 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         ],
         pmid=_pmid(values),
         urls=urls,
-        topics=_keywords(values("keywords")),
-        own_id=first("id") if OUR_DATABASE in values("name_of_database") else "",
+        topics=values("keywords") if ours else _keywords(values("keywords")),
+        own_id=first("id") if ours else "",
     )
 
 

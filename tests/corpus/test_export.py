@@ -129,11 +129,12 @@ def test_csv_of_hostile_text_has_its_rows_and_no_formula(papers):
 
 def test_ris_reads_back():
     text = to_ris([PAPER, Paper(id="b", title="T", abstract="A")])
-    assert text.startswith("TY  - JOUR\r\nID  - 33301246\r\n")
+    assert text.startswith("TY  - JOUR\r\nID  - 33301246\r\nDB  - Cocite Atlas\r\n")
     full, bare = rispy.loads(text, newline="\r\n")
     assert full == {
         "type_of_reference": "JOUR",
         "id": "33301246",
+        "name_of_database": "Cocite Atlas",
         "title": PAPER.title,
         "authors": list(PAPER.authors),
         "year": "2021",
@@ -144,7 +145,13 @@ def test_ris_reads_back():
         "keywords": list(PAPER.topics),
         "abstract": "AIM: To know. RESULTS: Known.",
     }
-    assert bare == {"type_of_reference": "JOUR", "id": "b", "title": "T", "abstract": "A"}
+    assert bare == {
+        "type_of_reference": "JOUR",
+        "id": "b",
+        "name_of_database": "Cocite Atlas",
+        "title": "T",
+        "abstract": "A",
+    }
 
 
 @settings(max_examples=150, deadline=None)
@@ -152,7 +159,7 @@ def test_ris_reads_back():
 @example(papers=[Paper(id="1", title="x\nER  - \nTY  - JOUR\nTI  - forged", abstract="A\r\nER  - ")])
 def test_no_text_passes_for_a_tag_of_ris(papers):
     text = to_ris(papers)
-    tag = re.compile(r"(TY|ID|TI|AU|PY|JO|DO|AN|UR|KW|AB|ER)  - ")
+    tag = re.compile(r"(TY|ID|DB|TI|AU|PY|JO|DO|AN|UR|KW|AB|ER)  - ")
     assert all(tag.match(line) for line in text.splitlines() if line)
     records = rispy.loads(text, newline="\r\n")
     assert [record["title"] for record in records] == [clean(paper.title) for paper in papers]
