@@ -21,15 +21,17 @@ from corpus.identity import derived_id
 from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
+from corpus.readers.cells import guarded
 from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
-from corpus.spreadsheet import guarded
 
 _CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 _DISTANCE_COLUMN = "l2_distance"
 _BATCH = 500  # papers held at a time: the longest take some megabytes
 
 _LATEX_SPECIALS = r"\%&$#_~^"
+# What LaTeX prints as one sign together with what follows it: dashes, quotes, ¿ and ¡.
+_LIGATURE = re.compile(r"-(?=-)|`(?=`)|'(?=')|[?!](?=`)")
 # BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
 _BRACES = {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
@@ -124,7 +126,7 @@ def to_bibtex(papers: Iterable[Paper], *, used: set[str] | None = None) -> str:
             # Not by commas: MeSH headings hold them, as in "Behavior, Animal".
             "keywords": "; ".join(_keyword(topic, alone=len(paper.topics) == 1) for topic in paper.topics),
             "abstract": _latex(paper.abstract),
-            ID_FIELD: "" if _derived(paper) == paper.id else _verbatim(paper.id),
+            ID_FIELD: "" if _derived(paper) == paper.id else _latex(paper.id),
         }
         entries.append(Entry("article", key, [Field(name, value) for name, value in fields.items() if value]))
     return write_string(Library(entries))
@@ -244,7 +246,7 @@ def _latex_table() -> dict[int, str]:
 
 
 def _latex(text: str) -> str:
-    return clean(text).translate(_latex_table())
+    return _LIGATURE.sub(r"\g<0>{}", clean(text).translate(_latex_table()))
 
 
 def _verbatim(text: str) -> str:

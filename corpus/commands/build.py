@@ -14,6 +14,7 @@ from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from corpus.commands.shared import Bars, JsonLines, StopWithStdin, json_line, lower_priority
 from corpus.errors import CociteAtlasError
+from corpus.paper import SCHEMA
 
 
 def add_build(verbs: Any) -> None:
@@ -23,7 +24,7 @@ def add_build(verbs: Any) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: encode the default corpus again",
+        help=f"files of papers, in any format that is read; {MEDLINE!r}: encode the default corpus again",
     )
     build.add_argument(
         "--from",
@@ -39,6 +40,20 @@ def add_build(verbs: Any) -> None:
         "--precision",
         choices=get_args(Precision),
         help="bfloat16 is faster where the processor has it, and rounds (default: float32, on a GPU bfloat16)",
+    )
+    build.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        dest="columns",
+        type=_column,
+        metavar="FIELD=HEADER",
+        help=f"of tables, the header that a field stands under (may be repeated; fields: {', '.join(SCHEMA.names)})",
+    )
+    build.add_argument(
+        "--keep-without-abstract",
+        action="store_true",
+        help="keep records that have a title alone; by default they are left out, and reported",
     )
     build.add_argument(
         "--assemble",
@@ -73,7 +88,8 @@ def _run(options: argparse.Namespace) -> int:
         json_line({"built": manifest.name, "papers": manifest.papers})
         return 0
     for report in [] if options.base is not None else manifest.source["reports"]:
-        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
+        bare = f" ({report['without_abstract']:,} without an abstract)" if report.get("without_abstract") else ""
+        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept{bare}")
         for problem in report["problems"][:5]:
             print(f"  {problem['place']}: {problem['reason']}")
     print(f"{manifest.name}: {manifest.papers:,} papers. Search it: python -m corpus search {manifest.name} --text …")
@@ -106,8 +122,23 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
     return build_atlas(
-        options.name or _name_of(files[0]), files, encoder=encoder, precision=options.precision, progress=progress
+        options.name or _name_of(files[0]),
+        files,
+        encoder=encoder,
+        precision=options.precision,
+        columns=[dict(options.columns) or None] * len(files),
+        without_abstract="keep" if options.keep_without_abstract else "leave_out",
+        progress=progress,
     )
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, equals, header = text.partition("=")
+    if field not in SCHEMA.names or not equals:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not FIELD=HEADER with one of the fields {', '.join(SCHEMA.names)}"
+        )
+    return field, header
 
 
 def _name_of(path: Path) -> str:

@@ -8,7 +8,7 @@ reading.report.summary()  # "library.jsonl: 311 of 312 records kept; left out: 1
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from corpus.readers import bibtex, jsonl, medline_xml, nbib, ris
+from corpus.readers import bibtex, json_stream, jsonl, medline_xml, nbib, ris
 from corpus.readers.decoding import head_text
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
@@ -71,7 +71,6 @@ _STRANGERS = (
     (b"sqlite format 3", "an SQLite database"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
-    (b"[", "a JSON list; write one object a line instead"),
 )
 
 
@@ -79,6 +78,7 @@ _STRANGERS = (
 _READERS: dict[str, tuple[Callable[..., Iterator[Found]], str]] = {
     medline_xml.FORMAT: (medline_xml.read_medline_xml, medline_xml.UNIT),
     jsonl.FORMAT: (jsonl.read_jsonl, jsonl.UNIT),
+    json_stream.FORMAT: (json_stream.read_json_stream, json_stream.UNIT),
     ris.FORMAT: (ris.read_ris, ris.UNIT),
     bibtex.FORMAT: (bibtex.read_bibtex, bibtex.UNIT),
     nbib.FORMAT: (nbib.read_nbib, nbib.UNIT),
@@ -122,28 +122,28 @@ def read(
 
 def _format(head: bytes) -> str:
     start = head.removeprefix(_BOM).lstrip()
-    if start.startswith(b"{"):
-        return jsonl.FORMAT
     if not start:
         raise UnknownFormatError("it is empty, or begins with nothing but white space", advice=_ADVICE)
     folded = start[:32].lower()
     for magic, name in _STRANGERS:
         if folded.startswith(magic):
             raise UnknownFormatError(f"this is {name}", advice=_ADVICE)
-    if not start.startswith(b"<") and (reference := _reference_format(head)):
+    if start.startswith(b"<"):
+        root = medline_xml.root_name(head)
+        if root not in medline_xml.ROOTS:
+            raise UnknownFormatError(f"this is XML with the root element <{root[:40]}>", advice=_ADVICE)
+        return medline_xml.FORMAT
+    text = head_text(head).lstrip()
+    if text.startswith(("{", "[")):
+        return json_stream.FORMAT if json_stream.is_json_stream(text) else jsonl.FORMAT
+    if reference := _reference_format(text):
         return reference
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnknownFormatError("this is text in UTF-16", advice=_ADVICE)
-    if not start.startswith(b"<"):
-        raise UnknownFormatError(f"it begins with {ascii(start[:24])[1:]}", advice=_ADVICE)
-    root = medline_xml.root_name(head)
-    if root not in medline_xml.ROOTS:
-        raise UnknownFormatError(f"this is XML with the root element <{root[:40]}>", advice=_ADVICE)
-    return medline_xml.FORMAT
+    raise UnknownFormatError(f"it begins with {ascii(start[:24])[1:]}", advice=_ADVICE)
 
 
-def _reference_format(head: bytes) -> str:
+def _reference_format(text: str) -> str:
     """The reference format whose first record comes first in a head; "" where there is none."""
-    text = head_text(head)
     places = {name: begins(text) for name, begins in _BEGINS.items()}
     return min((name for name in places if places[name] >= 0), key=places.__getitem__, default="")

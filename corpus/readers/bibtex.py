@@ -225,7 +225,7 @@ def _paper(fields: Mapping[str, str]) -> Paper:
         pmid=(pmid or pmid_in([*raw("pmid", "pubmed_id"), *notes, *raw("url")])).strip(),
         urls=raw("url", "link", "ee", "bdsk-url-1", "howpublished"),
         topics=[*_keywords(fields.get("keywords") or fields.get("keyword") or fields.get("author_keywords", ""))],
-        own_id=next(iter(raw(ID_FIELD)), ""),
+        own_id=text(ID_FIELD),
     )
 
 
