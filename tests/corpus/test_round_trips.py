@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.export import EXPORTS, export_pieces, write_export
-from corpus.paper import Paper, papers_in, to_table
+from corpus.export import write_export
+from corpus.paper import Paper
 from corpus.readers import read
 from corpus.readers.markup import plain
 from corpus.readers.text import clean, clean_paragraphs, distinct
