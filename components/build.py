@@ -102,7 +102,7 @@ def build_atlas(
     chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
     mappings = [None] * len(files) if columns is None else list(columns)
     sealed = [
-        _sealed(path) | ({"columns": dict(mapping)} if mapping else {})
+        sealed_file(path) | ({"columns": dict(mapping)} if mapping else {})
         for path, mapping in zip(files, mappings, strict=True)
     ]
     kept = {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
@@ -245,7 +245,7 @@ def work_folder(name: str, *, files: list[dict[str, Any]], fingerprint: str, set
     return store.work_folder(name, key)
 
 
-def _sealed(path: Path) -> dict[str, Any]:
+def sealed_file(path: Path) -> dict[str, Any]:
     """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
     try:
         return {"name": path.name, **asdict(store.seal(path))}

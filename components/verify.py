@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.atlas import open_atlas
 from components.atlas_encoder import encoder_of
 from components.build import encode_papers
+from components.index import Vectors
 
 SAMPLE = 50  # rows encoded again: some seconds on two cores, and a shifted row anywhere is all but sure to be seen
 # Share of a vector's length. Half precision (the shipped vectors) costs 0.0005; other processors' kernels, and
@@ -61,8 +63,7 @@ def verify_atlas(name: str, *, rows: int = SAMPLE) -> Verification:
     atlas.check_fingerprint(encoder.fingerprint)
     sample = np.sort(np.random.default_rng(_SEED).permutation(len(atlas))[: max(1, rows)])
     again = encode_papers(atlas.papers.take(sample), encoder)
-    lengths = np.maximum(np.linalg.norm(again, axis=1), 1e-9)
-    errors = np.linalg.norm(again - atlas.vectors[sample], axis=1) / lengths
+    errors = relative_errors(atlas.vectors[sample], again)
     worst = int(errors.argmax())
     return Verification(
         name=name,
@@ -71,3 +72,10 @@ def verify_atlas(name: str, *, rows: int = SAMPLE) -> Verification:
         largest_error=float(errors[worst]),
         worst_row=int(sample[worst]),
     )
+
+
+def relative_errors(vectors: Vectors, again: Vectors) -> NDArray[np.float32]:
+    """L2 distance of each vector to what came out again, over the length of that: float32 (n,) of two (n, d)."""
+    lengths = np.maximum(np.linalg.norm(again, axis=1), 1e-9)
+    errors: NDArray[np.float32] = np.linalg.norm(again - vectors, axis=1) / lengths
+    return errors
