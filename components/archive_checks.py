@@ -42,7 +42,7 @@ PAPERS = "papers.jsonl.gz"  # in place of the atlas's Parquet, whose readers mak
 ARRAYS = (store.VECTORS, store.COORDINATES, store.REGIONS)
 FILES = frozenset({PAPERS, *ARRAYS})
 
-MOST_PAPERS, MOST_DIMENSIONS = 2_000_000, 8192
+MOST_DIMENSIONS = 8192
 LARGEST_VALUE = 1e6  # of a vector; squares of larger ones leave float32
 _LARGEST_MANIFEST = 16 * 2**20  # bytes; the accounts of a hundred files take one
 _LONGEST_LINE = 16 * 2**20  # bytes; a paper of 20,000 authors takes one
@@ -139,10 +139,10 @@ def read_manifest(archive: zipfile.ZipFile) -> Manifest:
             store.atlas_folder(name)
     except (UnicodeDecodeError, ManifestDamaged, store.NoSuchAtlas) as error:
         raise ArchiveRefused(str(error).rstrip(".")) from error
-    if not 1 <= manifest.papers <= MOST_PAPERS or not 1 <= manifest.dimensions <= MOST_DIMENSIONS:
+    if not 1 <= manifest.papers <= DEFAULT_LIMITS.records or not 1 <= manifest.dimensions <= MOST_DIMENSIONS:
         raise ArchiveRefused(
             f"it speaks of {manifest.papers!s:.40} papers in {manifest.dimensions!s:.40} dimensions; between 1 and "
-            f"{MOST_PAPERS:,} papers are read, in up to {MOST_DIMENSIONS:,}"
+            f"{DEFAULT_LIMITS.records:,} papers are read, in up to {MOST_DIMENSIONS:,}"
         )
     if set(manifest.files) != set(archive.namelist()) - {store.MANIFEST}:
         raise ArchiveRefused(f"its manifest lists {_named(set(manifest.files))}, which is not what it holds")

@@ -21,10 +21,24 @@ from components.encoder import (
 )
 from components.encoder import Progress as FetchProgress
 from components.files import beside
-from components.manifest import Manifest
+from components.manifest import OWN_VECTORS, Manifest
+from corpus.errors import CociteAtlasError
 
 LEARNT_FROM = 200_000  # papers that the lexical encoder learns from: 2 GB, and more would add rare words alone
 _LEARNING_SEED = 3
+
+
+class TakesNoText(CociteAtlasError):
+    """An atlas with vectors of its own: there is no encoder here that could put a text beside them."""
+
+
+def no_text(manifest: Manifest) -> str:
+    """Why an atlas takes no text, and what it does in place of that; for one that has OWN_VECTORS."""
+    named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != OWN_VECTORS else ""
+    return (
+        f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be looked for in it. "
+        "Search from its papers, or build another atlas of them with an encoder."
+    )
 
 
 def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_files_only: bool = False) -> Encoder:
@@ -32,8 +46,10 @@ def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_
 
     precision: as in `load_encoder`. local_files_only: fetch nothing; what is not on this machine is unavailable.
     Its fingerprint is the atlas's unless the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
-    Raises EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what it was.
+    Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what it was.
     """
+    if not manifest.encoder.takes_text:
+        raise TakesNoText(no_text(manifest))
     if manifest.encoder.source != LEXICAL:
         return load_encoder(manifest.encoder.source, precision=precision, local_files_only=local_files_only)
     path = store.atlas_folder(manifest.name) / manifest.folder / store.FITTED

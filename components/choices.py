@@ -25,7 +25,7 @@ from components.encoder.downloads import is_here, partial_of
 from components.encoder.errors import unreadable
 from components.encoder.probe import probe
 from components.encoder.weights import bert_settings, bert_shapes
-from components.manifest import Manifest
+from components.manifest import OWN_VECTORS, Manifest
 
 # Layers, heads and the feed-forward layer's width of the catalogue's models, by their dimensions.
 _SIZES = {384: (6, 12, 1536), 768: (12, 12, 3072)}
@@ -63,9 +63,14 @@ class Choice:
         return 0 if self.here or self.entry is None else max(0, self.entry.download_bytes - self.partial)
 
     @property
+    def encodes(self) -> bool:
+        """Whether it is an encoder, and not the vectors that came with some papers."""
+        return self.name != OWN_VECTORS
+
+    @property
     def neural(self) -> bool:
         """Whether it is a model, and no counting of words."""
-        return self.name != LEXICAL
+        return self.name not in (LEXICAL, OWN_VECTORS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def described(
     Raises UnreadableFileError where one cannot be read.
     """
     sealed = [
-        _sealed(path) | ({"columns": dict(mapping)} if mapping else {})
+        sealed_file(path) | ({"columns": dict(mapping)} if mapping else {})
         for path, mapping in zip(files, columns or [None] * len(files), strict=True)
     ]
     return sealed, {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}

@@ -11,6 +11,7 @@ from components.corpora import atlases_of
 from components.encoder import EMBEDDED, Precision
 from components.grow import Change, Grown, grow_corpus, rebuild, rebuild_due
 from components.manifest import Manifest
+from components.own_vectors import build_from_vectors
 from components.reading import described, read_files
 from components.staging import NoSuchStaged, Staged, discard, held, staged
 from corpus.errors import CociteAtlasError

@@ -11,6 +11,7 @@ from typing import cast
 import streamlit as st
 
 from components.atlas import Atlas
+from components.atlas_encoder import TakesNoText
 from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
 from components.medline import NAME as MEDLINE
 from components.pages import resources, session
@@ -128,6 +129,8 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
     """The query of a text by an atlas's own encoder, how much of it was read, and why there is none."""
     try:
         query, reading = encoded(atlas, asked)
+    except TakesNoText as error:
+        return None, None, str(error)
     except CociteAtlasError as error:
         neural = atlas.manifest.encoder.source not in (EMBEDDED, LEXICAL)
         fetch = " The Encoders page fetches it, too." if neural and isinstance(error, EncoderUnavailable) else ""
@@ -139,7 +142,8 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
 def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
     """The query of a text by an atlas's own encoder, and how much of it was read.
 
-    Raises EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was changed.
+    Raises TakesNoText, EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was
+    changed.
     """
     encoder = resources.encoder_of(atlas.manifest)
     atlas.check_fingerprint(encoder.fingerprint)

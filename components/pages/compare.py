@@ -153,7 +153,7 @@ def _query_box(pair: Pair, sides: Sequence[_Side], seeds: Sequence[str]) -> None
         examples=atlas.titles(examples) if atlas else [],
         blocked="",
         on_search=lambda: _on_search(pair),
-        on_example=lambda place: _on_example(pair, atlas, examples[place]),
+        on_example=lambda place: _on_example(pair, sides, examples[place]),
     )
     if seeds and atlas:
         rows = [row for paper in seeds if (row := atlas.row_of(paper)) is not None]
@@ -165,10 +165,13 @@ def _on_search(pair: Pair) -> None:
     _show(replace(pair, like=()))
 
 
-def _on_example(pair: Pair, atlas: Atlas | None, row: int) -> None:
-    if atlas is not None:
+def _on_example(pair: Pair, sides: Sequence[_Side], row: int) -> None:
+    atlas = sides[0].atlas
+    if all(side.atlas.manifest.encoder.takes_text for side in sides):
         asking.take_paper(atlas, row)
         _show(replace(pair, like=()))
+    else:
+        _show(replace(pair, like=(atlas.paper(row).id,)))
 
 
 def _on_like(pair: Pair, key: str, atlas: Atlas) -> None:

@@ -237,7 +237,10 @@ def _from_archive() -> None:
 
 def _title(suggested: str, *, key: str) -> str:
     return st.text_input(
-        "Name", key=round_key(key, "title"), max_chars=LONGEST_TITLE, placeholder=suggested or "What this corpus is called"
+        "Name",
+        key=round_key(key, "title"),
+        max_chars=LONGEST_TITLE,
+        placeholder=suggested or "What this corpus is called",
     ).strip()
 
 

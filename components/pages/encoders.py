@@ -50,7 +50,7 @@ def encoders() -> None:
         names = [choice.name for choice in found]
         if st.session_state.get(_CHOSEN) not in names:
             asked = st.query_params.get("encoder", "")
-            st.session_state[_CHOSEN] = asked if asked in names else atlas.manifest.encoder.name
+            st.session_state[_CHOSEN] = asked if asked in names else name_of(atlas.manifest.encoder.source)
             if st.session_state[_CHOSEN] not in names:
                 st.session_state[_CHOSEN] = names[0]
         with st.container(key="encoder-list"):
@@ -152,7 +152,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
             return
     for manifest in choice.atlases:
         _built(manifest)
-    if choice.atlases and not choice.here:
+    if choice.atlases and choice.encodes and not choice.here:
         _fetch_again(choice)
     now = background.latest()
     if not choice.atlases and not (_is_by(now, choice.name) and jobs.runs()):

@@ -4,6 +4,7 @@ import streamlit as st
 
 from components import atlas as store
 from components.atlas import Atlas, AtlasDamaged
+from components.atlas_encoder import no_text
 from components.cards import paper_card, telling_topics
 from components.corpora import atlases_of, corpus_titles
 from components.facets import Filters
@@ -111,6 +112,8 @@ def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     query, reading, blocked = None, None, ""
     if seeds:
         query = seed_query(atlas, seeds)
+    elif not atlas.manifest.encoder.takes_text:
+        blocked = no_text(atlas.manifest)  # said before anybody pastes
     elif asked:
         with below, st.spinner("Reading your text…", show_time=True):
             query, reading, blocked = asking.text_query(atlas, asked)
@@ -180,6 +183,9 @@ def _take_identified(atlas: Atlas) -> None:
 
 
 def _on_example(atlas: Atlas, row: int) -> None:
+    if not atlas.manifest.encoder.takes_text:
+        session.change(like=(atlas.paper(row).id,), around=False)
+        return
     asking.take_paper(atlas, row)
     session.change(like=(), around=False)
 

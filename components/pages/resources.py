@@ -59,6 +59,8 @@ def encoder(fingerprint: str, _source: str) -> BiEncoder:
 
 def encoder_of(manifest: Manifest) -> Encoder:
     """The encoder that an atlas was made with. Raises as `components.atlas_encoder.encoder_of` does."""
+    if not manifest.encoder.takes_text:
+        return atlas_encoder.encoder_of(manifest)  # which says so
     if manifest.encoder.source == LEXICAL:
         return _fitted(manifest.name, manifest.folder, manifest)
     return encoder(manifest.encoder.fingerprint, manifest.encoder.source)
@@ -129,7 +131,7 @@ def agreement_of(one: Atlas, other: Atlas, *, k: int, progress: Progress) -> Agr
 
 def warm(manifest: Manifest) -> None:
     """Load an atlas's encoder behind the page's back, so that the first search need not wait for it."""
-    if manifest.encoder.fingerprint in _warmed:
+    if manifest.encoder.fingerprint in _warmed or not manifest.encoder.takes_text:
         return
     _warmed.add(manifest.encoder.fingerprint)
     threading.Thread(target=_load_quietly, args=(manifest,), daemon=True, name="warm-encoder").start()

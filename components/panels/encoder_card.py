@@ -14,6 +14,12 @@ from components.markdown import escaped
 def encoder_heading(choice: Choice) -> None:
     """Draw an encoder's name, what it is in a sentence, and its authors' advice."""
     st.subheader(escaped(choice.name), anchor=False)
+    if not choice.encodes:
+        st.text(
+            "Vectors that came with the papers. Their encoder is not on this machine, so they take no text: the map "
+            "and searching from papers work. To search for texts, build another atlas of the papers with an encoder."
+        )
+        return
     if choice.entry is None:
         st.text("Your own checkpoint. What it is for, its folder does not say.")
         return

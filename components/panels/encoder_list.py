@@ -30,6 +30,8 @@ def _caption(choice: Choice) -> str:
         told.append("on this machine")
     elif choice.partial:
         told.append("download stopped half way")
+    if not choice.encodes:
+        return " · ".join(["came with the papers", *told])
     if choice.entry is None:
         return " · ".join(["your own", *told])
     what = [re.split("[,:]", choice.entry.domain)[0]]

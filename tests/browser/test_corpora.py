@@ -1,4 +1,4 @@
-"""The Corpora page as a person meets it: papers brought, looked at, built, searched, exported, carried away, deleted."""
+"""The Corpora page as a person meets it: papers are brought, looked at, built, exported, carried away, deleted."""
 
 import re
 import shutil
