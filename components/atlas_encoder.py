@@ -46,7 +46,8 @@ def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_
 
     precision: as in `load_encoder`. local_files_only: fetch nothing; what is not on this machine is unavailable.
     Its fingerprint is the atlas's unless the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
-    Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what it was.
+    Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what
+    it was.
     """
     if not manifest.encoder.takes_text:
         raise TakesNoText(no_text(manifest))

@@ -78,7 +78,8 @@ def described(
     return sealed, {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
 
 
-def _sealed(path: Path) -> dict[str, Any]:
+def sealed_file(path: Path) -> dict[str, Any]:
+    """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
     try:
         return {"name": path.name, **asdict(store.seal(path))}
     except OSError as error:
