@@ -72,12 +72,6 @@ def query_box(
             st.caption(
                 _WHERE_IT_GOES if takes_ids else ":material/lock: Read by this app alone: not sent on, not stored."
             )
-    if not takes_text:
-        st.info(
-            "This corpus came with vectors of its own, and what made them is not here: it takes no text. Type a "
-            "paper's id, choose “Use as query” at a paper, or click on the map.",
-            icon=":material/scatter_plot:",
-        )
     if looked_up is not None and looked_up.failed:
         st.warning(escaped(looked_up.told), icon=":material/search_off:")
     elif looked_up is not None:
