@@ -41,18 +41,18 @@ def no_text(manifest: Manifest) -> str:
     )
 
 
-def encoder_of(manifest: Manifest, *, local_files_only: bool = False) -> Encoder:
+def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_files_only: bool = False) -> Encoder:
     """The encoder that queries to an atlas are encoded with.
 
-    local_files_only: fetch nothing; what is not on this machine is unavailable. Its fingerprint is the atlas's unless
-    the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
+    precision: as in `load_encoder`. local_files_only: fetch nothing; what is not on this machine is unavailable.
+    Its fingerprint is the atlas's unless the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
     Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what
     it was.
     """
     if not manifest.encoder.takes_text:
         raise TakesNoText(no_text(manifest))
     if manifest.encoder.source != LEXICAL:
-        return load_encoder(manifest.encoder.source, local_files_only=local_files_only)
+        return load_encoder(manifest.encoder.source, precision=precision, local_files_only=local_files_only)
     path = store.atlas_folder(manifest.name) / manifest.folder / store.FITTED
     if store.FITTED not in manifest.files:
         raise AtlasDamaged(f"{manifest.name}: its manifest lists no {store.FITTED}. Build it again.")

@@ -21,14 +21,15 @@ from components.atlas_encoder import ChosenEncoder, choose_encoder
 from components.corpora import note_request
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.files import write_array, write_table, write_text
-from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, Vectors
+from components.index import HnswIndex, HnswSettings, Vectors, tuned_graph
 from components.labels import find_regions, name_regions, region_colours
 from components.manifest import EncoderRecord, IndexRecord, Manifest
 from components.palette import REGION_COLOURS
 from components.projection import ProjectionSettings, fit_projection
+from components.reading import NothingToBuild as NothingToBuild
+from components.reading import Papers, described, read_files
 from corpus.errors import CociteAtlasError
-from corpus.merging import Merger
-from corpus.readers import Columns, UnreadableFileError, WithoutAbstract, problems_table, read
+from corpus.readers import Columns, WithoutAbstract
 
 # Called as (stage, done, total) from the building thread; may raise, Cancelled say, to stop the build.
 Progress = Callable[[str, int, int], None]
@@ -46,10 +47,6 @@ _PAIRS_SEED = 7
 
 class Cancelled(CociteAtlasError):
     """The build was stopped by the person who started it. What it did so far is kept for the next one."""
-
-
-class NothingToBuild(CociteAtlasError):
-    """Files that hold no paper with a title and an abstract."""
 
 
 class NameReserved(CociteAtlasError):
@@ -100,25 +97,20 @@ def build_atlas(
     if name == store.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
-    mappings = [None] * len(files) if columns is None else list(columns)
-    sealed = [
-        sealed_file(path) | ({"columns": dict(mapping)} if mapping else {})
-        for path, mapping in zip(files, mappings, strict=True)
-    ]
-    kept = {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
+    sealed, kept = described(files, columns=columns, without_abstract=without_abstract)
     with disk_errors(), store.build_lock(name):
         work = work_folder(name, files=[*sealed, kept], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
-        papers, source, problems = _papers(work, files, progress, columns=mappings, without_abstract=without_abstract)
+        found = _papers(work, files, progress, columns=columns, without_abstract=without_abstract)
         return build_from(
             work,
-            papers,
+            found.papers,
             name=name,
             corpus=name,
             base="",
             chosen=chosen,
-            source={"files": sealed, **kept, **source},
-            problems=problems,
+            source={"files": sealed, **kept, **found.account},
+            problems=found.problems,
             settings=settings,
             progress=progress,
         )
@@ -186,6 +178,7 @@ def assemble(
     corpus: str = "",
     fitted: LexicalEncoder | None = None,
     problems: pa.Table | None = None,
+    title: str = "",
 ) -> Manifest:
     """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
 
@@ -213,10 +206,11 @@ def assemble(
             index=record,
             projection=asdict(settings.projection),
             source=source,
-            versions=_versions(),
+            versions=versions(),
             corpus=corpus,
             fitted=fitted,
             problems=problems,
+            title=title,
         )
     )
     progress(WRITING, 1, 1)
@@ -245,58 +239,32 @@ def work_folder(name: str, *, files: list[dict[str, Any]], fingerprint: str, set
     return store.work_folder(name, key)
 
 
-def sealed_file(path: Path) -> dict[str, Any]:
-    """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
-    try:
-        return {"name": path.name, **asdict(store.seal(path))}
-    except OSError as error:
-        unreadable = UnreadableFileError(
-            f"it cannot be read ({error.strerror})", advice="Check the path, and who may read it."
-        )
-        unreadable.locate(file=path.name)
-        raise unreadable from error
-
-
 def _papers(
     work: Path,
     files: Sequence[Path],
     progress: Progress,
     *,
-    columns: Sequence[Columns | None],
+    columns: Sequence[Columns | None] | None,
     without_abstract: WithoutAbstract,
-) -> tuple[pa.Table, dict[str, Any], pa.Table]:
-    """The papers of all files, none twice, the account of the reading, and all that was left out; kept in the work
-    folder, and taken from there where they are."""
+) -> Papers:
+    """What was read of all files; kept in the work folder, and taken from there where it is."""
     table_path, report_path, problems_path = work / store.PAPERS, work / "reading.json", work / store.PROBLEMS
     if table_path.is_file() and report_path.is_file():
-        return (
-            pq.read_table(table_path),
-            json.loads(report_path.read_text(encoding="utf-8")),
-            pq.read_table(problems_path),
+        return Papers(
+            papers=pq.read_table(table_path),
+            account=json.loads(report_path.read_text(encoding="utf-8")),
+            problems=pq.read_table(problems_path),
         )
-    merger = Merger()
-    reports = []
-    for number, (path, mapping) in enumerate(zip(files, columns, strict=True)):
-        with read(path, columns=mapping, without_abstract=without_abstract) as reading:
-            for paper in reading:
-                merger.add(paper, report=reading.report, place=reading.place)
-                if reading.report.kept % CHUNK == 0:
-                    progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(files))
-        progress(READING, 1000 * (number + 1), 1000 * len(files))
-        reports.append(reading.report)
-    if not len(merger):
-        wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
-        raise NothingToBuild(
-            f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
-            f"{' '.join(report.summary() for report in reports)}"
-        )
-    papers = pa.concat_tables(merger.tables()).combine_chunks()
-    problems = problems_table(reports)
-    source = {"reports": [report.to_dict() for report in reports], "merged": merger.merged}
-    write_table(table_path, papers)
-    write_table(problems_path, problems)
-    write_text(report_path, json.dumps(source))
-    return papers, source, problems
+    found = read_files(
+        files,
+        columns=columns,
+        without_abstract=without_abstract,
+        on_progress=lambda done, total: progress(READING, done, total),
+    )
+    write_table(table_path, found.papers)
+    write_table(problems_path, found.problems)
+    write_text(report_path, json.dumps(found.account))
+    return found
 
 
 def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:
@@ -350,22 +318,24 @@ def project_resumably(
     return coordinates
 
 
-def tuned_index(vectors: Vectors, settings: HnswSettings, progress: Progress) -> tuple[HnswIndex | None, IndexRecord]:
-    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target."""
+def tuned_index(
+    vectors: Vectors, settings: HnswSettings, progress: Progress, *, grown: HnswIndex | None = None
+) -> tuple[HnswIndex | None, IndexRecord]:
+    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target.
+
+    grown: a graph over the first rows of `vectors`, to take in the others.
+    """
     n = len(vectors)
     progress(INDEXING, 0, n)
-    if n >= GRAPH_FROM:
-        graph = HnswIndex.build(vectors, settings=settings, on_progress=lambda done: progress(INDEXING, done, n))
-        tuning = graph.tune(ExactIndex(vectors), settings=settings)
-        if min(tuning.ann_recall_at_10, tuning.ann_recall_at_10_outside) >= settings.target_recall:
-            return graph, IndexRecord(m=settings.m, ef_construction=settings.ef_construction, **asdict(tuning))
-    exact = IndexRecord(
-        m=settings.m, ef_construction=settings.ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0
-    )
-    return None, exact
+    m, ef_construction = settings.m, settings.ef_construction
+    found = tuned_graph(vectors, settings=settings, grown=grown, on_progress=lambda done: progress(INDEXING, done, n))
+    if found is None:
+        return None, IndexRecord(m=m, ef_construction=ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0)
+    graph, tuning = found
+    return graph, IndexRecord(m=m, ef_construction=ef_construction, **asdict(tuning))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The versions of what made the atlas, for whoever must make it again."""
     packages = ("numpy", "torch", "transformers", "tokenizers", "hnswlib", "umap-learn", "scikit-learn", "pyarrow")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

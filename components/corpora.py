@@ -8,7 +8,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import filelock
 import numpy as np
@@ -23,6 +23,8 @@ from corpus.errors import CociteAtlasError
 _LONGEST_NAME = 64
 _REQUEST = "request.json"
 _LARGEST_REQUEST = 64 * 1024  # bytes; a path of an encoder is the longest thing in it
+
+Kind = Literal["build", "add"]
 
 
 class AtlasKept(CociteAtlasError):
@@ -114,8 +116,9 @@ def being_built(name: str) -> bool:
 class Request:
     """What a build was asked for, kept in its work folder.
 
-    base: the atlas whose papers are encoded again; empty for a build from files. encoder: a catalogue name, or where
-    its folder or zip lies (absolute). started: ISO 8601, UTC. papers: 0 until they are read.
+    base: the atlas whose papers are encoded again, or to which papers are added; empty for a build from files.
+    encoder: a catalogue name, or where its folder or zip lies (absolute). started: ISO 8601, UTC. papers: to encode;
+    0 until they are read. kind: "add" where papers are added to an atlas. Requests from before that lack it.
     """
 
     corpus: str
@@ -124,6 +127,7 @@ class Request:
     precision: str
     started: str
     papers: int = 0
+    kind: Kind = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Unfinished:
     """A build that was stopped or killed, and goes on when the same is asked for again.
 
     rows_done: of rows_total papers that are encoded already; rows_total is 0 where they were not read to the end.
+    kind: "add" where papers are added to the atlas `name`, which is the base, too.
     """
 
     name: str
@@ -141,12 +146,15 @@ class Unfinished:
     rows_done: int
     rows_total: int
     started: datetime
+    kind: Kind = "build"
 
 
-def note_request(work: Path, *, corpus: str, base: str, encoder: str, precision: str, papers: int = 0) -> None:
+def note_request(
+    work: Path, *, corpus: str, base: str, encoder: str, precision: str, papers: int = 0, kind: Kind = "build"
+) -> None:
     """Write into a work folder what is being built there, as of now."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    request = Request(corpus, base, encoder, precision, started, papers)
+    request = Request(corpus, base, encoder, precision, started, papers, kind)
     write_text(work / _REQUEST, json.dumps(asdict(request), indent=1) + "\n")
 
 
@@ -168,6 +176,7 @@ def unfinished() -> list[Unfinished]:
                 rows_done=min(_rows_done(work), request.papers),
                 rows_total=request.papers,
                 started=datetime.fromisoformat(request.started),
+                kind=request.kind,
             )
         )
     return sorted(found, key=lambda build: build.started, reverse=True)
@@ -183,6 +192,14 @@ def discard_unfinished(name: str) -> None:
         raise NoSuchAtlas(f"No atlas is called {name!r}, and none of that name was begun.")
     with store.build_lock(name):
         for work in store.work_folders(name):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def discard_additions(name: str) -> None:
+    """Throw away what unfinished additions to an atlas have done. The caller holds its build lock."""
+    for work in store.work_folders(name):
+        request = _read_request(work / _REQUEST)
+        if request is not None and request.kind == "add":
             shutil.rmtree(work, ignore_errors=True)
 
 
@@ -213,6 +230,8 @@ def _read_request(path: Path) -> Request | None:
         request = Request(**raw)
         texts = (request.corpus, request.base, request.encoder, request.precision, request.started)
         if not all(isinstance(text, str) for text in texts) or request.precision not in PRECISIONS:
+            return None
+        if request.kind not in get_args(Kind):
             return None
         if not isinstance(request.papers, int) or isinstance(request.papers, bool) or not 0 <= request.papers < 2**63:
             return None

@@ -1,5 +1,6 @@
 """Regions of the map: where papers gather, what sets each gathering apart, and a colour for each."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,12 +40,17 @@ def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:
     if not np.isfinite(coordinates).all():
         raise ValueError("a coordinate is not finite; build the map again")
     n = len(coordinates)
-    smallest = max(10, round(3 / 4 * n**0.5), n // 200) if min_size is None else min_size
+    smallest = smallest_region(n) if min_size is None else min_size
     if smallest < 2:
         raise ValueError(f"min_size is {min_size}; a region has at least 2 papers")
     if n < 2 * smallest or bool((coordinates == coordinates[0]).all()):
         return np.full(n, -1, dtype=np.int32)
     return _by_size(_cluster(coordinates.astype(np.float64), smallest))
+
+
+def smallest_region(n: int) -> int:
+    """How many points make a region on a map of n."""
+    return max(10, round(3 / 4 * math.sqrt(n)), n // 200)
 
 
 def _cluster(points: Array, smallest: int) -> Regions:
@@ -105,14 +111,17 @@ def name_regions(
     names = _names(vocabulary, members, terms)
     found = []
     for region, rows in enumerate(members):
-        x, y = _dense_centre(coordinates[rows].astype(np.float64))
+        x, y = dense_centre(coordinates[rows].astype(np.float64))
         shown = tuple(vocabulary.surface(term) for term in terms[region])
         found.append(Region(id=region, name=names[region], size=len(rows), x=x, y=y, terms=shown))
     return found
 
 
-def _dense_centre(points: Array) -> tuple[float, float]:
-    """A member in a dense part: of the half closest to the median, the one with the tightest crowd."""
+def dense_centre(points: Array) -> tuple[float, float]:
+    """Where the name of a region stands: of points (n, 2), n ≥ 1, a member in a dense part.
+
+    Of the half closest to the median, the one with the tightest crowd.
+    """
     from sklearn.neighbors import KDTree
 
     to_median = np.square(points - np.median(points, axis=0)).sum(axis=1)

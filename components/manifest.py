@@ -1,6 +1,7 @@
 """The manifest of an atlas: what it was made of and with, and what its files must be. Refuses what it cannot trust."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
@@ -67,10 +68,14 @@ class IndexRecord:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How an atlas has changed since its map was last laid out: papers placed among the others, and papers removed."""
+    """How an atlas has changed since its map was last laid out: papers placed among the others, and papers removed.
+
+    far: of those added, papers that were near to none. Manifests from before it was counted lack it.
+    """
 
     added: int = 0
     removed: int = 0
+    far: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ class Manifest:
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
-            raw["growth"] = _typed(Growth, raw.get("growth", {"added": 0, "removed": 0}))
+            raw["growth"] = _typed(Growth, {"added": 0, "removed": 0, "far": 0, **raw.get("growth", {})})
             manifest = _typed(cls, {"corpus": raw["name"], "title": "", **raw})
             _check_source(manifest.source)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -154,7 +159,8 @@ class Manifest:
             raise ManifestDamaged(
                 f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
-        if min(manifest.growth.added, manifest.growth.removed) < 0 or len(manifest.title) > LONGEST_TITLE:
+        growth = manifest.growth
+        if min(growth.added, growth.removed, growth.far) < 0 or len(manifest.title) > LONGEST_TITLE:
             raise ManifestDamaged("manifest.json speaks of fewer than no papers, or has a title that fills a page")
         if manifest.encoder.precision not in PRECISIONS:
             raise ManifestDamaged(f"manifest.json speaks of a precision of {manifest.encoder.precision!r:.80}")
@@ -203,12 +209,27 @@ _COUNTS = ("read", "kept", "deleted", "empty", "non_english", "duplicate", "dama
 
 
 def _check_source(source: dict[str, Any]) -> None:
-    """Raise unless the accounts of the reading, where there are any, hold numbers where the page shows numbers."""
-    reports = source.get("reports", [])
-    if not isinstance(reports, list) or not all(isinstance(report, dict) for report in reports):
-        raise TypeError(f"source.reports is {reports!r:.80}, not a list of objects")
-    for report in reports:
-        for name in _COUNTS:
-            count = report.get(name, 0)
-            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise TypeError(f"{name} in source.reports is {count!r:.80}, not a count")
+    """Raise unless the accounts of the reading, where there are any, hold numbers where the page shows numbers.
+
+    additions: accounts of the same form, one for each time that papers were added.
+    """
+    additions = _objects(source, "additions")
+    for addition in additions:
+        _check_counts(addition, ("added", "already_there"), place="source.additions")
+    for account in (source, *additions):
+        for report in _objects(account, "reports"):
+            _check_counts(report, _COUNTS, place="source.reports")
+
+
+def _check_counts(account: dict[str, Any], names: Sequence[str], *, place: str) -> None:
+    for name in names:
+        count = account.get(name, 0)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise TypeError(f"{name} in {place} is {count!r:.80}, not a count")
+
+
+def _objects(source: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = source.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise TypeError(f"source.{name} is {found!r:.80}, not a list of objects")
+    return found

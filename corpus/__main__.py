@@ -1,4 +1,4 @@
-"""The command line of corpora: python -m corpus build | list | info | verify | search | compare | encoders.
+"""The command line of corpora: python -m corpus build | add | remove | rebuild | list | info | verify | search | ….
 
 Exit codes: 0 done; 1 an error, said in a sentence; 2 a wrong call; 3 a verification that found a difference;
 130 interrupted.
@@ -14,6 +14,7 @@ from components import atlas as store
 from components.atlas_encoder import encoder_of
 from components.build import Cancelled
 from components.facets import Filters
+from components.map_state import map_words
 from components.medline import NAME as MEDLINE
 from components.query_text import understand
 from components.search import MOST_HITS, search, text_query
@@ -21,6 +22,7 @@ from components.verify import SAMPLE, verify_atlas
 from corpus.commands.build import add_build
 from corpus.commands.compare import add_compare
 from corpus.commands.encoders import add_encoders
+from corpus.commands.grow import add_grow
 from corpus.commands.shared import ensure, standard_input
 from corpus.errors import CociteAtlasError
 
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     add_build(verbs)
+    add_grow(verbs)
 
     everything = verbs.add_parser("list", help="list all atlases")
     everything.add_argument("--json", action="store_true", help="as JSON")
@@ -125,7 +128,7 @@ def _info(options: argparse.Namespace) -> int:
         "encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
         "fingerprint": manifest.encoder.fingerprint[:16],
         "search": searched,
-        "map": f"UMAP, {len(manifest.regions)} regions",
+        "map": map_words(manifest),
         "built": manifest.created,
         "size": f"{sum(seal.bytes for seal in manifest.files.values()) / 1e6:.0f} MB",
         "folder": str(store.atlas_folder(manifest.name) / manifest.folder),

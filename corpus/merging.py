@@ -16,7 +16,7 @@ from corpus.readers.limits import DEFAULT_LIMITS, Limits
 from corpus.readers.report import ReadReport
 
 _BATCH = 1024  # papers that lie as Python objects, before they go into arrow's memory
-_MOST_ALIKE = 50  # papers of one key that a record is compared with: ten thousand "Editorial"s take no longer
+MOST_ALIKE = 50  # papers of one key that a record is compared with: ten thousand "Editorial"s take no longer
 _TELLING = 30  # characters of a title that says without an author which paper it is: "Letter to the editor" does not
 _PMID = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _VERSION = re.compile(r"(?:[./]?v\d{1,2}|\.\d)$")  # as 10.12688/f1000research.1.2 and 10.21203/rs.3.rs-1/v1 end
@@ -45,7 +45,7 @@ class Merger:
         self._report_of = array("I")  # by row
         self._places: list[str] = []  # by row
         self._rows_of: dict[bytes, tuple[int, ...]] = {}  # by key, in their order
-        self._stored = lru_cache(maxsize=_MOST_ALIKE * 8)(self._read)
+        self._stored = lru_cache(maxsize=MOST_ALIKE * 8)(self._read)
 
     def __len__(self) -> int:
         return len(self._places) - len(self._gone)
@@ -80,7 +80,7 @@ class Merger:
             if any(row in self._changed or row in self._gone for row in rows):
                 table = to_table(self._at(row) for row in rows if row not in self._gone)
             told = table["id"].to_pylist()
-            unique = [_unique(paper_id, ids) for paper_id in told]
+            unique = [unique_id(paper_id, ids) for paper_id in told]
             if unique != told:
                 table = table.set_column(0, SCHEMA.field("id"), pa.array(unique, type=pa.string()))
             if table.num_rows:
@@ -109,7 +109,7 @@ class Merger:
     def _know(self, paper: Paper, row: int) -> None:
         for key in keys_of(paper):
             rows = self._rows_of.get(key, ())
-            if row not in rows and len(rows) < _MOST_ALIKE:
+            if row not in rows and len(rows) < MOST_ALIKE:
                 self._rows_of[key] = (*rows, row)
 
     def _join(self, row: int) -> None:
@@ -244,7 +244,7 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=15).digest()
 
 
-def _unique(paper_id: str, taken: dict[str, int]) -> str:
+def unique_id(paper_id: str, taken: dict[str, int]) -> str:
     """The id, with "~2" and so on behind it where it is taken; taken: ids, and how often each was asked for."""
     unique = paper_id
     while unique in taken:

@@ -4,6 +4,7 @@ from components.index.base import Index, Mask, Neighbours, Vectors
 from components.index.exact import ExactIndex
 from components.index.hnsw import HnswIndex, HnswSettings, Tuning
 from components.index.neighbour_index import GRAPH_FROM, NeighbourIndex
+from components.index.tuned import tuned_graph
 
 __all__ = [
     "GRAPH_FROM",
@@ -16,4 +17,5 @@ __all__ = [
     "Neighbours",
     "Tuning",
     "Vectors",
+    "tuned_graph",
 ]

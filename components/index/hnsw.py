@@ -37,6 +37,7 @@ class Tuning:
     sample: int
 
 
+_INSERTED_AT_ONCE = 2000  # rows between two words of progress
 _TUNING_ROWS = 1000  # recall of 0.99 known to ±0.001 (10,000 neighbours looked at)
 _OUTSIDE_QUERIES = 400  # each costs an exact search; ±0.0015
 # Rows moved any way by this many times the median distance to a row's nearest. On the default corpus the ef_search that
@@ -82,13 +83,23 @@ class HnswIndex:
             ef_construction=settings.ef_construction,
             random_seed=settings.seed,
         )
-        step = 2000
-        for start in range(0, len(vectors), step):
-            stop = min(start + step, len(vectors))
-            graph.add_items(vectors[start:stop], np.arange(start, stop), num_threads=threads)
-            if on_progress is not None:
-                on_progress(stop)
+        _insert(graph, vectors, start=0, threads=threads, on_progress=on_progress)
         return cls(graph, vectors, ef_search=_EF_STEPS[0])
+
+    def extend(self, vectors: Vectors, *, threads: int = -1, on_progress: Callable[[int], None] | None = None) -> None:
+        """Take in the rows that `vectors` (float32 (n, d)) has beyond those of this graph, whose first ones they are.
+
+        Not while others search in it. It is to be tuned again afterwards. on_progress: told of the rows it then has.
+        Raises ValueError for fewer rows than it has, or of other dimensions.
+        """
+        vectors = checked_vectors(vectors)
+        there = len(self._vectors)
+        if len(vectors) < there or vectors.shape[1] != self._vectors.shape[1]:
+            raise ValueError(f"vectors of shape {vectors.shape} for a graph over {self._vectors.shape}")
+        if len(vectors) > self._graph.get_max_elements():
+            self._graph.resize_index(len(vectors))
+        _insert(self._graph, vectors, start=there, threads=threads, on_progress=on_progress)
+        self._vectors = vectors
 
     @classmethod
     def load(cls, path: Path, vectors: Vectors, *, ef_search: int) -> "HnswIndex":
@@ -173,3 +184,14 @@ class HnswIndex:
         except RuntimeError as error:
             raise ValueError(f"the graph did not reach {k} of the rows that the filter allows") from error
         return ranked(self._vectors, query, rows[0].astype(np.int64), k=k)
+
+
+def _insert(
+    graph: hnswlib.Index, vectors: Vectors, *, start: int, threads: int, on_progress: Callable[[int], None] | None
+) -> None:
+    """Rows of `vectors` from `start` on, each under its own number."""
+    for first in range(start, len(vectors), _INSERTED_AT_ONCE):
+        stop = min(first + _INSERTED_AT_ONCE, len(vectors))
+        graph.add_items(vectors[first:stop], np.arange(first, stop), num_threads=threads)
+        if on_progress is not None:
+            on_progress(stop)

@@ -123,7 +123,9 @@ def _stopped(atlas: Atlas) -> None:
     """Builds that were stopped or killed, here or by an app that ended."""
     now = background.latest()
     for build in unfinished():
-        if build.corpus != atlas.manifest.corpus or not build.base or (now and now.encoder == name_of(build.encoder)):
+        if build.corpus != atlas.manifest.corpus or not build.base or build.kind != "build":
+            continue
+        if now and now.encoder == name_of(build.encoder):
             continue
         with st.container(border=True):
             done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"

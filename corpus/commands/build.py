@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +11,7 @@ from components.encoder import CATALOGUE, EMBEDDED, Precision
 from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
-from corpus.commands.shared import Bars, JsonLines, StopWithStdin, json_line, lower_priority
+from corpus.commands.shared import add_progress_options, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
 from corpus.paper import SCHEMA
 
@@ -60,15 +59,7 @@ def add_build(verbs: Any) -> None:
         action="store_true",
         help=f"repair {MEDLINE!r}: put it together from the shipped files again, without encoding (20 s)",
     )
-    build.add_argument(
-        "--progress", choices=("bars", "json"), default="bars", help="json: one object a line on standard output"
-    )
-    build.add_argument("--low-priority", action="store_true", help="let every other program go first")
-    build.add_argument(
-        "--stop-with-stdin",
-        action="store_true",
-        help="stop, to be taken up later, when standard input comes to its end",
-    )
+    add_progress_options(build)
     build.set_defaults(run=_run, refuse=build.error)
 
 
@@ -77,21 +68,12 @@ def _run(options: argparse.Namespace) -> int:
         options.refuse("give files of papers, or --from ATLAS, and not both")
     if options.base is not None and options.encoder is None:
         options.refuse("--from ATLAS needs --encoder: with its own encoder an atlas is there already")
-    if options.low_priority:
-        lower_priority()
-    with ExitStack() as stack:
-        progress: Progress = JsonLines() if options.progress == "json" else stack.enter_context(Bars())
-        if options.stop_with_stdin:
-            progress = StopWithStdin(progress)
+    with progress_of(options) as progress:
         manifest = _build(options, progress)
     if options.progress == "json":
         json_line({"built": manifest.name, "papers": manifest.papers})
         return 0
-    for report in [] if options.base is not None else manifest.source["reports"]:
-        bare = f" ({report['without_abstract']:,} without an abstract)" if report.get("without_abstract") else ""
-        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept{bare}")
-        for problem in report["problems"][:5]:
-            print(f"  {problem['place']}: {problem['reason']}")
+    print_reports([] if options.base is not None else manifest.source["reports"])
     print(f"{manifest.name}: {manifest.papers:,} papers. Search it: python -m corpus search {manifest.name} --text …")
     return 0
 

@@ -1,5 +1,6 @@
 """What commands share: progress on the terminal or as JSON lines, standard input, and the default atlas."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tqdm import tqdm
 from components.build import Cancelled, Progress
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline
+from corpus.paper import SCHEMA
 
 _BETWEEN_LINES = 0.2  # seconds; a page that reads them draws no faster
 
@@ -58,6 +61,45 @@ class JsonLines:
             return
         self._stage, self._next = stage, now + _BETWEEN_LINES
         json_line({"stage": stage, "done": done, "total": total})
+
+
+def add_progress_options(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that take their time have in common; `progress_of` does as they say."""
+    parser.add_argument(
+        "--progress", choices=("bars", "json"), default="bars", help="json: one object a line on standard output"
+    )
+    parser.add_argument("--low-priority", action="store_true", help="let every other program go first")
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop, to be taken up later, when standard input comes to its end",
+    )
+
+
+@contextlib.contextmanager
+def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
+    """The progress that `add_progress_options` were asked for."""
+    if options.low_priority:
+        lower_priority()
+    with contextlib.ExitStack() as stack:
+        progress: Progress = JsonLines() if options.progress == "json" else stack.enter_context(Bars())
+        yield StopWithStdin(progress) if options.stop_with_stdin else progress
+
+
+def column_of(text: str) -> tuple[str, str]:
+    """A field of Paper and a header, from FIELD=HEADER."""
+    field, _, header = text.partition("=")
+    if field.strip() not in SCHEMA.names or not header.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=HEADER, FIELD one of {', '.join(SCHEMA.names)}")
+    return field.strip(), header.strip()
+
+
+def print_reports(reports: Sequence[dict[str, Any]]) -> None:
+    """Say of each file how much of it was kept, and the first of what was left out."""
+    for report in reports:
+        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
+        for problem in report["problems"][:5]:
+            print(f"  {problem['place']}: {problem['reason']}")
 
 
 def json_line(value: dict[str, Any]) -> None:
