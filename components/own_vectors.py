@@ -31,7 +31,7 @@ from components.corpora import note_request
 from components.encoder import LEXICAL, Encoder
 from components.index import Vectors
 from components.manifest import OWN_VECTORS, EncoderRecord, Manifest
-from components.reading import NothingToBuild, sealed_file
+from components.reading import NothingToBuild, described
 from components.verify import TOLERANCE, relative_errors
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, to_table
@@ -73,8 +73,8 @@ def build_from_vectors(
     vector_column: str | None = None,
     encoder: str | None = None,
     columns: Columns | None = None,
-    title: str = "",
     settings: BuildSettings = BuildSettings(),  # noqa: B008
+    title: str = "",
     progress: Progress = quiet,
 ) -> Manifest:
     """Build the atlas `name` of a Parquet file of papers with their vectors, a row each; no paper is encoded.
@@ -91,7 +91,8 @@ def build_from_vectors(
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     column = _column(path, vector_column)
     loaded = _loaded(encoder, progress)
-    files = [sealed_file(path) | {"vectors": column} | ({"columns": dict(columns)} if columns else {})]
+    sealed, kept = described([path], columns=[columns], without_abstract="keep")
+    files = [sealed[0] | {"vectors": column}]
     with disk_errors(), store.build_lock(name):
         work = work_folder(name, files=files, fingerprint=loaded.fingerprint if loaded else "", settings=settings)
         note_request(work, corpus=name, base="", encoder=loaded.source if loaded else OWN_VECTORS, precision="float32")
@@ -108,10 +109,10 @@ def build_from_vectors(
             vectors=vectors,
             coordinates=project_resumably(work, vectors, settings.projection, progress),
             encoder=_record(vectors, loaded),
-            source={"files": files, "reports": accounts},
+            source={"files": files, **kept, "reports": accounts},
             settings=settings,
-            title=title,
             progress=progress,
+            title=title,
             problems=problems,
         )
         shutil.rmtree(work, ignore_errors=True)

@@ -20,6 +20,7 @@ from components.query_text import understand
 from components.search import MOST_HITS, search, text_query
 from components.verify import SAMPLE, verify_atlas
 from corpus.commands.build import add_build
+from corpus.commands.carry import add_carry
 from corpus.commands.compare import add_compare
 from corpus.commands.encoders import add_encoders
 from corpus.commands.grow import add_grow
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--json", action="store_true", help="as JSON")
     ask.set_defaults(run=_search)
 
+    add_carry(verbs)
     add_compare(verbs)
     add_encoders(verbs)
     add_count(verbs)

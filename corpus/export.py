@@ -21,10 +21,10 @@ from corpus.identity import derived_id
 from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
+from corpus.readers.cells import guarded
 from corpus.readers.references import begins_paragraph
 from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
-from corpus.spreadsheet import guarded
 
 _CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 _DISTANCE_COLUMN = "l2_distance"

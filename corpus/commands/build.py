@@ -11,6 +11,7 @@ from components.encoder import CATALOGUE, EMBEDDED, Precision
 from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
+from components.own_vectors import build_from_vectors
 from components.staged_work import carry_out
 from corpus.commands.shared import add_progress_options, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
@@ -37,6 +38,12 @@ def add_build(verbs: Any) -> None:
         "--name", help="the atlas's name (by default that of the first file; with --from, CORPUS--ENCODER)"
     )
     build.add_argument("--encoder", help=f"a folder, a zip, or one of: {', '.join(CATALOGUE)} (default: {EMBEDDED})")
+    build.add_argument(
+        "--vectors",
+        metavar="COLUMN",
+        help="FILE is one Parquet file whose papers come with their vectors, in this column; without --encoder, which "
+        "names what made them, the atlas takes no text",
+    )
     build.add_argument(
         "--precision",
         choices=get_args(Precision),
@@ -70,6 +77,8 @@ def _run(options: argparse.Namespace) -> int:
         options.refuse("--staged ID says by itself what is built; give no files and no --from with it")
     if options.staged is None and bool(options.files) == (options.base is not None):
         options.refuse("give files of papers, or --from ATLAS, and not both")
+    if options.vectors is not None and (len(options.files) != 1 or options.assemble or options.precision):
+        options.refuse("--vectors goes with one FILE, and without --from, --assemble and --precision")
     if options.base is not None and options.encoder is None:
         options.refuse("--from ATLAS needs --encoder: with its own encoder an atlas is there already")
     with progress_of(options) as progress:
@@ -83,7 +92,10 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     from_files = options.base is None and options.staged is None
     print_reports(manifest.source["reports"] if from_files else [])
-    print(f"{manifest.name}: {manifest.papers:,} papers. Search it: python -m corpus search {manifest.name} --text …")
+    way = f"Search it: python -m corpus search {manifest.name} --text …"
+    if not manifest.encoder.takes_text:
+        way = "It takes no text; its map and searching from papers work."
+    print(f"{manifest.name}: {manifest.papers:,} papers. {way}")
     return 0
 
 
@@ -101,7 +113,7 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
         return build_again(
             options.base, encoder=encoder, precision=options.precision, name=options.name, progress=progress
         )
-    if options.files == [MEDLINE] and not Path(MEDLINE).exists():
+    if options.files == [MEDLINE] and options.vectors is None and not Path(MEDLINE).exists():
         if encoder != EMBEDDED or options.name not in (None, MEDLINE):
             raise CociteAtlasError(
                 f"{MEDLINE!r} is the default atlas, made with {EMBEDDED}. To encode its papers with another "
@@ -112,6 +124,15 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
     for file in files:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
+    if options.vectors is not None:
+        return build_from_vectors(
+            options.name or _name_of(files[0]),
+            files[0],
+            vector_column=options.vectors,
+            encoder=options.encoder,
+            columns=dict(options.columns) or None,
+            progress=progress,
+        )
     return build_atlas(
         options.name or _name_of(files[0]),
         files,

@@ -21,7 +21,6 @@ _PMID = re.compile(
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,20})?(?:[eE]\+?\d{1,2})?", re.ASCII)
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")  # the texts of a list as Python prints it
 _SUFFIX = re.compile(r"(?:jr|sr|ii|iii|iv)\.?", re.IGNORECASE)
-_FAMILY_INITIALS = re.compile(r"\S.* [^\W\d_]{1,4}\.?")  # "van Dyke MJ", as PubMed has names
 _SCOPUS_ID = re.compile(r"\s*\(\d{5,}\)$")
 _AND = re.compile(r"^(?:and|&)\s+", re.IGNORECASE)
 _ET_AL = re.compile(r"et al\.?|…|\.\.\.", re.IGNORECASE)
@@ -76,9 +75,13 @@ def doi_of(text: str) -> str:
     return clean(text) if clean(text).lower() == doi else doi
 
 
-def url_of(text: str) -> str:
-    """The first web address in a text; "" where there is none. Cards show it as a link, and a link can be a script."""
-    return next((part for part in re.split(r"[\s;|]+", clean(text)) if part.lower().startswith(WEB)), "")
+def url_of(text: str, *, alone: bool = False) -> str:
+    """The first web address in a text, or the text where it is one `alone`; "" where there is none.
+
+    Cards show it as a link, and a link can also be a script.
+    """
+    parts = [clean(text)] if alone else re.split(r"\s+|[;|,](?=https?://)", clean(text))
+    return next((part if alone else part.rstrip(";|,") for part in parts if part.lower().startswith(WEB)), "")
 
 
 def topics_of(text: str, *, commas: bool = True) -> list[str]:
@@ -100,8 +103,11 @@ def names_of(text: str, *, commas: bool = True) -> list[str]:
     parts = _printed_list(text) or re.split(r"\s*[;|\n]\s*", text)
     if len(parts) == 1:
         joined = re.split(r"\s+and\s+", parts[0])
+        listed = [part for part in map(clean, parts[0].split(",")) if part]
         if len(joined) > 1 and all("," in part for part in joined):  # as BibTeX has them
             parts = joined
+        elif len(listed) > 1 and all(map(_has_initials, listed)):
+            parts = listed
         elif commas:
             parts = _by_commas(parts[0])
     names = (_SCOPUS_ID.sub("", _AND.sub("", clean(part))).strip(",; ") for part in parts)
@@ -117,8 +123,6 @@ def _by_commas(text: str) -> list[str]:
     named = [part for part in parts if not _SUFFIX.fullmatch(part)]
     if len(named) < 2:
         return [text]
-    if all(_FAMILY_INITIALS.fullmatch(part) for part in named):
-        return named
     single = sum(len(part.split()) == 1 for part in named)
     if len(named) == 2:
         # "van Dyke, Mary Jane" is one; "Mary Jane van Dyke, John Smith" are two.
@@ -128,6 +132,12 @@ def _by_commas(text: str) -> list[str]:
     if len(named) % 2 == 0:  # Family, Given, Family, Given
         return [f"{family}, {given}" for family, given in zip(named[::2], named[1::2], strict=True)]
     return named
+
+
+def _has_initials(name: str) -> bool:
+    """Whether a name is as PubMed writes it: "van Dyke MJ"."""
+    *family, last = name.split()
+    return bool(family) and len(last.rstrip(".")) <= 4 and last.rstrip(".").isupper()
 
 
 def _printed_list(text: str) -> list[str]:

@@ -54,7 +54,7 @@ def _is_answer(start: str) -> bool:
         return False
     values = _Values(iter([start]), most=len(start))
     try:
-        for key in values.keys():
+        for key in values.keys_of_object():
             if key == "title":
                 return False
             if key in _ANSWERS and values.next() == "[":
@@ -82,7 +82,7 @@ class _Values:
             if first == "[":
                 yield from self._members()
             elif first == "{" and answers:
-                for key in self.keys():
+                for key in self.keys_of_object():
                     if key in _ANSWERS and self.next() == "[":
                         yield from self._members()
                     else:
@@ -90,7 +90,7 @@ class _Values:
             else:
                 yield self.value()
 
-    def keys(self) -> Iterator[str]:
+    def keys_of_object(self) -> Iterator[str]:
         """The keys of an object; each one's value is to be taken before the next."""
         self.take("{")
         while self.next() != "}":
