@@ -15,7 +15,7 @@ from components.staging import StagedFile, drop_file, new_staging, stage_file, s
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview, preview
 
-_HEAD = 3  # records that are shown of a file
+_HEAD = 20  # records that are looked into
 
 
 @dataclass

@@ -6,7 +6,7 @@ import streamlit as st
 
 from components.markdown import escaped
 from corpus.paper import Paper
-from corpus.readers import Preview, Problem
+from corpus.readers import Preview
 
 # Fields of a paper in the order in which they are asked about, with what each is called.
 FIELDS = {
@@ -22,7 +22,7 @@ FIELDS = {
     "topics": "Topics or keywords",
 }
 _NONE = "(none)"
-_SHOWN = 5  # problems of the head that are listed
+_PAPERS, _PROBLEMS = 3, 5  # of the head, that are shown
 _ABSTRACT = 180  # characters
 
 
@@ -35,15 +35,8 @@ def file_preview(
     st.caption(f":material/check: Read as {escaped(preview.format)}.")
     if preview.headers:
         _columns(preview, key=key, on_columns=on_columns)
-    _papers(preview.papers)
-    left_out = [problem for problem in preview.problems if not (keep_without_abstract and _lacks_abstract(problem))]
-    if not preview.papers and not left_out:
-        st.caption("No record is in the beginning of this file.")
-    if left_out:
-        many = f"{len(left_out)} record{'s' if len(left_out) > 1 else ''}"
-        st.caption(f":material/info: In the beginning of {escaped(called)}, {many} would be left out:")
-        for problem in left_out[:_SHOWN]:
-            st.caption(escaped(f"{problem.place}: {problem.reason}"))
+    _papers(preview.papers[:_PAPERS])
+    _left_out(preview, called=called, keep_without_abstract=keep_without_abstract)
 
 
 def column_keys(key: str) -> dict[str, str]:
@@ -96,5 +89,17 @@ def _papers(papers: Sequence[Paper]) -> None:
             st.caption(escaped(" · ".join(facts)) + ("  \n" if facts else "") + (escaped(abstract) or "*No abstract*"))
 
 
-def _lacks_abstract(problem: Problem) -> bool:
-    return problem.kind == "empty" and problem.reason.startswith("no abstract")
+def _left_out(preview: Preview, *, called: str, keep_without_abstract: bool) -> None:
+    """What of the head is left out, and why."""
+    head = f"the first {len(preview.papers) + len(preview.problems):,} records"
+    if not preview.papers and not preview.problems:
+        st.warning(f"No record was found in the beginning of {escaped(called)}.", icon=":material/info:")
+    bare = sum(not paper.abstract for paper in preview.papers)
+    if bare and not keep_without_abstract:
+        st.caption(
+            f":material/info: Of {head}, {bare} without an abstract would be left out. Keep them by the switch above."
+        )
+    if preview.problems:
+        st.caption(f":material/info: Of {head}, {len(preview.problems)} cannot be read:")
+        for problem in preview.problems[:_PROBLEMS]:
+            st.caption(escaped(f"{problem.place}: {problem.reason}"))
