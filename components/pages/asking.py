@@ -20,7 +20,6 @@ from components.query_text import QueryText, understand
 from components.search import Query
 from corpus.errors import CociteAtlasError
 from corpus.sources import SOURCES, Source, identifier_in
-from corpus.sources.client import shared_client
 from corpus.sources.lookup import look_up
 
 _PASTED = "pasted"  # the paste that was last understood
@@ -100,7 +99,7 @@ def look_up_wanted() -> None:
         return
     sources = _Noted(SOURCES)
     try:
-        paper = look_up(identifier, sources=sources, client=shared_client())
+        paper = look_up(identifier, sources=sources, client=resources.client())
     except CociteAtlasError as error:
         session.ask(None)  # what was asked before is no answer to this
         st.session_state[_LOOKED_UP] = LookedUp(typed, str(error), failed=True)

@@ -172,7 +172,7 @@ def _from_query() -> None:
             st.session_state[f"{key}-counted"] = None
             try:
                 with st.spinner(f"Asking {escaped(source.title)}…"):
-                    st.session_state[f"{key}-counted"] = (name, query, source.count(query))
+                    st.session_state[f"{key}-counted"] = (name, query, source.count(query, client=resources.client()))
             except CociteAtlasError as error:
                 st.error(escaped(str(error)), icon=":material/cloud_off:")
     counted = st.session_state.get(f"{key}-counted")

@@ -26,6 +26,7 @@ from components.index import Vectors
 from components.manifest import Manifest
 from components.search import example_rows
 from corpus.errors import CociteAtlasError
+from corpus.sources import Client
 
 _OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
 _LOADED_ENCODERS = 3  # some 500 MB each at BERT-base: two to compare, and one more
@@ -95,6 +96,12 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) 
     """The vector of a text, remembered in this process so that a filter or a click does not encode it again."""
     vector: Vectors = _encoder.encode([(title, abstract)])[0]
     return vector
+
+
+@st.cache_resource(show_spinner=False)
+def client() -> Client:
+    """What the pages ask services with: somebody waits, so it gives up soon. Answers are kept beside the atlases."""
+    return Client(cache=store.home() / ".answers", attempts=3, longest_wait=10.0, timeout=15.0)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -99,8 +99,8 @@ def draw_previews(here: Uploads, *, key: str, keep_without_abstract: bool, extra
                 found,
                 called=file.called,
                 key=place,
+                columns=chosen_columns(_state(), key=place),
                 keep_without_abstract=keep_without_abstract,
-                on_columns=lambda: None,
             )
             extra(found)
 
@@ -109,8 +109,10 @@ def chosen(here: Uploads, *, key: str) -> tuple[StagedFile, ...]:
     """The files that can be read, with the columns that were chosen for each."""
     found = []
     for file in here.files.values():
-        if (seen := here.previews.get(file.name)) is not None:
-            columns = chosen_columns(_state(), key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
+        if (seen := here.previews.get(file.name)) is None:
+            continue
+        columns = chosen_columns(_state(), key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
+        if seen.papers or "title" in columns:
             found.append(StagedFile(name=file.name, called=file.called, columns=columns))
     return tuple(found)
 

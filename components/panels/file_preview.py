@@ -1,6 +1,6 @@
 """The file preview panel: a file as a reader sees it, its first records, and for a table which column is what."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -27,14 +27,16 @@ _ABSTRACT = 180  # characters
 
 
 def file_preview(
-    preview: Preview, *, called: str, key: str, keep_without_abstract: bool, on_columns: Callable[[], None]
+    preview: Preview, *, called: str, key: str, columns: Mapping[str, str], keep_without_abstract: bool
 ) -> None:
-    """Draw what a file holds. called: its name, of unknown origin. For a table, the selectboxes of its columns have the
-    keys of `column_keys`, and on_columns is called when one was changed.
+    """Draw what a file holds. called: its name, of unknown origin. columns: of a table, as they are chosen; its
+    selectboxes have the keys of `column_keys`.
     """
     st.caption(f":material/check: Read as {escaped(preview.format)}.")
     if preview.headers:
-        _columns(preview, key=key, on_columns=on_columns)
+        _columns(preview, key=key, columns=columns)
+        if "title" not in columns:
+            return
     _papers(preview.papers[:_PAPERS])
     _left_out(preview, called=called, keep_without_abstract=keep_without_abstract)
 
@@ -55,14 +57,14 @@ def set_columns(columns: Mapping[str, str], *, key: str) -> dict[str, str]:
     return {name: columns.get(field, _NONE) for field, name in column_keys(key).items()}
 
 
-def _columns(preview: Preview, *, key: str, on_columns: Callable[[], None]) -> None:
-    missing = [FIELDS[field].lower() for field in ("title", "abstract") if field not in preview.columns]
+def _columns(preview: Preview, *, key: str, columns: Mapping[str, str]) -> None:
+    missing = [FIELDS[field].lower() for field in ("title", "abstract") if field not in columns]
     if missing:
         st.warning(
             f"No column was recognised as the {' or the '.join(missing)}. Say below which one it is.",
             icon=":material/table:",
         )
-    with st.expander("Which column is what", expanded=bool(missing), icon=":material/table:"):
+    with st.expander("Which column is what", expanded=bool(missing), icon=":material/view_column:", key=f"{key}-which"):
         places = st.columns(2)
         for number, (field, name) in enumerate(column_keys(key).items()):
             with places[number % 2]:
@@ -71,7 +73,6 @@ def _columns(preview: Preview, *, key: str, on_columns: Callable[[], None]) -> N
                     [_NONE, *preview.headers],
                     key=name,
                     format_func=_header,
-                    on_change=on_columns,
                 )
 
 
