@@ -96,7 +96,7 @@ def _built(asked: Staged, paths: Sequence[Path], columns: Sequence[Any], progres
     )
     merged = sum(report.get("duplicate", 0) for report in manifest.source.get("reports", []))
     told = [f"{manifest.papers:,} paper{'s' if manifest.papers != 1 else ''}"]
-    told += [f"{left_out:,} records left out"] if left_out else []
+    told += [f"{left_out:,} record{'s' if left_out > 1 else ''} left out"] if left_out else []
     told += [f"{merged:,} given twice and merged"] if merged else []
     return Outcome(manifest, "; ".join(told) + ".")
 
