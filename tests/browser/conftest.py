@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from corpus.sources.service import SERVICES
+from tests.corpus.places import Place
+
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Software rendering, so that WebGL works where there is no graphics card; no calls home.
@@ -51,8 +54,18 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def server(medline_home: Path, hostile_atlas: str) -> Iterator[str]:
+def place() -> Iterator[Place]:
+    """A server on this machine that the app asks in the place of every service: it can reach no other."""
+    place = Place()
+    place.start()
+    yield place
+    place.stop()
+
+
+@pytest.fixture(scope="session")
+def server(medline_home: Path, hostile_atlas: str, place: Place) -> Iterator[str]:
     """The address of the app, served from the assembled default atlas and one of hostile texts beside it."""
+    services = {service.url_variable: f"{place.url}/{service.name}" for service in SERVICES}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,7 +74,7 @@ def server(medline_home: Path, hostile_atlas: str) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"],
             cwd=ROOT,
-            env={**os.environ, "COCITE_ATLAS_HOME": str(medline_home), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **services, "COCITE_ATLAS_HOME": str(medline_home), "PYTHONPATH": str(ROOT)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from corpus.export import to_ris
 from corpus.paper import Paper
+from tests.corpus.places import FakePubMed, Place, pubmed_article
 
 BUILDING = 300_000  # ms; a busy machine is slow, not wrong
 
@@ -249,6 +250,66 @@ def test_an_id_that_the_corpus_has_finds_papers_like_its_paper(visit: Any) -> No
     expect(visit.page.get_by_text(title, exact=True).first).to_be_visible()
     assert f"like={pmid[1]}" in visit.link()
     expect(visit.page.get_by_label("Title and abstract")).to_have_value(f"PMID: {pmid[1]}")
+
+
+def test_a_query_is_counted_fetched_and_built(
+    visit: Any, place: Place, planted: Callable[[int], list[Paper]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = {
+        str(30_000_000 + number): (
+            pubmed_article(str(30_000_000 + number), title=paper.title, abstract=paper.abstract),
+            f"2020/01/{number + 1:02}",
+        )
+        for number, paper in enumerate(planted(4))
+    }
+    monkeypatch.setitem(place.services, "pubmed", FakePubMed(records))
+    page = to_corpora(visit)
+    page.get_by_role("tab", name="From a query").click()
+    expect(page.get_by_text("Your query leaves this machine")).to_be_visible()
+    page.get_by_role("textbox", name="Query").fill("hearts OR galaxies")
+    page.get_by_role("button", name="Count the papers").click()
+    expect(page.get_by_text("PubMed has 8 papers for this.")).to_be_visible()
+    idle(visit)
+    page.get_by_role("button", name="Fetch and build").click()
+    expect(page.get_by_text("hearts OR galaxies is ready. PubMed: 8 papers of 8 records.")).to_be_visible(
+        timeout=BUILDING
+    )
+    expect(card(visit, "hearts OR galaxies").get_by_text("8 papers")).to_be_visible()
+    # The query went out, and nothing of any paper did.
+    assert {asked.parameters["term"] for asked in place.asked if "term" in asked.parameters} == {"hearts OR galaxies"}
+
+
+def test_a_query_that_cannot_be_asked_says_so_and_stays(visit: Any, place: Place) -> None:
+    page = to_corpora(visit)
+    page.get_by_role("tab", name="From a query").click()
+    page.get_by_role("textbox", name="Query").fill("unreachable")
+    page.get_by_role("button", name="Count the papers").click()
+    expect(page.get_by_role("tabpanel").get_by_role("alert").filter(has_text="PubMed")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Query")).to_have_value("unreachable")
+    expect(page.get_by_role("button", name="Fetch and build")).to_have_count(0)
+
+
+def test_an_id_that_the_corpus_has_not_is_looked_up_and_a_text_is_not(
+    visit: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    article = pubmed_article(
+        "99999991", title="Sepsis and <b>machine</b> learning", abstract="Early sepsis, predicted."
+    )
+    monkeypatch.setitem(place.services, "pubmed", FakePubMed({"99999991": (article, "2020/01/01")}))
+    visit.open()
+    box = visit.page.get_by_label("Title and abstract")
+    visit.search("PMID 99999991")
+    expect(box).to_have_value(re.compile(r"^Sepsis and .*learning\n\nEarly sepsis, predicted\.$"))
+    expect(visit.page.get_by_text("PMID 99999991 was sent to PubMed, and nothing else.")).to_be_visible()
+    # One that nobody knows is kept, and said.
+    box.fill("PMID 99999992")
+    visit.page.get_by_role("button", name="Search", exact=True).click()
+    expect(visit.page.get_by_role("alert").filter(has_text="PMID 99999992")).to_be_visible()
+    expect(box).to_have_value("PMID 99999992")
+    # A pasted text goes nowhere.
+    before = len(place.asked)
+    visit.search("A title with 99999991 in it\n\nAnd 10.1000/abc in its abstract.")
+    assert len(place.asked) == before
 
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
