@@ -156,7 +156,8 @@ def test_keywords(tmp_path, keywords, topics):
 
 def test_abbreviations_hold_across_entries_and_are_joined(tmp_path):
     text = (
-        '@string{foo = "Journal of " # {Foo}}\n@STRING(Bar = {Bar})\n@article{a, title={A}, abstract={X}, journal = FOO}\n'
+        '@string{foo = "Journal of " # {Foo}}\n@STRING(Bar = {Bar})\n'
+        "@article{a, title={A}, abstract={X}, journal = FOO}\n"
         '@article{b, title="B" # { \\& } # bar, abstract={X}, journaltitle = foo # " and " # bar # 2}\n'
     )
     papers, report = papers_of(tmp_path, text)
