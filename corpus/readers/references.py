@@ -11,7 +11,8 @@ from corpus.readers.report import Rejected
 from corpus.readers.text import clean, clean_paragraphs, distinct
 
 _LINE_OVERHEAD = 64  # bytes that a line takes beside its text
-_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)", re.ASCII)
+# Also of 20190101 and 201901, but not of 20211.
+_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?:(?!\d)|(?=(?:0[1-9]|1[0-2])(?:[0-3]\d)?(?!\d)))", re.ASCII)
 _WEB = re.compile(r"https?://\S", re.IGNORECASE)
 _PMID = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 # As exporters put it into notes, "extra" and accession numbers; and in addresses.

@@ -155,7 +155,7 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         title=first("title", "primary_title", "chapter_title", "book_title", "short_title", "translated_title"),
         # N2 is a note in some exports and the abstract in others.
         abstract=fullest(values("abstract")) or fullest(values("notes_abstract")),
-        authors=_authors(values("authors") or values("editors")),
+        authors=_authors(values("authors") or values("editors"), twice={"A1", "AU"} <= {line[:2] for line in lines}),
         year=values("year", "publication_year", "date"),
         venue=first(
             "alternate_title3",
@@ -210,11 +210,11 @@ def _pmid(values: Any) -> str:
     return (own or named or found or pmid_in(values("urls", "link", "file_attachments2"))).strip()
 
 
-def _authors(lines: Sequence[str]) -> list[str]:
+def _authors(lines: Sequence[str], *, twice: bool) -> list[str]:
+    """Names, one a line or more. twice: the record has both A1 and AU, which some exporters fill alike."""
     names = [name.strip() for line in lines for name in plain(line).split(";")]
-    # Some exporters give the whole list as A1 and again as AU.
     half = len(names) // 2
-    return names[:half] if half and names[:half] == names[half:] else names
+    return names[:half] if twice and names[:half] == names[half:] else names
 
 
 def _keywords(lines: Sequence[str]) -> list[str]:
