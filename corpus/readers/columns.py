@@ -27,8 +27,8 @@ _NAMES: dict[str, str] = {
     "title": "title articletitle documenttitle papertitle publicationtitle primarytitle displayname titles ti name",
     "abstract": "abstract abstractnote abstracttext abstracts summary ab description text",
     "authors": "authorfullnames authors author authornames authornamesfull af au creators creator byline authorlist",
-    "year": "year publicationyear pubyear yearpublished publishedyear yearofpublication py publicationdate datepublished"
-    " publicationdateonline date published issued pubdate publishtime dp createdate",
+    "year": "year publicationyear pubyear yearpublished publishedyear yearofpublication py publicationdate"
+    " datepublished publicationdateonline date published issued pubdate publishtime dp createdate",
     "venue": "publicationtitle journal journaltitle sourcetitle journalname containertitle journalbook publication"
     " publicationname venue secondarytitle booktitle proceedingstitle periodical conferencename so jt source",
     "doi": "doi di articledoi doilink doiurl digitalobjectidentifier",

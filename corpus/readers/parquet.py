@@ -17,6 +17,7 @@ UNIT = "row"
 MAGIC = b"PAR1"
 
 _PIECE = 256  # rows that are decoded at a time
+_TEXTS = (pa.StringArray, pa.BinaryArray, pa.LargeStringArray, pa.LargeBinaryArray)
 _MOST_VALUES = 100_000_000  # of a column in a row group: five million papers of twenty authors each
 
 
@@ -120,7 +121,7 @@ class ParquetTable:
                 )
             if unpacked > limits.ratio_from_bytes and unpacked > limits.unpacked_ratio * packed:
                 raise UnsafeFileError(
-                    f"one of its row groups unpacks to more than {limits.unpacked_ratio} times its size, as a bomb does",
+                    f"one of its row groups unpacks to {limits.unpacked_ratio} times its size and more, as bombs do",
                     advice="If you trust it, write it again without compression.",
                 )
         if total > limits.unpacked_bytes:
