@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from corpus.identity import derived_id
@@ -204,7 +206,8 @@ def text_of(value: object) -> str:
         return joined_lines(map(text_of, value))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value != value else str(value)  # NaN is the one value that differs from itself
+    told = isinstance(value, int | float | Decimal | date) and value == value  # NaN differs from itself
+    return str(value) if told else ""
 
 
 def _bare(value: object) -> Any:
