@@ -84,6 +84,8 @@ def _converter() -> Any:
         prepend=True,
         macros=[
             MacroTextSpec("url", simplify_repl=_last_argument),
+            MacroTextSpec("textbraceleft", simplify_repl="{"),
+            MacroTextSpec("textbraceright", simplify_repl="}"),
             MacroTextSpec("textasciicircum", simplify_repl="^"),  # theirs is a letter that looks like one
         ],
     )
