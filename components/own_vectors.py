@@ -124,7 +124,7 @@ def build_from_vectors(
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise NoVectors(f"{path.name}: it cannot be read as Parquet ({error!s:.200}).") from error
 

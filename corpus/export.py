@@ -22,10 +22,11 @@ from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
 from corpus.readers.cells import guarded
+from corpus.readers.columns import OWN_HEADERS
 from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
 
-_CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
+_CSV_COLUMNS = OWN_HEADERS
 _DISTANCE_COLUMN = "l2_distance"
 _BATCH = 500  # papers held at a time: the longest take some megabytes
 
