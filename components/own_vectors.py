@@ -126,7 +126,11 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: it cannot be read as Parquet ({error!s:.200}).") from error
+        raise NoVectors(f"{path.name}: it cannot be read as Parquet ({_line(error)}).") from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:150]
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:
@@ -180,7 +184,7 @@ def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
             start += len(part)
             progress(READING, start // 2, n)
     except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({error!s:.200}).") from error
+        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({_line(error)}).") from error
     if vectors.shape[1] == 0:
         raise NoVectors(f"{path.name}: no row has anything in the column {column!r:.80}.")
     return vectors
