@@ -103,7 +103,8 @@ def read(
     columns: of a table, which header each field of Paper stands under; guessed from the headers where None.
     without_abstract: what becomes of records that have a title and no abstract.
     Raises UnknownFormatError for what is in no format that is read, its subclass ColumnsNotFound for a table of which
-    nobody can tell where the titles are, DamagedFileError, and UnsafeFileError for a file that no library needs. Taking papers may raise UnsafeFileError and DamagedFileError later on.
+    nobody can tell where the titles are, DamagedFileError, and UnsafeFileError for a file that no library needs.
+    Taking papers may raise the last two later on.
     """
     stream: CappedStream | None = None
     try:

@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from corpus.identity import derived_id
@@ -27,8 +29,8 @@ _NAMES: dict[str, str] = {
     "title": "title articletitle documenttitle papertitle publicationtitle primarytitle displayname titles ti name",
     "abstract": "abstract abstractnote abstracttext abstracts summary ab description text",
     "authors": "authorfullnames authors author authornames authornamesfull af au creators creator byline authorlist",
-    "year": "year publicationyear pubyear yearpublished publishedyear yearofpublication py publicationdate datepublished"
-    " publicationdateonline date published issued pubdate publishtime dp createdate",
+    "year": "year publicationyear pubyear yearpublished publishedyear yearofpublication py publicationdate"
+    " datepublished publicationdateonline date published issued pubdate publishtime dp createdate",
     "venue": "publicationtitle journal journaltitle sourcetitle journalname containertitle journalbook publication"
     " publicationname venue secondarytitle booktitle proceedingstitle periodical conferencename so jt source",
     "doi": "doi di articledoi doilink doiurl digitalobjectidentifier",
@@ -206,7 +208,8 @@ def text_of(value: object) -> str:
         return joined_lines(map(text_of, value))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value != value else str(value)  # NaN is the one value that differs from itself
+    told = isinstance(value, int | float | Decimal | date) and value == value  # NaN differs from itself
+    return str(value) if told else ""
 
 
 def _bare(value: object) -> Any:

@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from corpus.paper import Paper
 from corpus.readers.columns import Columns, ColumnsNotFound, Mapped, map_columns, recognised
@@ -24,7 +25,7 @@ _SEP = re.compile(r"sep=(.)\n", re.IGNORECASE)  # Excel's own word on the delimi
 _HEAD_BYTES = 65_536
 _HEADER_WITHIN = 10  # rows: Dimensions begins with what was searched for
 _SAMPLE = 200  # rows that are looked at before the first is read
-_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _paper(row: Sequence[str], table: Table) -> Paper | Rejected:
     paper = table.mapped.paper(row)
     if not paper.title and len(row) < wanted:
         return Rejected(
-            "damaged", f"{len(row)} cells under {wanted} headers, and no title. Correct the row, or drop it."
+            "damaged", f"{len(row)} cells under {wanted} headers, and no title. Correct it, or drop the record."
         )
     return paper
 
@@ -130,7 +131,7 @@ def _sample(text: str, delimiter: str, *, quoted: bool) -> list[tuple[int, list[
     return rows
 
 
-def _quoting(quoted: bool) -> int:
+def _quoting(quoted: bool) -> Literal[0, 3]:
     return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
 
 

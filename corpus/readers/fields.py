@@ -103,33 +103,29 @@ def names_of(text: str, *, commas: bool = True) -> list[str]:
     parts = _printed_list(text) or re.split(r"\s*[;|\n]\s*", text)
     if len(parts) == 1:
         joined = re.split(r"\s+and\s+", parts[0])
-        listed = [part for part in map(clean, parts[0].split(",")) if part]
+        listed = [part for part in map(clean, parts[0].split(",")) if part and not _ET_AL.fullmatch(part)]
         if len(joined) > 1 and all("," in part for part in joined):  # as BibTeX has them
             parts = joined
         elif len(listed) > 1 and all(map(_has_initials, listed)):
             parts = listed
         elif commas:
             parts = _by_commas(parts[0])
-    names = (_SCOPUS_ID.sub("", _AND.sub("", clean(part))).strip(",; ") for part in parts)
+    names = (_SCOPUS_ID.sub("", _AND.sub("", clean(part))).strip(", ") for part in parts)
     return [name for name in names if name and not _ET_AL.fullmatch(name)]
 
 
 def _by_commas(text: str) -> list[str]:
-    parts = [part for part in map(clean, text.split(",")) if part]
-    # A list may end with "and" before its last name.
-    *before, last = parts or [""]
-    parts = [*before, *(clean(part) for part in re.split(r"\band\b|&", last) if clean(part))] if before else parts
-    parts = [part for part in parts if not _ET_AL.fullmatch(part)]
-    named = [part for part in parts if not _SUFFIX.fullmatch(part)]
-    if len(named) < 2:
-        return [text]
+    parts = [part for part in map(clean, text.split(",")) if part and not _ET_AL.fullmatch(part)]
+    if len(parts) > 1:  # a list may end with "and" before its last name
+        parts[-1:] = [part for part in re.split(r"\band\b|&", parts[-1]) if part.strip()]
+    named = [part.strip() for part in parts if not _SUFFIX.fullmatch(part)]
     single = sum(len(part.split()) == 1 for part in named)
+    if len(named) < 2:
+        return named if len(parts) == 1 else [text]
     if len(named) == 2:
         # "van Dyke, Mary Jane" is one; "Mary Jane van Dyke, John Smith" are two.
         return [text] if single or named[0][0].islower() else named
-    if 3 * single <= len(named):
-        return named
-    if len(named) % 2 == 0:  # Family, Given, Family, Given
+    if 3 * single > len(named) and len(named) % 2 == 0:  # Family, Given, Family, Given
         return [f"{family}, {given}" for family, given in zip(named[::2], named[1::2], strict=True)]
     return named
 
