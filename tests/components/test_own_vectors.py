@@ -34,7 +34,7 @@ def two_crowds(n: int, d: int = 6) -> np.ndarray:
     """Rows that take turns between two places far apart."""
     random = np.random.default_rng(4)
     centres = random.normal(size=(2, d)) * 5
-    return (centres[np.arange(n) % 2] + 0.1 * random.normal(size=(n, d))).astype(np.float32)
+    return (centres[np.arange(n) % 2] + 0.8 * random.normal(size=(n, d))).astype(np.float32)
 
 
 def save(path: Path, papers: list[Paper], vectors: Any, *, kind: pa.DataType = FLOATS, name: str = "embedding") -> Path:
