@@ -124,9 +124,13 @@ def build_from_vectors(
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: it cannot be read as Parquet ({error!s:.200}).") from error
+        raise NoVectors(f"{path.name}: it cannot be read as Parquet ({_line(error)}).") from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:150]
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:
@@ -155,18 +159,13 @@ def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
     n = file.metadata.num_rows
     if n > DEFAULT_LIMITS.records:
         raise NoVectors(f"{path.name}: it has {n:,} rows; at most {DEFAULT_LIMITS.records:,} are read. Split it.")
-    declared = sum(
-        chunk.num_values * 8
-        for group in range(file.metadata.num_row_groups)
-        for chunk in map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
-        if chunk.path_in_schema.split(".")[0] == column
-    )
-    if declared > 2 * _LARGEST or declared > max(_UNSUSPECTED, _SWELLING * path.stat().st_size):
-        raise NoVectors(f"{path.name}: its vectors would take {declared:,} bytes, more than such a file can hold.")
     vectors = np.empty((0, 0), dtype=np.float32)
     start = 0
     try:
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[column]):
+        declared = 8 * _numbers(file.metadata, column)
+        if not 0 <= declared <= min(2 * _LARGEST, max(_UNSUSPECTED, _SWELLING * path.stat().st_size)):
+            raise NoVectors(f"{path.name}: its vectors would take {declared:,} bytes, more than such a file can hold.")
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[column], use_threads=False):
             part = batch.column(0)
             if vectors.shape[1] == 0 and (dimensions := _dimensions(part)):
                 if dimensions > MOST_DIMENSIONS or n * dimensions * 4 > _LARGEST:
@@ -180,10 +179,17 @@ def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
             start += len(part)
             progress(READING, start // 2, n)
     except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({error!s:.200}).") from error
+        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({_line(error)}).") from error
     if vectors.shape[1] == 0:
         raise NoVectors(f"{path.name}: no row has anything in the column {column!r:.80}.")
     return vectors
+
+
+def _numbers(metadata: pq.FileMetaData, column: str) -> int:
+    """How many numbers the lists of a column have in all, as a file declares."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    return sum(chunk.num_values for chunk in chunks if f"{chunk.path_in_schema}.".startswith(f"{column}."))
 
 
 def _dimensions(part: pa.Array) -> int:

@@ -22,11 +22,12 @@ from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
 from corpus.readers.cells import guarded
+from corpus.readers.columns import OWN_HEADERS
 from corpus.readers.references import begins_paragraph
 from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
 
-_CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
+_CSV_COLUMNS = OWN_HEADERS
 _DISTANCE_COLUMN = "l2_distance"
 _BATCH = 500  # papers held at a time: the longest take some megabytes
 
@@ -280,7 +281,7 @@ def _verbatim(text: str) -> str:
 def _bibtex_name(name: str) -> str:
     """A name for an author field, in braces where BibTeX would take it apart: groups, and any "and" inside."""
     plain, latex = clean(name), _latex(name)
-    person = plain.count(",") == 1 and " and " not in f" {plain} ".lower()
+    person = plain.count(",") == plain.count(", ") == 1 and " and " not in f" {plain} ".lower()
     return latex if person or not latex else f"{{{latex}}}"
 
 

@@ -204,6 +204,9 @@ def _format(head: bytes) -> str:
     text = head_text(head).lstrip()
     if text.startswith(("{", "[")):
         return json_stream.FORMAT if json_stream.is_json_stream(text) else jsonl.FORMAT
+    # Cells may hold anything, also what looks like a record of another format.
+    if csv_table.begins_with_header(text):
+        return csv_table.FORMAT
     if reference := _reference_format(text):
         return reference
     if csv_table.may_be_table(text):

@@ -79,12 +79,14 @@ class ColumnsNotFound(UnknownFormatError):
 class Mapped:
     """Where each field stands in a table: the numbers of its columns, from 0, the best first.
 
-    exact: a table of our own, whose cells mean nothing but what they say.
+    exact: a table of our own, whose cells mean nothing but what they say. guarded: cells are a spreadsheet's, with an
+    apostrophe before what it would run.
     """
 
     headers: tuple[str, ...]
     places: dict[str, tuple[int, ...]]
     exact: bool = False
+    guarded: bool = True
     # Fields of which some cell has semicolons, so that the commas in its others part nothing.
     _with_semicolons: set[str] = field(default_factory=set)
 
@@ -129,14 +131,14 @@ class Mapped:
     def _said(self, value: object) -> str:
         text = text_of(value)
         if self.exact:
-            return unguarded(text)
-        text = plain(unguarded(text.strip()))
+            return unguarded(text) if self.guarded else text
+        text = plain(unguarded(text.strip()) if self.guarded else text.strip())
         return "" if _SAID_NOTHING.fullmatch(text.strip()) else text
 
     def _names(self, values: Sequence[object]) -> tuple[str, ...]:
         for value in values:
             if isinstance(value, list):
-                names = [clean(plain(text_of(name))) for name in value]
+                names = [clean(text_of(name) if self.exact else plain(text_of(name))) for name in value]
             elif self.exact:
                 names = [clean(name) for name in self._said(value).split("; ")]
             else:
@@ -147,7 +149,7 @@ class Mapped:
 
     def _topics(self, value: object) -> list[str]:
         if isinstance(value, list):
-            return [plain(text_of(topic)) for topic in value]
+            return [text_of(topic) if self.exact else plain(text_of(topic)) for topic in value]
         if self.exact:
             return self._said(value).split("; ")
         return topics_of(self._said(value), commas="topics" not in self._with_semicolons)
@@ -180,7 +182,7 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Mappe
     places = {name: found for name, found in places.items() if found}
     if "title" not in places:
         raise ColumnsNotFound(f"none of its columns is called as a title is (it has {_listed(named)})", headers=named)
-    exact = not columns and tuple(named[: len(OWN_HEADERS)]) == OWN_HEADERS
+    exact = not columns and any(tuple(named[: len(own)]) == own for own in (OWN_HEADERS, FIELDS))
     return Mapped(tuple(named), {name: places[name] for name in FIELDS if name in places}, exact)
 
 

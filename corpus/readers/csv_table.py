@@ -49,6 +49,12 @@ def may_be_table(text: str) -> bool:
     return any(delimiter in line for line in lines for delimiter in _DELIMITERS) or bool(recognised([lines[0]]))
 
 
+def begins_with_header(text: str) -> bool:
+    """Whether the first line of a file is a table's header, two fields of which can be told at the least."""
+    line = text.partition("\n")[0][:_HEAD_BYTES].strip()
+    return any(recognised(line.replace('"', "").split(delimiter)) > 1 for delimiter in _DELIMITERS)
+
+
 def find_table(stream: CappedStream, *, columns: Columns | None = None) -> Table:
     """How a file is a table, from its head. Raises ColumnsNotFound, naming the headers, where that is unclear."""
     text = head_text(stream.head(_HEAD_BYTES))

@@ -1,6 +1,7 @@
 """Parquet: tables of papers, read in small pieces, of the columns that papers are made of alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class ParquetTable:
                     f"it has {len(self.schema):,} columns; at most {limits.columns:,} are read",
                     advice="Write those of the papers into a file of their own.",
                 )
-            self.mapped = map_columns(self.schema.names, columns)
+            self.mapped = replace(map_columns(self.schema.names, columns), guarded=False)
             self._check_sizes()
         except ColumnsNotFound as error:
             error.format, error.vector_columns = FORMAT, self.vector_columns
