@@ -10,6 +10,7 @@ from typing import Any
 from components import atlas as store
 from components.build import READING
 from components.grow import Change, Grown, add_papers, check_can_grow, grow_corpus, rebuild, rebuild_due, remove_papers
+from components.map_state import map_words
 from components.reading import described, read_files
 from corpus.commands.shared import add_progress_options, column_of, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
@@ -102,7 +103,10 @@ def _remove(options: argparse.Namespace) -> int:
 def _rebuild(options: argparse.Namespace) -> int:
     with progress_of(options) as progress:
         manifest = rebuild(options.name, progress=progress)
-    return _told(options, [Grown(options.name, Change(manifest))])
+    if options.progress == "json":
+        return _told(options, [Grown(options.name, Change(manifest))])
+    print(f"{manifest.name}: its map was laid out with all {manifest.papers:,} papers: {map_words(manifest)}.")
+    return 0
 
 
 def _listed(path: Path) -> list[str]:
