@@ -9,7 +9,8 @@ from typing import Any
 
 from components import atlas as store
 from components.build import READING
-from components.grow import Change, Grown, add_papers, check_can_grow, grow_corpus, rebuild, rebuild_due, remove_papers
+from components.grow import Change, Grown, add_papers, grow_corpus, rebuild, rebuild_due, remove_papers
+from components.growable import check_can_grow, check_not_default
 from components.map_state import map_words
 from components.reading import described, read_files
 from corpus.commands.shared import add_progress_options, column_of, json_line, print_reports, progress_of
@@ -61,6 +62,7 @@ def _add_all_encoders(parser: argparse.ArgumentParser) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
+    check_not_default(options.name)
     manifest = store.read_manifest(options.name)
     if not options.all_encoders:
         check_can_grow(manifest)  # before minutes of reading
@@ -90,6 +92,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
+    check_not_default(options.name)
     ids = options.ids if options.file is None else _listed(Path(options.file))
     with progress_of(options) as progress:
         if options.all_encoders:
