@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from corpus.paper import Paper
+from corpus.readers.cells import guarded
 from corpus.readers.text import clean, clean_paragraphs
 
 _CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 _DISTANCE_COLUMN = "l2_distance"
-# A spreadsheet runs a cell that begins so; the wide forms count as = + - @ in East Asian settings.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠\t\r]")
 
 _LATEX_SPECIALS = r"\%&$#_~^"
 # BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
@@ -123,8 +122,7 @@ def to_bibtex(papers: Iterable[Paper]) -> str:
 
 def _cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    safe = clean_paragraphs(text)
-    return f"'{safe}" if _FORMULA.match(safe) else safe
+    return guarded(clean_paragraphs(text))
 
 
 def _lines(texts: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from components.encoder import CATALOGUE, EMBEDDED, Precision
 from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
-from corpus.commands.shared import add_progress_options, json_line, print_reports, progress_of
+from corpus.commands.shared import add_progress_options, add_reading_options, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
 
 
@@ -22,7 +22,7 @@ def add_build(verbs: Any) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help=f"MEDLINE XML or JSON Lines; {MEDLINE!r}: encode the default corpus again",
+        help=f"files of papers, in any format that is read; {MEDLINE!r}: encode the default corpus again",
     )
     build.add_argument(
         "--from",
@@ -39,6 +39,7 @@ def add_build(verbs: Any) -> None:
         choices=get_args(Precision),
         help="bfloat16 is faster where the processor has it, and rounds (default: float32, on a GPU bfloat16)",
     )
+    add_reading_options(build)
     build.add_argument(
         "--assemble",
         action="store_true",
@@ -89,7 +90,13 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
     return build_atlas(
-        options.name or _name_of(files[0]), files, encoder=encoder, precision=options.precision, progress=progress
+        options.name or _name_of(files[0]),
+        files,
+        encoder=encoder,
+        precision=options.precision,
+        columns=[dict(options.columns) or None] * len(files),
+        without_abstract="keep" if options.keep_without_abstract else "leave_out",
+        progress=progress,
     )
 
 

@@ -1,7 +1,6 @@
 """Bytes as lines of text, whatever their encoding: of real exports, every tenth is not UTF-8. In constant memory."""
 
 import codecs
-import io
 import re
 from collections.abc import Iterator
 
@@ -77,8 +76,8 @@ def text_lines(stream: CappedStream) -> Iterator[str]:
 
 
 def _chunks(stream: CappedStream) -> Iterator[bytes]:
-    buffered = io.BufferedReader(stream, _CHUNK)
-    while chunk := buffered.read(_CHUNK):
+    # Not through a BufferedReader, which loses what it has read when the next bytes are damaged.
+    while chunk := stream.read(_CHUNK):
         stream.mark()
         yield chunk
 

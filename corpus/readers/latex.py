@@ -17,6 +17,7 @@ _BARE = re.compile(
 # H$_2$O is H2O, as with <sub>; but 10$^5$ is not 105.
 _SCRIPT = re.compile(r"\\.|(?<!10)\^|_", re.DOTALL)
 _TEXT_SCRIPT = re.compile(r"(?<!\d)10(?:\\textsuperscript\b\s*|(?P<dollar>\$)\^)|\\text(?:super|sub)script\b\s*")
+_LINKED = re.compile(r"\\href\s*\{[^{}]*\}")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 # A command is left as it stands where the text cannot be converted at all.
 _COMMAND = re.compile(r"\\[a-zA-Z]+\s*|[{}]")
@@ -46,7 +47,7 @@ def verbatim(text: str) -> str:
 
 
 def _printed(text: str) -> str:
-    text = _TEXT_SCRIPT.sub(_script, text)
+    text = _TEXT_SCRIPT.sub(_script, _LINKED.sub("", text))
     try:
         return str(_converter().latex_to_text(_BARE.sub(_escaped, text), tolerant_parsing=True))
     except (RecursionError, IndexError, ValueError, AttributeError, TypeError, KeyError):
@@ -82,7 +83,6 @@ def _converter() -> Any:
         "bibliographies",
         prepend=True,
         macros=[
-            MacroTextSpec("href", simplify_repl=_last_argument),
             MacroTextSpec("url", simplify_repl=_last_argument),
             MacroTextSpec("textasciicircum", simplify_repl="^"),  # theirs is a letter that looks like one
         ],

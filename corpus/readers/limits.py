@@ -18,7 +18,10 @@ class Limits:
     ratio_from_bytes: int = 16 * _MIB  # below this a small file of equal lines may pack as well as a bomb
     records: int = 2_000_000  # twenty times the largest corpus tried; of each, a report keeps 200 bytes
     record_bytes: int = 16 * _MIB  # the default corpus's largest is 0.5 MiB; a tree takes ten times its text
-    line_bytes: int = 1 * _MIB  # the longest abstract and 20,000 names of 40 bytes
+    line_bytes: int = 8 * _MIB  # of a JSON or table row: a full text of S2ORC; 20,000 names have 1 MiB
+    row_group_bytes: int = 1 * _GIB  # of a Parquet file's columns that are read: it is decoded in pieces of some MiB
+    piece_bytes: int = 256 * _MIB  # of those 256 rows that are unpacked at a time; a thousand full abstracts
+    columns: int = 5_000  # of a table; a file of embeddings, a column a dimension, has 4,096
     title_chars: int = 2_000  # the default corpus's longest is 495
     abstract_chars: int = 50_000  # the default corpus's longest is 6,796; no encoder reads a tenth of this
     field_chars: int = 1_000  # ids, venues, names, links, topics: what a card shows on one line

@@ -2,18 +2,16 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable
 
 import pyarrow as pa
 
+from corpus.readers.cells import guarded
 from corpus.readers.report import ReadReport
 
 PROBLEMS_SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("file", "place", "kind", "reason")]
 )
-# A spreadsheet runs a cell that begins so; the wide forms count as = + - @ in East Asian settings.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠\t\r]")
 
 
 def problems_table(reports: Iterable[ReadReport]) -> pa.Table:
@@ -33,10 +31,5 @@ def problems_csv(problems: Iterable[ReadReport] | pa.Table) -> bytes:
     writer.writerow(PROBLEMS_SCHEMA.names)
     for batch in table.select(PROBLEMS_SCHEMA.names).to_batches(max_chunksize=1024):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            writer.writerow([_cell(value) for value in row])
+            writer.writerow([guarded(value) for value in row])
     return text.getvalue().encode("utf-8-sig", "replace")
-
-
-def _cell(text: str) -> str:
-    """A cell that a spreadsheet would run as a formula begins with an apostrophe instead."""
-    return f"'{text}" if _FORMULA.match(text) else text

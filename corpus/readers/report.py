@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper
 from corpus.readers.limits import Limits
+
+if TYPE_CHECKING:
+    from corpus.readers.columns import Mapped
 
 # Reasons for which a record that was read gives no paper.
 Kind = Literal["empty", "non_english", "duplicate", "damaged"]
@@ -69,8 +72,9 @@ class Deleted:
     id: str
 
 
-# What the reader of a format yields: the place (a count of `Reading.unit`, from 1) and what was found there.
-Found = tuple[int, Paper | Rejected | Deleted]
+# What the reader of a format yields: the place (a count of `Reading.unit`, from 1; or such with more to it, as in
+# "12, line 345") and what was found there.
+Found = tuple[int | str, Paper | Rejected | Deleted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class OpenFile(Protocol):
 class Reading:
     """The papers of one file, once, in its order, repeats among them. `report` fills while they are taken.
 
+    mapped: of a table, how its columns are understood. vector_columns: of a Parquet file, those that can be vectors.
     place: where the paper that was taken last stood, as "line 3". `corpus.merging` makes one of repeats.
     Closes its file at the end, on an error, and on `close()` or leaving a `with` block before that.
     """
@@ -197,6 +202,8 @@ class Reading:
     ):
         self.report = ReadReport(file=file, format=format)
         self.place = ""
+        self.mapped: Mapped | None = None
+        self.vector_columns: tuple[str, ...] = ()
         self._stream = stream
         self._found = found
         self._unit = unit

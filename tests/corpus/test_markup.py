@@ -61,8 +61,26 @@ def test_structured_abstracts_keep_their_labels():
     assert clean_paragraphs(plain("<p>One.<p>Two.")) == "One.\nTwo."
 
 
-TAGS = "<i> </i> <b> <p> </p> <math> </math> <mfrac> <title> </title> <h4> </h4> 10<sup> </sup> <script> </script> <?x ?>"
-OTHERS = ["<a href='x'>", "<!--", "-->", "<![CDATA[", "]]>", "&amp;", "&lt;", "&gt;", "&#60;", "&", "<", ">", " ", "x", "\n"]
+TAGS = (
+    "<i> </i> <b> <p> </p> <math> </math> <mfrac> <title> </title> <h4> </h4> 10<sup> </sup> <script> </script> <?x ?>"
+)
+OTHERS = [
+    "<a href='x'>",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "&amp;",
+    "&lt;",
+    "&gt;",
+    "&#60;",
+    "&",
+    "<",
+    ">",
+    " ",
+    "x",
+    "\n",
+]
 MARKUP = st.lists(st.sampled_from([*TAGS.split(), *OTHERS]), max_size=30).map("".join)
 
 

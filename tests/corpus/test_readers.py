@@ -32,6 +32,13 @@ XML = b"""<?xml version="1.0" encoding="utf-8"?>
         (b"\xef\xbb\xbf" + XML, "MEDLINE XML"),
         (line(), "JSON Lines"),
         (b"\xef\xbb\xbf\r\n\n" + line(), "JSON Lines"),
+        (b"[" + line() + b"]", "JSON"),
+        (b'{"results": [' + line() + b"]}", "JSON"),
+        (b"Title,Abstract\nA,B\n", "CSV"),
+        (b"sep=;\nTitle;Abstract\n", "CSV"),
+        (b"TI\tAB\tSO\tPY\n", "CSV"),
+        (b"TY  - JOUR\nTI  - T\nER  - \n", "RIS"),
+        (b"@article{a, title={T}}", "BibTeX"),
     ],
 )
 def test_the_content_tells_the_format_whatever_the_name(tmp_path, pack, data, format):
@@ -48,16 +55,12 @@ def test_the_content_tells_the_format_whatever_the_name(tmp_path, pack, data, fo
         (b" \n\n", "is empty"),
         (b"%PDF-1.7", "this is a PDF"),
         (b"PK\x03\x04...", "ZIP archive"),
-        (b"TY  - JOUR\nTI  - T\nER  - \n", "this is RIS"),
-        (b"PMID- 123\n", "PubMed's text format"),
-        (b"@article{a, title={T}}", "this is BibTeX"),
-        (b'[{"id": 1}]', "JSON list"),
-        (b"PAR1\x15\x04", "Parquet"),
+        (b"PAR1\x15\x04", "a Parquet file within gzip"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"<feed xmlns='x'><entry/></feed>", "root element <feed>"),
-        (XML.decode().encode("utf-16"), "UTF-16"),
+        (XML.decode().encode("utf-16"), "begins with"),
         (gzip.compress(b"{}", mtime=0), "gzip packed twice"),
-        (b"title,abstract\n", "begins with 'title,abstract"),
+        (b"A sentence without a comma.", "begins with 'A sentence without a com"),
         (b"\x00\x9f\x01", r"begins with '\\x00\\x9f\\x01'"),
     ],
 )
@@ -68,7 +71,9 @@ def test_another_format_is_refused_by_its_name(tmp_path, data, found):
         read(path)
     assert isinstance(caught.value, CociteAtlasError)
     assert str(caught.value).startswith("library.xml.gz: ")
-    assert str(caught.value).endswith("Give MEDLINE/PubMed XML or JSON Lines (UTF-8), plain or gzip.")
+    assert str(caught.value).endswith(
+        "Give RIS, BibTeX, PubMed's .nbib or XML, CSV, JSON or Parquet; any but Parquet may be gzip."
+    )
 
 
 def test_a_missing_file_is_named(tmp_path):
