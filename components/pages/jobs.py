@@ -16,7 +16,7 @@ from components.panels.job_status import job_status
 from components.view import View
 from corpus.errors import CociteAtlasError
 
-_RUNS, _SAID = "job-runs", "said"
+_RUNS, _SAID, _CHANGED = "job-runs", "said", "job-changed"
 
 
 def begin(job: Job) -> bool:
@@ -53,6 +53,8 @@ def under_way() -> None:
 
 
 def _status() -> None:
+    if st.session_state.pop(_CHANGED, False):
+        st.rerun()  # the whole page: what was closed or begun again here is told of elsewhere, too
     now = background.latest()
     if now is None:
         return
@@ -65,13 +67,19 @@ def _status() -> None:
             now,
             on_stop=background.stop,
             on_again=partial(_again, now.job),
-            on_forget=background.forget,
+            on_forget=_forget,
             ready=partial(_ready, now),
         )
 
 
 def _again(job: Job) -> None:
     begin(job)
+    st.session_state[_CHANGED] = True
+
+
+def _forget() -> None:
+    background.forget()
+    st.session_state[_CHANGED] = True
 
 
 def _ready(now: background.Progress) -> None:

@@ -62,6 +62,7 @@ _CSS = """
     padding: .25rem .9rem; }
   /* The Corpora page. */
   [class*="st-key-corpus-"] img { max-height: 9.5rem; object-fit: contain; }
+  [class*="st-key-corpus-"] [data-testid="stElementToolbar"] { display: none; }
   [class*="st-key-corpus-"] a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
     padding: .35rem .9rem; }
   [class*="st-key-corpus-"] h3 { overflow-wrap: anywhere; }
