@@ -6,6 +6,8 @@ PORT ?= 8501
 HOST ?= localhost
 # The Python that .venv/ is made with; empty: the newest that fits of python3.14 ... python3.11, python3.
 PYTHON ?=
+# What the benchmark is asked for, such as BENCH="--only corpus --whole"; empty: every part.
+BENCH ?=
 
 BIN := .venv/bin
 # Written only after an install has ended well: an interrupted one starts again, a finished one is not repeated.
@@ -49,7 +51,7 @@ format: $(DEV) ## rewrite the sources in the project's style
 
 # By path: a package that we depend on leaves a top-level `tests` in site-packages, which `-m tests.benchmarks` could find.
 bench: $(DEV) ## measure speed, memory and recall on this machine
-	PYTHONPATH=. $(BIN)/python tests/benchmarks
+	PYTHONPATH=. $(BIN)/python tests/benchmarks $(BENCH)
 
 clean: ## remove .venv/ and caches (atlases that you built stay)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -334,7 +334,9 @@ def project_resumably(
     if path.is_file():
         found: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return found
-    coordinates = fit_projection(vectors, settings=settings)
+    coordinates = fit_projection(
+        vectors, settings=settings, on_progress=lambda done, total: progress(PROJECTING, done, total)
+    )
     write_array(path, coordinates)
     return coordinates
 

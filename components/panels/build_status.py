@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from components.background import Progress
-from components.build import FETCHING, READING
+from components.build import FETCHING, PROJECTING, READING
 from components.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
@@ -53,7 +53,7 @@ def _told(now: Progress) -> str:
         return f"{now.stage}… {now.seconds:.0f} seconds so far"
     if now.stage == FETCHING:
         amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
-    elif now.stage == READING:  # in thousandths of the files
+    elif now.stage in (READING, PROJECTING):  # in thousandths of the files, and in epochs
         amount = f"{now.done / now.total:.0%}"
     else:
         amount = f"{now.done:,} of {now.total:,} papers"

@@ -40,6 +40,7 @@ class Bars:
                 self._bar.close()
             self._stage = stage
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=None)
+        self._bar.total = total  # a stage may learn only on its way how much there is to do
         self._bar.update(done - self._bar.n)
 
 

@@ -1,6 +1,6 @@
 """Measure Cocite Atlas beside plain ways of doing the same, on this machine: one table, nothing claimed.
 
-    PYTHONPATH=. python tests/benchmarks [--only PART] [--quick] [--relevance]
+    PYTHONPATH=. python tests/benchmarks [--only PART] [--quick] [--whole] [--relevance]
 
 Each line sets ours beside a named peer that ran in the same run. Close other programs: they count too.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import corpus_build
 import encoding
 import index
 import map_bytes
@@ -21,10 +22,10 @@ from components.atlas import Atlas, open_atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.medline import ensure_medline
 
-PARTS = ("start", "search", "encoding", "index", "map")
+PARTS = ("start", "search", "encoding", "index", "map", "corpus")
 
 
-def measure(part: str, atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
+def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
     """The rows of one part, and why some are missing."""
     folder = find_checkpoint(EMBEDDED).folder
     if part == "start":
@@ -38,6 +39,8 @@ def measure(part: str, atlas: Atlas, *, quick: bool) -> tuple[list[Row], str]:
         return encoding.measure(atlas, quick=quick)
     if part == "index":
         return index.measure(atlas, quick=quick), ""
+    if part == "corpus":
+        return corpus_build.measure(atlas, quick=quick, whole=whole)
     return map_bytes.measure(atlas), ""
 
 
@@ -46,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, help="one part alone")
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, measures little")
+    parser.add_argument("--whole", action="store_true", help="build from all papers there are, a quarter of an hour")
     parser.add_argument("--relevance", action="store_true", help="the relevance of the encoder too, some minutes")
     arguments = parser.parse_args()
     ensure_medline()
@@ -53,7 +57,7 @@ def main() -> int:
     rows, missing = [], []
     for part in [arguments.only] if arguments.only else PARTS:
         print(f"measuring {part} …", file=sys.stderr)
-        found, why = measure(part, atlas, quick=arguments.quick)
+        found, why = measure(part, atlas, quick=arguments.quick, whole=arguments.whole)
         rows += found
         missing += [why] if why else []
     print(table(rows))

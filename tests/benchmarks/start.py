@@ -18,7 +18,7 @@ import psutil
 from plain_app import write_plain_app
 from report import Row
 
-from components.atlas import Atlas
+from components.atlas import HOME_VARIABLE, Atlas
 
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -33,7 +33,7 @@ _PEER = "a plain Streamlit script (transformers, plotly express)"
 
 def measure(atlas: Atlas, model: Path, *, quick: bool) -> tuple[list[Row], str]:
     """Rows, and why some are missing: a browser draws the page, and where there is none only health is measured."""
-    browser = os.environ.get("CHROMIUM") or next((path for name in _NAMES if (path := shutil.which(name))), None)
+    browser = find_browser()
     text = f"{atlas.paper(0).title}\n\n{atlas.paper(0).abstract}"
     found: dict[str, dict[str, list[float]]] = {"ours": {}, "plain": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,14 +50,26 @@ def measure(atlas: Atlas, model: Path, *, quick: bool) -> tuple[list[Row], str]:
     return rows, "" if browser else f"start: no Chromium (looked for {', '.join(_NAMES)}, and in $CHROMIUM)"
 
 
-def _one_start(script: Path, who: str, browser: str | None, text: str) -> dict[str, float]:
+def find_browser() -> str | None:
+    """The path of a Chromium; None where there is none."""
+    return os.environ.get("CHROMIUM") or next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+def page_times(browser: str, text: str, *, query: str, home: Path | None) -> dict[str, float]:
+    """What one start of ours takes with another page of it, or with another folder of atlases: the same measures."""
+    return _one_start(ROOT / "app.py", "ours", browser, text, query=query, home=home)
+
+
+def _one_start(
+    script: Path, who: str, browser: str | None, text: str, *, query: str = "", home: Path | None = None
+) -> dict[str, float]:
     start = time.perf_counter()
-    with _served(script) as (address, process):
+    with _served(script, home) as (address, process):
         found = {"until healthy": time.perf_counter() - start}
         if browser:
             with _page(browser) as page:
                 opened = time.perf_counter()
-                page.goto(address)
+                page.goto(f"{address}/{query}")
                 page.wait_for_function(_MAP_DRAWN[who], timeout=_PATIENCE)
                 found["until the map is drawn, from a healthy server"] = time.perf_counter() - opened
                 found["memory of the server after the first page"] = _resident(process)
@@ -74,12 +86,13 @@ def _one_start(script: Path, who: str, browser: str | None, text: str) -> dict[s
 
 
 @contextmanager
-def _served(script: Path) -> Iterator[tuple[str, psutil.Process]]:
+def _served(script: Path, home: Path | None) -> Iterator[tuple[str, psutil.Process]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
     settings = {"STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false", "PYTHONPATH": str(ROOT)}
+    settings |= {HOME_VARIABLE: str(home)} if home else {}
     process = subprocess.Popen(
         [*command, "--server.address=localhost"],
         cwd=script.parent,

@@ -251,3 +251,20 @@ def test_a_map_in_the_square_loses_no_pixel(coordinates: np.ndarray) -> None:
 def test_what_is_not_finite_is_not_quantised() -> None:
     with pytest.raises(ValueError, match="finite"):
         quantise(np.array([[np.inf, 0.0]]))
+
+
+def test_progress_is_told_and_can_stop_the_layout() -> None:
+    vectors = np.random.default_rng(3).normal(size=(60, 8)).astype(np.float32)
+    told: list[tuple[int, int]] = []
+    with_words = fit_projection(vectors, on_progress=lambda done, total: told.append((done, total)))
+    assert told and told == sorted(told) and told[-1][0] == told[-1][1]
+    assert np.array_equal(with_words, fit_projection(vectors))  # listening changes nothing
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        fit_projection(vectors, on_progress=stop)
