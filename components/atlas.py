@@ -5,21 +5,14 @@
 <home>/<name>/work-<key>/…   a build under way, resumed by the next one with the same key
 """
 
-import hashlib
-import json
-import os
-import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,26 +24,31 @@ from components.facets import Facets
 from components.files import beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
 from components.manifest import FORMAT, EncoderRecord, FileSeal, Growth, IndexRecord, Manifest, ManifestDamaged, Region
+from components.places import (  # noqa: F401  (what belongs to the store is imported from here)
+    DEFAULT_ATLAS,
+    FOLDER,
+    HOME_VARIABLE,
+    LOCK,
+    MANIFEST,
+    NAME,
+    AtlasBusy,
+    NoSuchAtlas,
+    atlas_folder,
+    atlas_names,
+    build_lock,
+    home,
+    work_folder,
+    work_folders,
+)
 from corpus.errors import CociteAtlasError
 from corpus.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
-
-HOME_VARIABLE = "COCITE_ATLAS_HOME"
-DEFAULT_ATLAS = "medline"  # assembled from shipped files: no build of other files may take its name
-_DEFAULT_HOME = Path(__file__).resolve().parents[1] / "corpus" / "built"
-
-# Names are typed by people and come in links: this pattern is what keeps them from being paths.
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_FOLDER = re.compile(r"[0-9a-f]{16}")
+from corpus.readers import PROBLEMS_SCHEMA
 
 PAPERS, VECTORS, COORDINATES = "papers.parquet", "vectors.npy", "coordinates.npy"
 REGIONS, PAIRS, GRAPH = "regions.npy", "pair_distances.npy", "index.hnsw"
 FITTED = "encoder.npz"  # the lexical encoder, which is its corpus's own
-MANIFEST, LOCK = "manifest.json", ".lock"
-
-
-class NoSuchAtlas(CociteAtlasError):
-    """No atlas of that name, or a name that no atlas can have."""
+PROBLEMS = "problems.parquet"  # the records that were left out; atlases from before it was kept lack it
 
 
 class AtlasDamaged(CociteAtlasError):
@@ -61,10 +59,6 @@ class FingerprintMismatch(CociteAtlasError):
     """A query encoded by another checkpoint than the atlas: distances between the two would mean nothing."""
 
 
-class AtlasBusy(CociteAtlasError):
-    """Another process is building the atlas of that name."""
-
-
 @dataclass(frozen=True, slots=True)
 class AtlasParts:
     """All that a build hands over to be written: arrays aligned by row, and the records that say how they came about.
@@ -73,6 +67,7 @@ class AtlasParts:
     region_ids: int16 (n,), −1 between regions. pair_distances: float32, sorted: L2 between random pairs of rows.
     graph: None where the corpus is too small for one. corpus: empty where it is the atlas's own name.
     fitted: the lexical encoder that made the vectors; None where another did.
+    problems: the records that were left out, with `PROBLEMS_SCHEMA`; None where nobody knows.
     """
 
     name: str
@@ -90,6 +85,7 @@ class AtlasParts:
     versions: dict[str, str]
     corpus: str = ""
     fitted: LexicalEncoder | None = None
+    problems: pa.Table | None = None
     title: str = ""
     growth: Growth = field(default_factory=Growth)
 
@@ -169,20 +165,6 @@ class Atlas:
             )
 
 
-def home() -> Path:
-    """The folder that holds all atlases: $COCITE_ATLAS_HOME, by default corpus/built/ in the project."""
-    return Path(os.environ.get(HOME_VARIABLE) or _DEFAULT_HOME).expanduser()
-
-
-def atlas_names() -> list[str]:
-    """The names of all atlases that have a manifest, sorted."""
-    if not home().is_dir():
-        return []
-    return sorted(
-        folder.name for folder in home().iterdir() if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file()
-    )
-
-
 def read_manifest(name: str) -> Manifest:
     """The manifest of an atlas. Raises NoSuchAtlas, AtlasDamaged."""
     path = atlas_folder(name) / MANIFEST
@@ -196,9 +178,9 @@ def read_manifest(name: str) -> Manifest:
         ) from error
     except (OSError, UnicodeDecodeError, ManifestDamaged) as error:
         raise AtlasDamaged(f"{name}: {error}. {_rebuild_hint(name)}") from error
-    if not _NAME.fullmatch(manifest.corpus):
+    if not NAME.fullmatch(manifest.corpus):
         raise AtlasDamaged(f"{name}/manifest.json names a corpus {manifest.corpus!r:.80}. {_rebuild_hint(name)}")
-    if manifest.name != name or not _FOLDER.fullmatch(manifest.folder):
+    if manifest.name != name or not FOLDER.fullmatch(manifest.folder):
         raise AtlasDamaged(
             f"{name}/manifest.json belongs to another atlas ({manifest.name!r:.80}). {_rebuild_hint(name)}"
         )
@@ -226,7 +208,7 @@ def _open(manifest: Manifest) -> Atlas:
     n, d = manifest.papers, manifest.dimensions
     wanted = {PAPERS, VECTORS, COORDINATES, REGIONS, PAIRS} | ({GRAPH} if manifest.index.ef_search else set())
     wanted |= {FITTED} if manifest.encoder.source == LEXICAL else set()
-    if set(manifest.files) != wanted:
+    if set(manifest.files) - {PROBLEMS} != wanted:
         raise AtlasDamaged(f"{name}: its manifest lists other files than an atlas has. {_rebuild_hint(name)}")
     try:
         for file, seal in manifest.files.items():
@@ -259,6 +241,21 @@ def _open(manifest: Manifest) -> Atlas:
     )
 
 
+def read_problems(manifest: Manifest) -> pa.Table | None:
+    """The records that were left out when an atlas was built, with `PROBLEMS_SCHEMA`; None where that was not kept.
+
+    Raises AtlasDamaged.
+    """
+    if PROBLEMS not in manifest.files:
+        return None
+    path = atlas_folder(manifest.name) / manifest.folder / PROBLEMS
+    check_seal(path, manifest.files[PROBLEMS], atlas=manifest.name)
+    try:
+        return pq.read_table(path).cast(PROBLEMS_SCHEMA)
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise AtlasDamaged(f"{manifest.name}: {PROBLEMS}: {error}. {_rebuild_hint(manifest.name)}") from error
+
+
 def write_atlas(parts: AtlasParts) -> Manifest:
     """Write an atlas and make it the one of its name. Until the last rename the old one, if any, stays whole.
 
@@ -279,6 +276,8 @@ def write_atlas(parts: AtlasParts) -> Manifest:
         write_array(folder / COORDINATES, parts.coordinates)
         write_array(folder / REGIONS, parts.region_ids)
         write_array(folder / PAIRS, parts.pair_distances)
+        if parts.problems is not None:
+            write_table(folder / PROBLEMS, parts.problems)
         if parts.graph is not None:
             with beside(folder / GRAPH) as path:
                 parts.graph.save(path)
@@ -310,58 +309,9 @@ def write_atlas(parts: AtlasParts) -> Manifest:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     for other in top.iterdir():
-        if other.is_dir() and _FOLDER.fullmatch(other.name) and other.name != build:
+        if other.is_dir() and FOLDER.fullmatch(other.name) and other.name != build:
             shutil.rmtree(other, ignore_errors=True)
     return manifest
-
-
-@contextmanager
-def build_lock(name: str) -> Iterator[Path]:
-    """Hold the right to build the atlas of a name; gives its folder. Raises AtlasBusy where another process holds it.
-
-    The operating system lets go of it when the process ends, however it ends.
-    """
-    folder = atlas_folder(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Not at once: whoever looks whether a build is under way holds it for a moment.
-    lock = filelock.FileLock(folder / LOCK, timeout=0.3)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise AtlasBusy(f"The atlas {name!r} is being built by another process. Wait for it, or stop it.") from error
-    try:
-        yield folder
-    finally:
-        lock.release()
-
-
-def work_folder(name: str, settings: dict[str, Any]) -> Path:
-    """Where a build with these settings keeps what it has done so far. Work on other settings is thrown away."""
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    wanted = atlas_folder(name) / f"work-{key}"
-    for other in atlas_folder(name).glob("work-*"):
-        if other != wanted:
-            shutil.rmtree(other, ignore_errors=True)
-    wanted.mkdir(parents=True, exist_ok=True)
-    for torn in wanted.glob("*.partial"):
-        torn.unlink(missing_ok=True)
-    return wanted
-
-
-def work_folders(name: str | None = None) -> list[Path]:
-    """The work folders of the builds of an atlas, or of all; those of builds under way among them."""
-    tops = [atlas_folder(name)] if name is not None else sorted(home().glob("*")) if home().is_dir() else []
-    return [work for top in tops if _NAME.fullmatch(top.name) for work in sorted(top.glob("work-*")) if work.is_dir()]
-
-
-def atlas_folder(name: str) -> Path:
-    """The folder of a name, there or not. Raises NoSuchAtlas for what cannot be a name."""
-    if not _NAME.fullmatch(name):
-        raise NoSuchAtlas(
-            f"{name!r:.80} cannot be the name of an atlas: use up to 64 of a–z, 0–9, '.', '_' and '-', "
-            "the first a letter or a digit."
-        )
-    return home() / name
 
 
 def seal(path: Path) -> FileSeal:

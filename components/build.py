@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,8 +27,8 @@ from components.manifest import EncoderRecord, IndexRecord, Manifest
 from components.palette import REGION_COLOURS
 from components.projection import ProjectionSettings, fit_projection
 from corpus.errors import CociteAtlasError
-from corpus.paper import Paper, to_table
-from corpus.readers import UnreadableFileError, read
+from corpus.merging import Merger
+from corpus.readers import Columns, UnreadableFileError, WithoutAbstract, problems_table, read
 
 # Called as (stage, done, total) from the building thread; may raise, Cancelled say, to stop the build.
 Progress = Callable[[str, int, int], None]
@@ -82,26 +82,34 @@ def build_atlas(
     *,
     encoder: str,
     precision: Precision | None = None,
+    columns: Sequence[Columns | None] | None = None,
+    without_abstract: WithoutAbstract = "leave_out",
     settings: BuildSettings = BuildSettings(),
     progress: Progress = quiet,
 ) -> Manifest:
     """Build the atlas `name` from files of papers. Until it is done, the atlas of that name stays what it was.
 
     encoder: a catalogue name, or a folder or zip; fetched where it is not here. precision: as in `load_encoder`.
-    A build that was stopped or killed is taken up where it was when the files, the encoder and the settings are the
-    same.
-    Raises NameReserved, NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
+    columns: for each file, which headers its fields stand under (see `read`). without_abstract: as in `read`.
+    A build that was stopped or killed is taken up where it was when the files, how they are read, the encoder and the
+    settings are the same.
+    Raises NameReserved, NothingToBuild, TooManyPapers, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
     UnreadableFileError, and what `progress` does.
     """
     store.atlas_folder(name)  # a bad name is said before minutes of work
     if name == store.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
-    sealed = [_sealed(path) for path in files]
+    mappings = [None] * len(files) if columns is None else list(columns)
+    sealed = [
+        _sealed(path) | ({"columns": dict(mapping)} if mapping else {})
+        for path, mapping in zip(files, mappings, strict=True)
+    ]
+    kept = {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
     with disk_errors(), store.build_lock(name):
-        work = work_folder(name, files=sealed, fingerprint=chosen.work_key, settings=settings)
+        work = work_folder(name, files=[*sealed, kept], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
-        papers, source = _papers(work, files, progress)
+        papers, source, problems = _papers(work, files, progress, columns=mappings, without_abstract=without_abstract)
         return build_from(
             work,
             papers,
@@ -109,7 +117,8 @@ def build_atlas(
             corpus=name,
             base="",
             chosen=chosen,
-            source={"files": sealed, **source},
+            source={"files": sealed, **kept, **source},
+            problems=problems,
             settings=settings,
             progress=progress,
         )
@@ -124,12 +133,14 @@ def build_from(
     base: str,
     chosen: ChosenEncoder,
     source: dict[str, Any],
+    problems: pa.Table | None = None,
     settings: BuildSettings,
     progress: Progress,
 ) -> Manifest:
     """The atlas `name` of papers that were read, from encoding on; the work folder goes when it is written.
 
-    base: the atlas that the papers are of, empty where they come from files. The caller holds the build lock.
+    base: the atlas that the papers are of, empty where they come from files. problems: as in `AtlasParts`.
+    The caller holds the build lock.
     """
     n = papers.num_rows
     note_request(work, corpus=corpus, base=base, encoder=chosen.source, precision=chosen.precision, papers=n)
@@ -156,6 +167,7 @@ def build_from(
         progress=progress,
         corpus=corpus,
         fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
+        problems=problems,
     )
     shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -173,6 +185,7 @@ def assemble(
     progress: Progress,
     corpus: str = "",
     fitted: LexicalEncoder | None = None,
+    problems: pa.Table | None = None,
 ) -> Manifest:
     """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
 
@@ -203,6 +216,7 @@ def assemble(
             versions=_versions(),
             corpus=corpus,
             fitted=fitted,
+            problems=problems,
         )
     )
     progress(WRITING, 1, 1)
@@ -243,51 +257,46 @@ def _sealed(path: Path) -> dict[str, Any]:
         raise unreadable from error
 
 
-def _papers(work: Path, files: Sequence[Path], progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-    """The papers of all files, each id once, and the account of the reading; from the work folder where they are."""
-    table_path, report_path = work / store.PAPERS, work / "reading.json"
+def _papers(
+    work: Path,
+    files: Sequence[Path],
+    progress: Progress,
+    *,
+    columns: Sequence[Columns | None],
+    without_abstract: WithoutAbstract,
+) -> tuple[pa.Table, dict[str, Any], pa.Table]:
+    """The papers of all files, none twice, the account of the reading, and all that was left out; kept in the work
+    folder, and taken from there where they are."""
+    table_path, report_path, problems_path = work / store.PAPERS, work / "reading.json", work / store.PROBLEMS
     if table_path.is_file() and report_path.is_file():
-        return pq.read_table(table_path), json.loads(report_path.read_text(encoding="utf-8"))
-    reports: list[dict[str, object]] = []
-    repeated = 0
-    tables: list[pa.Table] = []
-    ids: set[str] = set()
-    for number, path in enumerate(files):
-        reading = read(path)
-
-        def new_papers(reading: Iterable[Paper] = reading) -> Iterator[Paper]:
-            nonlocal repeated
-            for paper in reading:
-                if paper.id in ids:
-                    repeated += 1
-                    continue
-                ids.add(paper.id)
-                yield paper
-
-        for batch in _batches(new_papers(), size=CHUNK):
-            tables.append(to_table(batch))
-            progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(files))
-        reports.append(reading.report.to_dict())
-    if not ids:
-        raise NothingToBuild(
-            f"{', '.join(path.name for path in files)}: no record has an id, a title and an abstract, "
-            "so there is nothing to search in."
+        return (
+            pq.read_table(table_path),
+            json.loads(report_path.read_text(encoding="utf-8")),
+            pq.read_table(problems_path),
         )
-    papers = pa.concat_tables(tables).combine_chunks()
-    source = {"reports": reports, "repeated_between_files": repeated}
+    merger = Merger()
+    reports = []
+    for number, (path, mapping) in enumerate(zip(files, columns, strict=True)):
+        with read(path, columns=mapping, without_abstract=without_abstract) as reading:
+            for paper in reading:
+                merger.add(paper, report=reading.report, place=reading.place)
+                if reading.report.kept % CHUNK == 0:
+                    progress(READING, round(1000 * (number + reading.fraction)), 1000 * len(files))
+        progress(READING, 1000 * (number + 1), 1000 * len(files))
+        reports.append(reading.report)
+    if not len(merger):
+        wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
+        raise NothingToBuild(
+            f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
+            f"{' '.join(report.summary() for report in reports)}"
+        )
+    papers = pa.concat_tables(merger.tables()).combine_chunks()
+    problems = problems_table(reports)
+    source = {"reports": [report.to_dict() for report in reports], "merged": merger.merged}
     write_table(table_path, papers)
+    write_table(problems_path, problems)
     write_text(report_path, json.dumps(source))
-    return papers, source
-
-
-def _batches(papers: Iterator[Paper], *, size: int) -> Iterator[list[Paper]]:
-    batch: list[Paper] = []
-    for paper in papers:
-        batch.append(paper)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    yield batch
+    return papers, source, problems
 
 
 def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:

@@ -59,6 +59,7 @@ def build_again(
             base=base,
             chosen=chosen,
             source=opened.manifest.source,
+            problems=store.read_problems(opened.manifest),
             settings=settings,
             progress=progress,
         )

@@ -193,7 +193,7 @@ def _region(number: int, values: dict[str, Any]) -> Region:
     return region
 
 
-_COUNTS = ("read", "kept", "deleted", "empty", "non_english", "duplicate", "damaged")
+_COUNTS = ("read", "kept", "deleted", "empty", "non_english", "duplicate", "damaged", "without_abstract")
 
 
 def _check_source(source: dict[str, Any]) -> None:

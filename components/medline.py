@@ -33,7 +33,7 @@ from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.files import write_array, write_table, write_text
 from components.manifest import EncoderRecord, FileSeal, Manifest
 from corpus.errors import CociteAtlasError
-from corpus.paper import text_hash, to_table
+from corpus.paper import Paper, text_hash, to_table
 from corpus.readers import read
 from corpus.sources.bundled import bundled_medline
 
@@ -173,13 +173,18 @@ def _bundled_papers(progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
     """Every English record with an abstract of the bundled file, in its order, and the account of the reading."""
     path = bundled_medline()
     with read(path) as reading:
-        papers = []
+        papers: dict[str, Paper] = {}
         for paper in reading:
-            papers.append(paper)
+            # Of the versions of a paper the first one, as vectors are shipped for it; a Merger would take the fullest.
+            if paper.id in papers:
+                reason = f"id {paper.id!r} was given before. The first one is kept."
+                reading.report.repeat(place=reading.place, reason=reason, without_abstract=False)
+                continue
+            papers[paper.id] = paper
             if len(papers) % 500 == 0:
                 progress(READING, round(1000 * reading.fraction), 1000)
     files = [{"name": path.name, **asdict(store.seal(path))}]
-    return to_table(papers), {"files": files, "reports": [reading.report.to_dict()]}
+    return to_table(papers.values()), {"files": files, "reports": [reading.report.to_dict()]}
 
 
 def _row_table(papers: pa.Table) -> pa.Table:

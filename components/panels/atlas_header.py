@@ -56,8 +56,10 @@ def _about(atlas: Atlas) -> None:
         "Built": manifest.created[:10],
     }
     for report in manifest.source.get("reports", []):
+        bare = report.get("without_abstract", 0)
         facts[f"Read from {report.get('file', '')}"] = (
-            f"{report.get('kept', 0):,} of {report.get('read', 0):,} records; left out: "
+            f"{report.get('kept', 0):,} of {report.get('read', 0):,} records"
+            f"{f' ({bare:,} without an abstract)' if bare else ''}; left out: "
             f"{report.get('empty', 0):,} without title or abstract, {report.get('non_english', 0):,} not in English, "
             f"{report.get('duplicate', 0):,} given twice, {report.get('damaged', 0):,} damaged"
         )

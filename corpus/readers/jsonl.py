@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 from uuid import uuid4
 
+from corpus.identity import derived_id
 from corpus.paper import Paper
 from corpus.readers.limits import Limits
 from corpus.readers.report import Found, Rejected
@@ -102,28 +103,21 @@ def _parse(line: bytes) -> Paper | Rejected:
     return Rejected("damaged", f"{reason}, or drop the record.")
 
 
-def _paper(record: dict[str, object]) -> Paper | Rejected:
-    title = clean(_text(record, "title"))
-    abstract = clean_paragraphs(_abstract(record))
+def _paper(record: dict[str, object]) -> Paper:
+    title, year = clean(_text(record, "title")), _year(record)
     doi, pmid = clean(_text(record, "doi")), clean(_identifier(record, "pmid"))
-    paper = Paper(
-        id=clean(_identifier(record, "id")) or pmid or doi,
+    return Paper(
+        id=clean(_identifier(record, "id")) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
         title=title,
-        abstract=abstract,
+        abstract=clean_paragraphs(_abstract(record)),
         authors=tuple(filter(None, map(clean, _texts(record, "authors")))),
-        year=_year(record),
+        year=year,
         venue=clean(_text(record, "venue")),
         doi=doi,
         pmid=pmid,
         url=_url(record),
         topics=distinct(_texts(record, "topics")),
     )
-    if not paper.id:
-        raise _RecordError("no id, and neither a pmid nor a doi in its place")
-    for name in ("title", "abstract"):
-        if not getattr(paper, name):
-            return Rejected("empty", f"no {name}. Add one, or drop the record.")
-    return paper
 
 
 def _text(record: dict[str, object], key: str) -> str:

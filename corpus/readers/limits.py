@@ -16,6 +16,7 @@ class Limits:
     unpacked_bytes: int = 4 * _GIB  # the default corpus has 0.2 GiB; this is minutes of parsing
     unpacked_ratio: int = 100  # MEDLINE packs 6:1; a bomb goes up to gzip's own limit, 1032:1
     ratio_from_bytes: int = 16 * _MIB  # below this a small file of equal lines may pack as well as a bomb
+    records: int = 2_000_000  # twenty times the largest corpus tried; of each, a report keeps 200 bytes
     record_bytes: int = 16 * _MIB  # the default corpus's largest is 0.5 MiB; a tree takes ten times its text
     line_bytes: int = 1 * _MIB  # the longest abstract and 20,000 names of 40 bytes
     title_chars: int = 2_000  # the default corpus's longest is 495

@@ -12,9 +12,10 @@ from xml.parsers import expat
 from lxml import etree
 
 from corpus.paper import Paper
+from corpus.readers.limits import Limits
 from corpus.readers.report import DamagedFileError, Deleted, Found, Rejected, UnsafeFileError
 from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean, distinct
+from corpus.readers.text import clean, distinct, medline_title
 
 FORMAT = "MEDLINE XML"
 UNIT = "record"
@@ -24,8 +25,6 @@ ROOTS = frozenset({"PubmedArticleSet", "PubmedArticle"})
 _ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 # What pubmed-parser raises on records that lack what the DTD demands (it looks nothing up with care).
 _PARSER_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-# NLM writes these where there is no title in English.
-_NO_TITLE = frozenset({"In Process Citation", "Not Available"})
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.ASCII)
 _PMID = re.compile(r"[1-9][0-9]{0,8}")
 _YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)", re.ASCII)
@@ -76,7 +75,7 @@ def root_name(head: bytes) -> str:
     raise DamagedFileError(f"no XML element begins in its first {len(head):,} bytes", advice="Download it again.")
 
 
-def read_medline_xml(stream: CappedStream) -> Iterator[Found]:
+def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Found]:  # noqa: ARG001
     """What each article, book and deletion notice of a file gives, in its order, in constant memory.
 
     `root_name` must have accepted the head of the stream.
@@ -143,17 +142,11 @@ def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
     if "eng" not in languages:
         return Rejected("non_english", f"not in English ({record['languages'] or 'no language stated'}).")
     article = element.find("MedlineCitation/Article")
-    title = _title(article.find("ArticleTitle"))
-    if not title:
-        return Rejected("empty", "no title. Add one, or drop the record.")
-    abstract = _abstract(article)
-    if not abstract:
-        return Rejected("empty", "no abstract. Add one, or drop the record.")
     year = _YEAR.search(record["pubdate"] or "")
     return Paper(
         id=pmid,
-        title=title,
-        abstract=abstract,
+        title=medline_title(_text(article.find("ArticleTitle"))),
+        abstract=_abstract(article),
         authors=_authors(article, record["authors"]),
         year=int(year[0]) if year else None,
         venue=clean(record["journal"]).split(" : ")[0],
@@ -167,28 +160,6 @@ def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
 def _text(element: Any) -> str:
     """All the text in an element. pubmed-parser drops what lies two levels down, as b in <i>a<sub>b</sub></i>."""
     return "" if element is None else clean("".join(element.itertext()))
-
-
-def _title(element: Any) -> str:
-    """A title, without the brackets that NLM puts round one that it has translated: "[Title]." -> "Title."."""
-    title = _text(element)
-    core = title.rstrip(".")
-    if _is_bracketed(core):
-        core = core[1:-1].strip()
-        title = core if core.endswith((".", "?", "!")) or not title.endswith(".") else f"{core}."
-    return "" if core.rstrip(".") in _NO_TITLE else title
-
-
-def _is_bracketed(text: str) -> bool:
-    """Whether the first bracket closes at the very end, as it does not in "[18F]FDG in [11C]choline"."""
-    if not (text.startswith("[") and text.endswith("]")):
-        return False
-    depth = 0
-    for position, character in enumerate(text):
-        depth += {"[": 1, "]": -1}.get(character, 0)
-        if depth == 0:
-            return position == len(text) - 1
-    return False
 
 
 def _abstract(article: Any) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Protocol, Self
 
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper
 from corpus.readers.limits import Limits
 
-if TYPE_CHECKING:
-    from corpus.readers.streams import CappedStream
-
 # Reasons for which a record that was read gives no paper.
 Kind = Literal["empty", "non_english", "duplicate", "damaged"]
+# What becomes of records with a title and no abstract: many a library is full of them, and few encoders need one.
+WithoutAbstract = Literal["leave_out", "keep"]
 
-# Kept for each kind, so that a thousand records without an abstract do not hide the one that is damaged.
+# Shown of each kind, so that a thousand records without an abstract do not hide the one that is damaged.
 PROBLEMS_A_KIND = 25
 
 
@@ -69,8 +69,9 @@ class Deleted:
     id: str
 
 
-# What the reader of a format yields: the place (a count of `Reading.unit`, from 1) and what was found there.
-Found = tuple[int, Paper | Rejected | Deleted]
+# What the reader of a format yields: the place (a count of `Reading.unit`, from 1; or such with more to it, as in
+# "12, line 345") and what was found there.
+Found = tuple[int | str, Paper | Rejected | Deleted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,11 @@ class Problem:
 
 @dataclass(slots=True)
 class ReadReport:
-    """The account of one reading, complete once the reading is.
+    """The account of one reading, complete once the reading is and its papers have gone through a Merger.
 
-    `read` records were seen, and each is exactly one of kept, empty (no title or no abstract), non_english,
-    duplicate (an id seen before) or damaged. `deleted` counts withdrawal notices, which are not records.
+    `read` records were seen, and each is exactly one of kept, empty (no title, or no abstract where one is asked for),
+    non_english, duplicate (merged into a paper that was read before) or damaged. `without_abstract` of those kept have
+    none. `deleted` counts withdrawal notices, which are not records. problems: one for every record left out.
     """
 
     file: str
@@ -103,18 +105,26 @@ class ReadReport:
     non_english: int = 0
     duplicate: int = 0
     damaged: int = 0
+    without_abstract: int = 0
     problems: list[Problem] = field(default_factory=list)
+    _reasons: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def reject(self, rejected: Rejected, *, place: str) -> None:
-        """Count a record that gives no paper, and note why unless its kind has been noted often enough."""
-        count = getattr(self, rejected.kind) + 1
-        setattr(self, rejected.kind, count)
-        if count <= PROBLEMS_A_KIND:
-            self.problems.append(Problem(self.file, place, rejected.kind, rejected.reason))
+        """Count a record that gives no paper, and note why."""
+        setattr(self, rejected.kind, getattr(self, rejected.kind) + 1)
+        # A million records without an abstract share one sentence.
+        reason = self._reasons.setdefault(rejected.reason, rejected.reason)
+        self.problems.append(Problem(self.file, place, rejected.kind, reason))
+
+    def repeat(self, *, place: str, reason: str, without_abstract: bool) -> None:
+        """Count a record that was kept as one that repeats an earlier one after all."""
+        self.kept -= 1
+        self.without_abstract -= without_abstract
+        self.reject(Rejected("duplicate", reason), place=place)
 
     @property
     def left_out(self) -> int:
-        """How many records were read and gave no paper."""
+        """How many records were read and gave no paper of their own."""
         return self.empty + self.non_english + self.duplicate + self.damaged
 
     def summary(self) -> str:
@@ -129,11 +139,18 @@ class ReadReport:
             )
             if count
         ]
+        bare = f" ({self.without_abstract:,} of them without an abstract)" if self.without_abstract else ""
         left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
-        return f"{self.file}: {self.kept:,} of {self.read:,} records kept{left_out}."
+        return f"{self.file}: {self.kept:,} of {self.read:,} records kept{bare}{left_out}."
 
     def to_dict(self) -> dict[str, object]:
-        """Everything as JSON holds it; `problems_left_out` says how many more there were."""
+        """The counts and some problems of each kind as JSON holds them; `problems_left_out` says how many more."""
+        shown: list[dict[str, str]] = []
+        seen: Counter[str] = Counter()
+        for problem in self.problems:
+            seen[problem.kind] += 1
+            if seen[problem.kind] <= PROBLEMS_A_KIND:
+                shown.append({"place": problem.place, "kind": problem.kind, "reason": problem.reason})
         return {
             "file": self.file,
             "format": self.format,
@@ -144,35 +161,48 @@ class ReadReport:
             "non_english": self.non_english,
             "duplicate": self.duplicate,
             "damaged": self.damaged,
-            "problems": [
-                {"place": problem.place, "kind": problem.kind, "reason": problem.reason} for problem in self.problems
-            ],
-            "problems_left_out": self.left_out - len(self.problems),
+            "without_abstract": self.without_abstract,
+            "problems": shown,
+            "problems_left_out": len(self.problems) - len(shown),
         }
 
 
-class Reading:
-    """The papers of one file, once, in its order, each id once. `report` fills while they are taken.
+class OpenFile(Protocol):
+    """What a reading needs of its file: how far it is, and how to let go of it."""
 
+    @property
+    def fraction(self) -> float:
+        """How much of the file has been read, 0 to 1."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class Reading:
+    """The papers of one file, once, in its order, repeats among them. `report` fills while they are taken.
+
+    place: where the paper that was taken last stood, as "line 3". `corpus.merging` makes one of repeats.
     Closes its file at the end, on an error, and on `close()` or leaving a `with` block before that.
     """
 
     def __init__(
         self,
-        stream: CappedStream,
+        stream: OpenFile,
         found: Iterator[Found],
         *,
         file: str,
         format: str,
         unit: str,
         limits: Limits,
+        without_abstract: WithoutAbstract = "leave_out",
     ):
         self.report = ReadReport(file=file, format=format)
+        self.place = ""
         self._stream = stream
         self._found = found
         self._unit = unit
         self._limits = limits
-        self._ids: set[str] = set()
+        self._keeps_bare = without_abstract == "keep"
 
     @property
     def fraction(self) -> float:
@@ -215,15 +245,27 @@ class Reading:
         if isinstance(found, Deleted):
             report.deleted += 1
             return None
+        if report.read >= self._limits.records:
+            raise UnsafeFileError(
+                f"it has more than {self._limits.records:,} records", advice="Split it into smaller files."
+            )
         report.read += 1
-        if isinstance(found, Paper):
-            if refusal := self._limits.refusal(found):
-                found = Rejected("damaged", f"{refusal}. Shorten it, or drop the record.")
-            elif found.id in self._ids:
-                found = Rejected("duplicate", f"id {found.id!r} was given before. The first one is kept.")
-        if isinstance(found, Rejected):
-            report.reject(found, place=place)
+        rejected = found if isinstance(found, Rejected) else self._refusal(found)
+        if rejected is not None:
+            report.reject(rejected, place=place)
             return None
-        self._ids.add(found.id)
+        assert isinstance(found, Paper)
         report.kept += 1
+        report.without_abstract += not found.abstract
+        self.place = place
         return found
+
+    def _refusal(self, paper: Paper) -> Rejected | None:
+        """Why a paper is not one that can be kept, or None where it is. Readers leave this to their reading."""
+        if not paper.title:
+            return Rejected("empty", "no title. Add one, or drop the record.")
+        if not paper.abstract and not self._keeps_bare:
+            return Rejected("empty", "no abstract. Add one, or drop the record.")
+        if refusal := self._limits.refusal(paper):
+            return Rejected("damaged", f"{refusal}. Shorten it, or drop the record.")
+        return None

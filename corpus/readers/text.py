@@ -10,6 +10,9 @@ _UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 
+# NLM writes these where there is no title in English.
+_NO_TITLE = frozenset({"In Process Citation", "Not Available"})
+
 
 def clean(text: str) -> str:
     """One line of text in NFC, without control characters, with single spaces and none at the ends.
@@ -40,3 +43,28 @@ def distinct(texts: Iterable[str]) -> tuple[str, ...]:
         if text:
             first_of.setdefault(text.casefold(), text)
     return tuple(first_of.values())
+
+
+def medline_title(title: str) -> str:
+    """A title, without the brackets that NLM puts round one that it has translated; "" where it stands for none.
+
+    >>> medline_title("[Title]."), medline_title("[18F]FDG in [11C]choline"), medline_title("Not Available.")
+    ('Title.', '[18F]FDG in [11C]choline', '')
+    """
+    core = title.rstrip(".")
+    if _is_bracketed(core):
+        core = core[1:-1].strip()
+        title = core if core.endswith((".", "?", "!")) or not title.endswith(".") else f"{core}."
+    return "" if core.rstrip(".") in _NO_TITLE else title
+
+
+def _is_bracketed(text: str) -> bool:
+    """Whether the first bracket closes at the very end, as it does not in "[18F]FDG in [11C]choline"."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    depth = 0
+    for position, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if depth == 0:
+            return position == len(text) - 1
+    return False

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,17 +117,20 @@ def test_pair_distances_are_those_of_pairs_of_different_rows() -> None:
 # What goes in
 
 
-def test_an_id_in_two_files_is_taken_from_the_first(home: Path, tmp_path: Path, planted: Planted) -> None:
+def test_repeats_between_files_are_merged_and_ids_told_apart(home: Path, tmp_path: Path, planted: Planted) -> None:
     papers = planted(6)
     write_jsonl(papers[:8], tmp_path / "a.jsonl")
-    write_jsonl(
-        [Paper(id=papers[3].id, title="Another title", abstract="Another text."), *papers[6:]], tmp_path / "b.jsonl"
-    )
+    stranger = Paper(id=papers[3].id, title="Another title", abstract="Another text.")
+    write_jsonl([*papers[6:], stranger], tmp_path / "b.jsonl")
     manifest = build_atlas("both", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], encoder=EMBEDDED)
     atlas = open_atlas("both")
-    assert [atlas.paper(row) for row in range(len(atlas))] == papers
-    assert manifest.source["repeated_between_files"] == 3
-    assert [report["kept"] for report in manifest.source["reports"]] == [8, 7]
+    assert [atlas.paper(row) for row in range(len(atlas))] == [*papers, replace(stranger, id=f"{stranger.id}~2")]
+    assert manifest.source["merged"] == 2
+    assert [report["kept"] for report in manifest.source["reports"]] == [8, 5]
+    problems = store.read_problems(manifest)
+    assert problems is not None
+    assert [row["place"] for row in problems.to_pylist()] == ["line 1", "line 2"]
+    assert problems["reason"][0].as_py() == "repeats a.jsonl, line 7 (title and year). The two are merged."
 
 
 @pytest.mark.parametrize("text", ['{"id": "1", "title": "No abstract"}\n', '{"id": "1"}\n{"broken\n'])

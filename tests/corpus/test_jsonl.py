@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.identity import derived_id
 from corpus.paper import Paper
 from corpus.readers import Limits, read, write_jsonl
 from corpus.readers.text import clean, clean_paragraphs, distinct
@@ -64,7 +65,8 @@ def test_bom_crlf_and_blank_lines_do_not_matter(tmp_path):
         ({"id": 7}, "7"),
         ({"id": None}, "123"),
         ({"id": "", "pmid": 9}, "9"),
-        ({"id": None, "pmid": None}, "10.1/x"),
+        ({"id": None, "pmid": None, "doi": "https://doi.org/10.1000/X"}, "10.1000/x"),
+        ({"id": None, "pmid": None, "doi": ""}, derived_id(title="A title", year=2021)),
     ],
 )
 def test_an_id_is_found_where_there_is_one(tmp_path, change, expected):
@@ -87,7 +89,6 @@ def test_an_id_is_found_where_there_is_one(tmp_path, change, expected):
         ({"year": True}, "year is true or false"),
         ({"year": 20211}, "year is not within 1000 to 2999"),
         ({"id": True}, "id is true or false; it should be text"),
-        ({"id": None, "pmid": None, "doi": ""}, "no id, and neither a pmid nor a doi"),
         ({"url": "javascript:alert(1)"}, "url 'javascript:alert(1)' begins with neither"),
         (b"{", "not JSON"),
         (b'{"id": NaN}', "NaN is not JSON"),

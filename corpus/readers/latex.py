@@ -1,0 +1,95 @@
+"""LaTeX in BibTeX fields, read as the text that it prints. pylatexenc reads it."""
+
+import logging
+import re
+from functools import cache
+from typing import Any
+
+# Text without any of these is not LaTeX; most of it.
+_LATEX = re.compile(r"[\\{}$~]|--|``|''|[?!]`")
+# An escape; a formula, opened and closed as Pandoc wants it where nothing else tells, so that "$5 or $10" is none; and
+# what exporters leave bare.
+_BARE = re.compile(
+    r"\\.|(?P<dollars>\$\$?)(?=\S)(?P<formula>(?=[^$]*[\\^_<>=+])[^$]{1,500}?|[^$\s]{1,100}?)(?<![\s\\])(?P=dollars)"
+    r"(?:(?!\d)|(?<=[a-z}<>=]\$))|[$%&#]",
+    re.DOTALL,
+)
+# H$_2$O is H2O, as with <sub>; but 10$^5$ is not 105.
+_SCRIPT = re.compile(r"\\.|(?<!10)\^|_", re.DOTALL)
+_TEXT_SCRIPT = re.compile(r"(?<!\d)10(?:\\textsuperscript\b\s*|(?P<dollar>\$)\^)|\\text(?:super|sub)script\b\s*")
+_LINKED = re.compile(r"\\href\s*\{[^{}]*\}")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+# A command is left as it stands where the text cannot be converted at all.
+_COMMAND = re.compile(r"\\[a-zA-Z]+\s*|[{}]")
+_LONGEST = 60_000  # longer than any abstract that is read; such a text is refused anyway
+
+
+def from_latex(text: str) -> str:
+    """The text that LaTeX prints on one line, its paragraphs parted by line feeds. Never raises.
+
+    >>> from_latex(r"{DNA} repair in \\'Evora: 10 % at $\\alpha < 0.05$, \\$5, CO$_2$")
+    'DNA repair in Évora: 10 % at α < 0.05, $5, CO2'
+    """
+    if not _LATEX.search(text) or len(text) > _LONGEST:
+        return text
+    paragraphs = (paragraph.replace("\n", " ") for paragraph in _BLANK_LINE.split(text))
+    return "\n".join(map(_printed, paragraphs))
+
+
+def verbatim(text: str) -> str:
+    """A DOI or an address, from which the escapes and braces of LaTeX are taken, and nothing else.
+
+    >>> verbatim(r"\\url{https://doi.org/10.1000/a\\_b}")
+    'https://doi.org/10.1000/a_b'
+    """
+    text = re.sub(r"\$([<>])\$", r"\1", text.replace(r"\url", "").replace(r"$\backslash$", ""))
+    return re.sub(r"\\(?=[_%&#$~^{}])", "", text).replace("{", "").replace("}", "").strip()
+
+
+def _printed(text: str) -> str:
+    text = _TEXT_SCRIPT.sub(_script, _LINKED.sub("", text))
+    try:
+        return str(_converter().latex_to_text(_BARE.sub(_escaped, text), tolerant_parsing=True))
+    except (RecursionError, IndexError, ValueError, AttributeError, TypeError, KeyError):
+        # Braces opened thousands deep; a macro without the argument that it must have.
+        return _COMMAND.sub("", text)
+
+
+def _script(found: re.Match[str]) -> str:
+    return f"10\\textasciicircum{{}}{found['dollar'] or ''}" if found[0].startswith("10") else ""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if found["formula"] is not None:
+        return f"${_SCRIPT.sub(lambda script: script[0] if script[0][0] == chr(92) else '', found['formula'])}$"
+    return f"\\{found[0]}" if len(found[0]) == 1 else found[0]
+
+
+class _Silent(logging.Filter):
+    """Drops what pylatexenc says of macros without their arguments: no reader of a library can do anything about it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        return False
+
+
+@cache
+def _converter() -> Any:
+    from pylatexenc.latex2text import LatexNodes2Text, MacroTextSpec, get_default_latex_context_db
+
+    for module in ("latex2text", "latexwalker"):
+        logging.getLogger(f"pylatexenc.{module}").addFilter(_Silent())
+    context = get_default_latex_context_db()
+    context.add_context_category(
+        "bibliographies",
+        prepend=True,
+        macros=[
+            MacroTextSpec("url", simplify_repl=_last_argument),
+            MacroTextSpec("textasciicircum", simplify_repl="^"),  # theirs is a letter that looks like one
+        ],
+    )
+    return LatexNodes2Text(latex_context=context, math_mode="text", keep_comments=True)
+
+
+def _last_argument(node: Any, l2tobj: Any) -> str:
+    arguments = node.nodeargd.argnlist if node.nodeargd else []
+    return str(l2tobj.nodelist_to_text(arguments[-1:]))
