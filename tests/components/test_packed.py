@@ -1,12 +1,14 @@
 """The packed forward and the scalar mix against transformers' BERT, one text at a time, with random weights."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel
 
 from components.encoder import linear as linear_module
@@ -184,6 +186,28 @@ def test_a_mix_that_is_not_there_is_said() -> None:
 
 
 # Linear layers
+
+
+class Rows(TorchDispatchMode):
+    """Listens to which numbers of rows are multiplied by a weight with a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "linear" in str(func) or "addmm" in str(func):
+            self.seen.add(len(args["addmm" in str(func)]))  # a bias comes first there
+        return func(*args, **(kwargs or {}))
+
+
+def test_few_numbers_of_rows_are_ever_multiplied(either_linear: str) -> None:
+    """oneDNN keeps code for each of them: with every number of tokens of a corpus it would hold a gigabyte."""
+    model = packed(weights_of(bert(layers=1)), "mean")
+    with Rows() as rows:
+        for length in range(3, 40):
+            model(rows_of([length, length + 20]))
+    assert rows.seen and not {seen for seen in rows.seen if seen % 32}
 
 
 def test_packed_and_plain_linear_layers_give_the_same() -> None:
