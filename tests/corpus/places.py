@@ -138,7 +138,8 @@ class FakePubMed:
         if start >= self.most_ids:
             return Answer({"esearchresult": {"ERROR": f"'retstart' cannot be larger than {self.most_ids - 1}"}})
         first, last = parameters.get("mindate", "0000"), parameters.get("maxdate", "9999")
-        ids = [number for number, (_, day) in self.records.items() if first <= day <= last]
+        dated = [(day, number) for number, (_, day) in self.records.items() if first <= day <= last]
+        ids = [number for _, number in sorted(dated, reverse=True)]  # newest first
         return Answer(
             {
                 "header": {"type": "esearch", "version": "0.3"},
