@@ -81,6 +81,7 @@ def _fetch(options: argparse.Namespace) -> int:
             client=client,
         )
     if not report.kept:
+        shutil.rmtree(folder, ignore_errors=True)
         raise CociteAtlasError(f"{report.summary()} Nothing was written.")
     _finish(report.path, output)
     shutil.rmtree(folder, ignore_errors=True)

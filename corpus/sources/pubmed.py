@@ -62,7 +62,7 @@ class PubMed:
         )
 
     def look_up(self, identifier: Identifier, *, client: Client | None = None) -> Paper:
-        """See Source. What the reader of MEDLINE leaves out, as records without an abstract, counts as not found."""
+        """See Source. What the reader of MEDLINE leaves out, as records in other languages, counts as not found."""
         try:
             found = list(_fetch(client or shared_client(), [identifier.value]))
         except SourceRefused as error:
@@ -115,9 +115,9 @@ def _fetch(client: Client, ids: list[str]) -> Iterator[Paper | Left]:
         missing.pop(pmid, None)
         # It may carry an ERROR in the place of a record, and hold an article in an article: nothing counts twice.
         found = read_article(element)
-        yield Left(f"PMID {pmid[:20]}", found.kind, found.reason) if isinstance(found, Rejected) else found
+        yield Left(pmid[:20], found.kind, found.reason) if isinstance(found, Rejected) else found
     for pmid in missing:
-        yield Left(f"PMID {pmid}", "damaged", "PubMed gives no record for it.")
+        yield Left(pmid, "damaged", "PubMed gives no record for it.")
 
 
 def _articles_in(body: bytes) -> Any:

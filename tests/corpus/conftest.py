@@ -8,7 +8,7 @@ import pytest
 from corpus.sources import Client
 from corpus.sources.service import SERVICES
 from tests.components.conftest import cache, full, hub, web, zip_of
-from tests.corpus.places import Place
+from tests.corpus.places import Answer, Place
 
 __all__ = ["cache", "full", "hub", "web", "zip_of"]
 
@@ -62,3 +62,10 @@ def client_of(place: Place, time_of: Time) -> Iterator[Callable[..., Client]]:
     yield make
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def echo(place: Place) -> None:
+    """Every service answers {"ok": <the path>}."""
+    for service in SERVICES:
+        place.services[service.name] = lambda path, parameters: Answer({"ok": path})

@@ -13,6 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from corpus.sources import Client, Page, Source
+from corpus.sources.answers import read_json
+from corpus.sources.service import PUBMED, Service
+
 Parameters = Mapping[str, str]
 
 
@@ -134,7 +138,8 @@ class FakePubMed:
         if start >= self.most_ids:
             return Answer({"esearchresult": {"ERROR": f"'retstart' cannot be larger than {self.most_ids - 1}"}})
         first, last = parameters.get("mindate", "0000"), parameters.get("maxdate", "9999")
-        ids = [number for number, (_, day) in self.records.items() if first <= day <= last]
+        dated = [(day, number) for number, (_, day) in self.records.items() if first <= day <= last]
+        ids = [number for _, number in sorted(dated, reverse=True)]  # newest first
         return Answer(
             {
                 "header": {"type": "esearch", "version": "0.3"},
@@ -354,3 +359,34 @@ def arxiv_entry(number: str, *, summary: str = "", doi: str = "") -> str:
   {number}</title><summary>  {escape(told)}
 </summary><author><name>Emmy Noether</name></author><author><name>ATLAS Collaboration</name></author>{link}
 <category term="math.NT" scheme="http://arxiv.org/schemas/atom"/><category term="math.NT"/></entry>"""
+
+
+# All of them
+
+
+def dated_article(number: int) -> tuple[str, str]:
+    return pubmed_article(str(number)), f"20{number % 20:02d}/03/{1 + number % 28:02d}"
+
+
+def dated_entry(number: int) -> tuple[str, str]:
+    return arxiv_entry(f"2101.{number:05d}"), f"20{number % 20:02d}03{1 + number % 28:02d}"
+
+
+def stock(place: Place, n: int) -> None:
+    """n records in every service."""
+    place.services = {
+        "pubmed": FakePubMed({str(i): dated_article(i) for i in range(1, n + 1)}),
+        "openalex": FakeOpenAlex([openalex_work(i) for i in range(1, n + 1)]),
+        "semantic_scholar": FakeScholar([scholar_paper(i) for i in range(1, n + 1)], size=100),
+        "europe_pmc": FakeEuropePMC([europe_pmc_result(i) for i in range(1, n + 1)]),
+        "arxiv": FakeArXiv({f"2101.{i:05d}": dated_entry(i) for i in range(1, n + 1)}),
+    }
+
+
+def all_of(source: Source, client: Client, query: str = "numbers", **arguments: Any) -> list[Page]:
+    return list(source.pages(query, client=client, **arguments))
+
+
+def ask(client: Client, *, service: Service = PUBMED, fresh: bool = False, **parameters: str) -> dict[str, Any]:
+    """One question to a service, whose answer is any JSON object."""
+    return client.ask(service, "x", parameters=parameters, kind="json", read=read_json, fresh=fresh)
