@@ -35,7 +35,11 @@ _REMEMBERED = 600  # seconds: a file may be put in the place of another
 
 def atlas(name: str) -> Atlas:
     """The open atlas of a name, opened again when it was built again. Raises NoSuchAtlas, AtlasDamaged."""
-    return _open(name, store.read_manifest(name).folder)
+    manifest = store.read_manifest(name)
+    found = _open(name, manifest.folder)
+    if found.build == manifest.folder:
+        found.manifest = manifest  # a corpus that was renamed since has other words in it, and nothing else
+    return found
 
 
 @st.cache_resource(max_entries=_OPEN_ATLASES, show_spinner=False)
