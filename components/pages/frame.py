@@ -34,7 +34,9 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
             for name, found in st.session_state[_PAGES].items():
                 st.page_link(found, label=name, query_params=_params(name, atlas))
         if (now := background.latest()) is not None and not now.over:
-            st.caption(f":material/construction: {escaped(now.job.words)}")
+            job = now.job
+            words = f"building by {job.encoder}" if job.kind == "encode" else job.words
+            st.caption(f":material/construction: {escaped(words)}")
         st.space("stretch")
         if beside is not None:
             beside()
