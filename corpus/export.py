@@ -23,6 +23,7 @@ from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
 from corpus.readers.cells import guarded
 from corpus.readers.columns import OWN_HEADERS
+from corpus.readers.references import begins_paragraph
 from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
 
@@ -30,9 +31,9 @@ _CSV_COLUMNS = OWN_HEADERS
 _DISTANCE_COLUMN = "l2_distance"
 _BATCH = 500  # papers held at a time: the longest take some megabytes
 
+# Signs that LaTeX sets as one where they stand together: -- as a dash, `` and '' as quotation marks, ?` as ¿.
+_LIGATURE = re.compile(r"-(?=-)|'(?=')|[`?!](?=`)")
 _LATEX_SPECIALS = r"\%&$#_~^"
-# What LaTeX prints as one sign together with what follows it: dashes, quotes, ¿ and ¡.
-_LIGATURE = re.compile(r"-(?=-)|`(?=`)|'(?=')|[?!](?=`)")
 # BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
 _BRACES = {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
 
@@ -57,7 +58,7 @@ def to_csv(papers: Sequence[Paper], *, distances: Sequence[float] | None = None)
 def to_ris(papers: Iterable[Paper]) -> str:
     """Papers as RIS, one journal article each.
 
-    Every value is one line, so that none can pass for a tag.
+    Every value is one line, so that none can pass for a tag; but a paragraph that a label begins is one more line.
     """
     import rispy
 
@@ -74,6 +75,7 @@ def to_ris(papers: Iterable[Paper]) -> str:
         reference: dict[str, str | list[str]] = {
             "type_of_reference": "JOUR",
             "id": clean(paper.id),
+            # Says that the id is ours, and that each line of a name or a topic is a whole one.
             "name_of_database": OUR_DATABASE,
             "title": clean(paper.title),
             "authors": _lines(paper.authors),
@@ -84,7 +86,7 @@ def to_ris(papers: Iterable[Paper]) -> str:
             # In UR a semicolon parts two addresses.
             "urls": _lines([paper.url.replace(";", "%3B")]),
             "keywords": _lines(paper.topics),
-            "abstract": clean(paper.abstract),
+            "abstract": _labelled(paper.abstract, newline=Writer.NEWLINE),
         }
         references.append({key: value for key, value in reference.items() if value})
     return str(rispy.dumps(references, implementation=Writer))
@@ -125,9 +127,9 @@ def to_bibtex(papers: Iterable[Paper], *, used: set[str] | None = None) -> str:
             "pmid": _latex(paper.pmid),
             "url": _verbatim(paper.url),
             # Not by commas: MeSH headings hold them, as in "Behavior, Animal".
-            "keywords": "; ".join(_keyword(topic, alone=len(paper.topics) == 1) for topic in paper.topics),
-            "abstract": _latex(paper.abstract),
-            ID_FIELD: "" if _derived(paper) == paper.id else _latex(paper.id),
+            "keywords": _keywords(paper.topics),
+            "abstract": "\n\n".join(filter(None, map(_latex, paper.abstract.split("\n")))),
+            ID_FIELD: "" if paper.id == _derived(paper) else _latex(paper.id),
         }
         entries.append(Entry("article", key, [Field(name, value) for name, value in fields.items() if value]))
     return write_string(Library(entries))
@@ -250,20 +252,30 @@ def _latex(text: str) -> str:
     return _LIGATURE.sub(r"\g<0>{}", clean(text).translate(_latex_table()))
 
 
+def _derived(paper: Paper) -> str:
+    return derived_id(title=clean(paper.title), year=paper.year, doi=paper.doi, pmid=paper.pmid)
+
+
+def _labelled(abstract: str, *, newline: str) -> str:
+    """An abstract on one line, but for paragraphs that a label (AIM:) begins, which no reader takes for a tag."""
+    parts: list[str] = []
+    for paragraph in map(clean, abstract.split("\n")):
+        parts += [newline if begins_paragraph(paragraph) else " ", paragraph] if parts and paragraph else [paragraph]
+    return "".join(parts)
+
+
+def _keywords(topics: Sequence[str]) -> str:
+    """Keywords parted by semicolons, in braces where a reader would part them once more."""
+    parts = [
+        f"{{{_latex(topic)}}}" if ";" in topic or ("," in topic and len(topics) == 1) else _latex(topic)
+        for topic in topics
+    ]
+    return "; ".join(filter(None, parts))
+
+
 def _verbatim(text: str) -> str:
     """An address whose braces balance and that holds no backslash, both by percent-encoding."""
     return re.sub(r"[{}\\\s]", lambda found: f"%{ord(found[0]):02X}", clean(text))
-
-
-def _keyword(topic: str, *, alone: bool) -> str:
-    """A topic for a list that semicolons part; where there are none, commas are taken for what parts it."""
-    latex = _latex(topic)
-    return f"{{{latex}}}" if ";" in latex or (alone and "," in latex) else latex
-
-
-def _derived(paper: Paper) -> str:
-    """The id that a reader gives a record of this paper which has none of its own."""
-    return derived_id(title=clean(paper.title), year=paper.year, doi=clean(paper.doi), pmid=clean(paper.pmid))
 
 
 def _bibtex_name(name: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from components.atlas import Atlas
+from components.atlas import PROBLEMS, Atlas, read_problems
+from corpus.readers import problems_csv
 
 
 def atlas_header(
@@ -65,3 +66,12 @@ def _about(atlas: Atlas) -> None:
         )
     entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
     st.html(f'<dl class="facts">{entries}</dl>')
+    if PROBLEMS in manifest.files:
+        st.download_button(
+            "What was left out, and why (CSV)",
+            lambda: problems_csv(read_problems(manifest)),
+            f"{manifest.name}-left-out.csv",
+            "text/csv",
+            key="left-out",
+            on_click="ignore",
+        )
