@@ -13,6 +13,7 @@ from corpus.paper import Paper
 
 _MOST_AUTHORS = 4  # shown; a byline of thousands is cut and counted
 _MOST_TOPICS = 5
+_FEWEST_FOR_SHARES = 10  # papers; with fewer each pair is 2 % of all and more
 
 
 def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool = False) -> dict[str, Any]:
@@ -30,14 +31,20 @@ def paper_card(atlas: Atlas, row: int, *, hit: Hit | None = None, expanded: bool
         "expanded": expanded,
     }
     if hit is not None:
+        told = pairs_tell(atlas)
         card |= {
             "rank": hit.rank,
             "distance": f"{hit.l2_distance:.3f}" if hit.l2_distance < 10 else f"{hit.l2_distance:.2f}",
-            "closeness": closeness(hit.share_farther),
-            "share": share_words(hit.share_farther),
-            "meaning": f"L2 distance {hit.l2_distance:.4f}: {meaning(hit.share_farther)}",
+            "closeness": closeness(hit.share_farther) if told else 0.0,
+            "share": share_words(hit.share_farther) if told else "",
+            "meaning": f"L2 distance {hit.l2_distance:.4f}" + (f": {meaning(hit.share_farther)}" if told else ""),
         }
     return card
+
+
+def pairs_tell(atlas: Atlas) -> bool:
+    """Whether a share of random pairs says anything of a corpus: ten papers are 45 pairs, four are six."""
+    return len(atlas) >= _FEWEST_FOR_SHARES
 
 
 def compared_card(

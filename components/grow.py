@@ -192,7 +192,11 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
         atlas = store.open_atlas(name)
         manifest = atlas.manifest
         progress(PROJECTING, 0, 1)
-        coordinates = fit_projection(atlas.vectors, settings=settings.projection)
+        coordinates = fit_projection(
+            atlas.vectors,
+            settings=settings.projection,
+            on_progress=lambda done, total: progress(PROJECTING, done, total),
+        )
         return assemble(
             name,
             papers=atlas.papers,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from components.atlas import PROBLEMS, Atlas, read_problems
+from components.map_state import map_words, rebuild_due
 from corpus.readers import problems_csv
 
 
@@ -35,7 +36,7 @@ def atlas_header(
             label_visibility="collapsed",
             width=260,
         )
-    with st.popover(f"{len(atlas):,} papers", icon=":material/menu_book:"):
+    with st.popover(f"{len(atlas):,} papers" if len(atlas) != 1 else "1 paper", icon=":material/menu_book:"):
         _about(atlas)
 
 
@@ -53,10 +54,15 @@ def _about(atlas: Atlas) -> None:
         "Papers": f"{manifest.papers:,}",
         "Encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
         "Search": recall,
-        "Map": f"UMAP, {len(manifest.regions)} regions named by what sets them apart",
+        "Map": map_words(manifest),
         "Built": manifest.created[:10],
     }
-    for report in manifest.source.get("reports", []):
+    if manifest.growth.added or manifest.growth.removed:
+        facts["Since the map"] = f"{manifest.growth.added:,} added, {manifest.growth.removed:,} removed"
+        if due := rebuild_due(manifest):
+            facts["Since the map"] += f". {due} Lay it out again: python -m corpus rebuild {manifest.name}"
+    accounts = (manifest.source, *manifest.source.get("additions", []))
+    for report in (report for account in accounts for report in account.get("reports", [])):
         bare = report.get("without_abstract", 0)
         facts[f"Read from {report.get('file', '')}"] = (
             f"{report.get('kept', 0):,} of {report.get('read', 0):,} records"

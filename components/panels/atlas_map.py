@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from components.atlas import Atlas
+from components.map_state import no_map
 from components.palette import palettes
 from components.routes import PREFIX, map_scale, plotly_path, year_ramp
 from components.search import SearchResult
@@ -71,7 +72,11 @@ def atlas_map(
     framed, without on_camera the page does not hear where the map was moved to.
 
     topics: those that "colour by topic" tells apart, as many as the palette has colours at the most.
+    Where there are too few papers for a map, a sentence that says so stands in its place.
     """
+    if why := no_map(atlas.manifest):
+        st.info(why, icon=":material/map:")
+        return
     base = st.get_option("server.baseUrlPath").strip("/")
     root = f"/{base}" if base else ""
     mask = {name: value for name, value in view.to_params().items() if name in ("years", "venue", "topic")}

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from components.atlas import Atlas
-from components.cards import meaning
+from components.cards import meaning, pairs_tell
 from components.search import MAP_SHARE, SearchResult
 
+_FEW = 2  # times the hits: a corpus of fewer papers than that has most of them in the list
 _NAMED = 3  # seeds, or papers left out, that are named; the others are counted
 
 
@@ -57,9 +58,14 @@ def _what_it_means(atlas: Atlas, result: SearchResult, *, asked_for: int, filter
     of = f"of {result.candidates:,} that pass the filters" if filtered else f"of {result.candidates:,}"
     if filtered and len(result.hits) < asked_for:
         of += ", all that there are"
+    if pairs_tell(atlas):
+        of += f" · the first is {meaning(result.hits[0].share_farther)}"
+    # Among few papers all are near on the map, and saying so would praise it for nothing.
+    if len(result.hits) * _FEW > len(atlas):
+        st.caption(of)
+        return
     st.caption(
-        f"{of} · the first is {meaning(result.hits[0].share_farther)}  \n"
-        f":material/map: {result.near_on_map} of these {len(result.hits)} are also near on the map",
+        f"{of}  \n:material/map: {result.near_on_map} of these {len(result.hits)} are also near on the map",
         help=f"Near on the map: among the {MAP_SHARE:.0%} of all points nearest to the star. The map squeezes "
         f"{atlas.manifest.dimensions} dimensions into two; where this number is low, trust the list and not the map.",
     )

@@ -12,9 +12,8 @@ from components.manifest import Manifest
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from components.own_vectors import build_from_vectors
-from corpus.commands.shared import add_progress_options, json_line, print_reports, progress_of
+from corpus.commands.shared import add_progress_options, add_reading_options, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
-from corpus.paper import SCHEMA
 
 
 def add_build(verbs: Any) -> None:
@@ -47,20 +46,7 @@ def add_build(verbs: Any) -> None:
         choices=get_args(Precision),
         help="bfloat16 is faster where the processor has it, and rounds (default: float32, on a GPU bfloat16)",
     )
-    build.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        dest="columns",
-        type=_column,
-        metavar="FIELD=HEADER",
-        help=f"of tables, the header that a field stands under (may be repeated; fields: {', '.join(SCHEMA.names)})",
-    )
-    build.add_argument(
-        "--keep-without-abstract",
-        action="store_true",
-        help="keep records that have a title alone; by default they are left out, and reported",
-    )
+    add_reading_options(build)
     build.add_argument(
         "--assemble",
         action="store_true",
@@ -133,15 +119,6 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
         without_abstract="keep" if options.keep_without_abstract else "leave_out",
         progress=progress,
     )
-
-
-def _column(text: str) -> tuple[str, str]:
-    field, equals, header = text.partition("=")
-    if field not in SCHEMA.names or not equals:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not FIELD=HEADER with one of the fields {', '.join(SCHEMA.names)}"
-        )
-    return field, header
 
 
 def _name_of(path: Path) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 from components import atlas as store
 from components.build import READING
-from components.grow import Change, Grown, add_papers, check_can_grow, grow_corpus, rebuild, rebuild_due, remove_papers
+from components.grow import Change, Grown, add_papers, grow_corpus, rebuild, rebuild_due, remove_papers
+from components.growable import check_can_grow, check_not_default
+from components.map_state import map_words
 from components.reading import described, read_files
-from corpus.commands.shared import add_progress_options, column_of, json_line, print_reports, progress_of
+from corpus.commands.shared import add_progress_options, add_reading_options, json_line, print_reports, progress_of
 from corpus.errors import CociteAtlasError
-from corpus.paper import SCHEMA
 from corpus.readers import WithoutAbstract
 
 _LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
@@ -26,15 +27,7 @@ def add_grow(verbs: Any) -> None:
     add.add_argument("name")
     add.add_argument("files", nargs="+", metavar="FILE", help="what `build` reads")
     _add_all_encoders(add)
-    add.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        type=column_of,
-        metavar="FIELD=HEADER",
-        help=f"of a table: the header under which a field stands ({', '.join(SCHEMA.names)}; may be repeated)",
-    )
-    add.add_argument("--keep-without-abstract", action="store_true", help="take papers that have a title alone")
+    add_reading_options(add)
     add_progress_options(add)
     add.set_defaults(run=_add)
 
@@ -60,6 +53,7 @@ def _add_all_encoders(parser: argparse.ArgumentParser) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
+    check_not_default(options.name)
     manifest = store.read_manifest(options.name)
     if not options.all_encoders:
         check_can_grow(manifest)  # before minutes of reading
@@ -68,7 +62,7 @@ def _add(options: argparse.Namespace) -> int:
         if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
             raise CociteAtlasError(f"{file}: there is no such file.")
     with progress_of(options) as progress:
-        columns = [dict(options.column) or None] * len(files)
+        columns = [dict(options.columns) or None] * len(files)
         without_abstract: WithoutAbstract = "keep" if options.keep_without_abstract else "leave_out"
         sealed, kept = described(files, columns=columns, without_abstract=without_abstract)
         found = read_files(
@@ -89,6 +83,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
+    check_not_default(options.name)
     ids = options.ids if options.file is None else _listed(Path(options.file))
     with progress_of(options) as progress:
         if options.all_encoders:
@@ -102,7 +97,10 @@ def _remove(options: argparse.Namespace) -> int:
 def _rebuild(options: argparse.Namespace) -> int:
     with progress_of(options) as progress:
         manifest = rebuild(options.name, progress=progress)
-    return _told(options, [Grown(options.name, Change(manifest))])
+    if options.progress == "json":
+        return _told(options, [Grown(options.name, Change(manifest))])
+    print(f"{manifest.name}: its map was laid out with all {manifest.papers:,} papers: {map_words(manifest)}.")
+    return 0
 
 
 def _listed(path: Path) -> list[str]:

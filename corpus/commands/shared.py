@@ -86,18 +86,38 @@ def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
         yield StopWithStdin(progress) if options.stop_with_stdin else progress
 
 
-def column_of(text: str) -> tuple[str, str]:
-    """A field of Paper and a header, from FIELD=HEADER."""
-    field, _, header = text.partition("=")
-    if field.strip() not in SCHEMA.names or not header.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=HEADER, FIELD one of {', '.join(SCHEMA.names)}")
-    return field.strip(), header.strip()
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that read files of papers have in common: `columns`, pairs, and `keep_without_abstract`."""
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        dest="columns",
+        type=_column,
+        metavar="FIELD=HEADER",
+        help=f"of tables, the header that a field stands under (may be repeated; fields: {', '.join(SCHEMA.names)})",
+    )
+    parser.add_argument(
+        "--keep-without-abstract",
+        action="store_true",
+        help="keep records that have a title alone; by default they are left out, and reported",
+    )
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, equals, header = text.partition("=")
+    if field not in SCHEMA.names or not equals:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not FIELD=HEADER with one of the fields {', '.join(SCHEMA.names)}"
+        )
+    return field, header
 
 
 def print_reports(reports: Sequence[dict[str, Any]]) -> None:
     """Say of each file how much of it was kept, and the first of what was left out."""
     for report in reports:
-        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept")
+        bare = f" ({report['without_abstract']:,} without an abstract)" if report.get("without_abstract") else ""
+        print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept{bare}")
         for problem in report["problems"][:5]:
             print(f"  {problem['place']}: {problem['reason']}")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, NeighbourIndex
+from components.index import GRAPH_FROM, ExactIndex, HnswIndex, HnswSettings, NeighbourIndex, tuned_graph
 
 SETTINGS = HnswSettings()
 N, D = 3000, 24
@@ -325,3 +325,59 @@ def test_queries_of_different_k_at_once_do_not_disturb_each_other(exact: ExactIn
         parts = list(pool.map(work, range(4)))
     for part in range(4):
         assert parts[part] == alone[part::4]
+
+
+# Growing
+
+
+def test_a_graph_takes_in_rows_and_finds_them_as_a_fresh_one_does(tmp_path: Path) -> None:
+    vectors = clustered(3000)
+    there, _ = tuned_graph(vectors[:2000], settings=SETTINGS)
+    there.save(tmp_path / "index.hnsw")
+    loaded = HnswIndex.load(tmp_path / "index.hnsw", vectors[:2000], ef_search=64)
+    told: list[int] = []
+    graph, tuning = tuned_graph(vectors, settings=SETTINGS, grown=loaded, on_progress=told.append)
+    assert graph is loaded
+    assert told[-1] == 3000
+    assert min(tuning.ann_recall_at_10, tuning.ann_recall_at_10_outside) >= 0.99
+    # Measured apart from what the index says of itself, for the new rows: their ten nearest by brute force.
+    found = 0
+    for row in range(2000, 3000, 10):
+        squared = np.square(vectors.astype(np.float64) - vectors[row]).sum(axis=1)
+        limit = np.sqrt(np.partition(squared, 9)[9])
+        hits = graph.search(vectors[row], k=10)
+        assert hits.rows[0] == row
+        found += int((hits.l2_distances <= limit * (1 + 1e-5)).sum())
+    assert found / 1000 >= 0.99
+    graph.save(tmp_path / "grown.hnsw")
+    again = HnswIndex.load(tmp_path / "grown.hnsw", vectors, ef_search=tuning.ef_search)
+    assert again.search(vectors[2500], k=5).rows.tolist() == graph.search(vectors[2500], k=5).rows.tolist()
+
+
+def test_a_graph_that_cannot_be_grown_well_is_built_afresh() -> None:
+    vectors = clustered(1500)
+    settings = HnswSettings(m=2, ef_construction=1)
+    poor = HnswIndex.build(vectors[:1400], settings=settings, threads=1)
+    graph, tuning = tuned_graph(vectors, settings=SETTINGS, grown=poor)
+    assert graph is not poor
+    assert min(tuning.ann_recall_at_10, tuning.ann_recall_at_10_outside) >= 0.99
+
+
+def test_few_rows_need_no_graph_and_a_fault_of_progress_comes_through() -> None:
+    assert tuned_graph(clustered(GRAPH_FROM - 1), settings=SETTINGS) is None
+
+    def fail(rows: int) -> None:
+        raise KeyError(rows)
+
+    with pytest.raises(KeyError):
+        tuned_graph(clustered(GRAPH_FROM), settings=SETTINGS, on_progress=fail)
+
+
+def test_rows_that_do_not_follow_its_own_are_refused() -> None:
+    vectors = clustered(100)
+    graph = HnswIndex.build(vectors, settings=SETTINGS, threads=1)
+    for wrong in (vectors[:99], vectors[:, :5]):
+        with pytest.raises(ValueError, match="for a graph over"):
+            graph.extend(np.ascontiguousarray(wrong))
+    graph.extend(vectors)
+    assert graph.search(vectors[99], k=1).rows.tolist() == [99]

@@ -322,6 +322,8 @@ class AtlasMap {
     } else if (this.colour === "topic") {
       data.topics.forEach((topic, i) => parts.push(entry(palette.regions[i % palette.regions.length], topic)));
       parts.push(entry(palette.unlabelled, "none of these"));
+    } else if (!data.regions.length) {
+      parts.push(entry(palette.unlabelled, "a paper; nowhere do enough gather to make a region"));
     } else {
       parts.push(entry(palette.regions[0], "a colour a region, neighbours unlike"), entry(palette.unlabelled, "between regions"));
     }

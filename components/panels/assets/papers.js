@@ -95,11 +95,13 @@ function item(card, data, tell, open) {
   if (card.distance) {
     distance.title = card.meaning;
     distance.append(make("span", "", card.distance));
-    const bar = make("span", "bar"), filled = make("b");
-    bar.setAttribute("aria-hidden", "true");
-    filled.style.width = `${Math.round(100 * card.closeness)}%`;
-    bar.append(filled);
-    distance.append(bar, make("small", "", card.share));
+    if (card.share) { // of a handful of papers, shares of their pairs tell nothing
+      const bar = make("span", "bar"), filled = make("b");
+      bar.setAttribute("aria-hidden", "true");
+      filled.style.width = `${Math.round(100 * card.closeness)}%`;
+      bar.append(filled);
+      distance.append(bar, make("small", "", card.share));
+    }
   }
   li.append(distance);
   return li;
