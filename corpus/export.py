@@ -75,8 +75,8 @@ def to_ris(papers: Iterable[Paper]) -> str:
         reference: dict[str, str | list[str]] = {
             "type_of_reference": "JOUR",
             "id": clean(paper.id),
-            # Says that the id is ours, where no reader could know it from the rest.
-            "name_of_database": "" if paper.id == _derived(paper) else OUR_DATABASE,
+            # Says that the id is ours, and that each line of a name or a topic is a whole one.
+            "name_of_database": OUR_DATABASE,
             "title": clean(paper.title),
             "authors": _lines(paper.authors),
             "year": "" if paper.year is None else str(paper.year),

@@ -151,11 +151,14 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         return next(iter(values(*names)), "")
 
     urls = [url for text in values("urls", "link") for url in re.split(r"[;\s]\s*(?=https?://)", text)]
+    ours = OUR_DATABASE in values("name_of_database")  # an export of this app has one name, and one topic, a line
     return paper_of(
         title=first("title", "primary_title", "chapter_title", "book_title", "short_title", "translated_title"),
         # N2 is a note in some exports and the abstract in others.
         abstract=fullest(values("abstract")) or fullest(values("notes_abstract")),
-        authors=_authors(values("authors") or values("editors"), twice={"A1", "AU"} <= {line[:2] for line in lines}),
+        authors=values("authors")
+        if ours
+        else _authors(values("authors") or values("editors"), twice={"A1", "AU"} <= {line[:2] for line in lines}),
         year=values("year", "publication_year", "date"),
         venue=first(
             "alternate_title3",
@@ -173,8 +176,8 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         ],
         pmid=_pmid(values),
         urls=urls,
-        topics=_keywords(values("keywords")),
-        own_id=first("id") if OUR_DATABASE in values("name_of_database") else "",
+        topics=values("keywords") if ours else _keywords(values("keywords")),
+        own_id=first("id") if ours else "",
     )
 
 

@@ -3,10 +3,27 @@
 import numpy as np
 
 from components.atlas import Atlas, open_atlas
+from components.build import Cancelled
 from components.encoder import Encoder
 from corpus.paper import Paper
 
 WORDS = ("heart", "failure", "of", "galaxy", "star", "a")
+
+
+class Watch:
+    """Progress that remembers, and raises at one point if told to."""
+
+    def __init__(self, *, stop_at: tuple[str, int] | None = None) -> None:
+        self.calls: list[tuple[str, int, int]] = []
+        self.stop_at = stop_at
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.calls.append((stage, done, total))
+        if (stage, done) == self.stop_at:
+            raise Cancelled("stopped by the test")
+
+    def stages(self) -> list[str]:
+        return list(dict.fromkeys(stage for stage, _, _ in self.calls))
 
 
 def numbered(number: int, **changed: object) -> Paper:

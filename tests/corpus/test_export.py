@@ -129,11 +129,12 @@ def test_csv_of_hostile_text_has_its_rows_and_no_formula(papers):
 
 def test_ris_reads_back():
     text = to_ris([PAPER, Paper(id="b", title="T", abstract="A")])
-    assert text.startswith("TY  - JOUR\r\nID  - 33301246\r\n")
+    assert text.startswith("TY  - JOUR\r\nID  - 33301246\r\nDB  - Cocite Atlas\r\n")
     full, bare = rispy.loads(text, newline="\r\n")
     assert full == {
         "type_of_reference": "JOUR",
         "id": "33301246",
+        "name_of_database": "Cocite Atlas",
         "title": PAPER.title,
         "authors": list(PAPER.authors),
         "year": "2021",
@@ -186,6 +187,7 @@ PRINTED = {
     r"\$": "$",
     r"\#": "#",
     r"\_": "_",
+    "{}": "",
 }
 
 

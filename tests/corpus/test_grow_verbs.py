@@ -49,14 +49,14 @@ def more(tmp_path: Path, planted: Callable[[int], list[Paper]]) -> Path:
 
 
 def test_add_tells_what_was_new(words: str, more: Path, call: Call) -> None:
-    code, out, err = call("add", words, str(more))
+    code, out, _ = call("add", words, str(more))
     assert (code, out) == (
         0,
         f"more.jsonl: 16 of 16 records kept\n{words}: 4 added, 12 were there already, 16 papers now.\n"
         "The map was laid out with 12 papers, too few for a map of subjects; now there are enough. "
         f"Lay it out again: python -m corpus rebuild {words}\n",
     )
-    code, out, err = call("add", words, str(more), str(more))
+    code, out, _ = call("add", words, str(more), str(more))
     assert (code, out.splitlines()[-1][:40]) == (0, "The map was laid out with 12 papers, too")
     assert f"{words}: 16 were there already, 16 papers now." in out
     (account,) = read_manifest(words).source["additions"]
@@ -128,7 +128,7 @@ def test_progress_as_json_lines(words: str, more: Path, call: Call) -> None:
 def test_papers_with_a_title_alone_are_added_where_that_is_asked_for(words: str, tmp_path: Path, call: Call) -> None:
     path = tmp_path / "bare.jsonl"
     path.write_text('{"id": "bare", "title": "Cardiac surgery without words"}\n')
-    code, out, err = call("add", words, str(path))
+    code, _, err = call("add", words, str(path))
     assert code == 1
     assert "no record has a title and an abstract" in err
     assert call("add", words, str(path), "--keep-without-abstract")[0] == 0
