@@ -8,13 +8,19 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
 
+from corpus.identity import derived_id
 from corpus.paper import Paper
+from corpus.readers.bibtex import ID_FIELD
 from corpus.readers.cells import guarded
+from corpus.readers.references import begins_paragraph
+from corpus.readers.ris import OUR_DATABASE
 from corpus.readers.text import clean, clean_paragraphs
 
 _CSV_COLUMNS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 _DISTANCE_COLUMN = "l2_distance"
 
+# Signs that LaTeX sets as one where they stand together: -- as a dash, `` and '' as quotation marks, ?` as ¿.
+_LIGATURE = re.compile(r"-(?=-)|'(?=')|[`?!](?=`)")
 _LATEX_SPECIALS = r"\%&$#_~^"
 # BibTeX counts braces even behind a backslash, so \{ and \} could end a field: the named forms cannot.
 _BRACES = {"{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
@@ -54,7 +60,7 @@ def to_csv(papers: Sequence[Paper], *, distances: Sequence[float] | None = None)
 def to_ris(papers: Iterable[Paper]) -> str:
     """Papers as RIS, one journal article each.
 
-    Every value is one line, so that none can pass for a tag.
+    Every value is one line, so that none can pass for a tag; but a paragraph that a label begins is one more line.
     """
     import rispy
 
@@ -71,6 +77,8 @@ def to_ris(papers: Iterable[Paper]) -> str:
         reference: dict[str, str | list[str]] = {
             "type_of_reference": "JOUR",
             "id": clean(paper.id),
+            # Says that the id is ours, where no reader could know it from the rest.
+            "name_of_database": "" if paper.id == _derived(paper) else OUR_DATABASE,
             "title": clean(paper.title),
             "authors": _lines(paper.authors),
             "year": "" if paper.year is None else str(paper.year),
@@ -80,7 +88,7 @@ def to_ris(papers: Iterable[Paper]) -> str:
             # In UR a semicolon parts two addresses.
             "urls": _lines([paper.url.replace(";", "%3B")]),
             "keywords": _lines(paper.topics),
-            "abstract": clean(paper.abstract),
+            "abstract": _labelled(paper.abstract, newline=Writer.NEWLINE),
         }
         references.append({key: value for key, value in reference.items() if value})
     return str(rispy.dumps(references, implementation=Writer))
@@ -113,8 +121,9 @@ def to_bibtex(papers: Iterable[Paper]) -> str:
             "pmid": _latex(paper.pmid),
             "url": _verbatim(paper.url),
             # Not by commas: MeSH headings hold them, as in "Behavior, Animal".
-            "keywords": "; ".join(map(_latex, paper.topics)),
-            "abstract": _latex(paper.abstract),
+            "keywords": _keywords(paper.topics),
+            "abstract": "\n\n".join(filter(None, map(_latex, paper.abstract.split("\n")))),
+            ID_FIELD: "" if paper.id == _derived(paper) else _latex(paper.id),
         }
         entries.append(Entry("article", key, [Field(name, value) for name, value in fields.items() if value]))
     return write_string(Library(entries))
@@ -140,7 +149,28 @@ def _latex_table() -> dict[int, str]:
 
 
 def _latex(text: str) -> str:
-    return clean(text).translate(_latex_table())
+    return _LIGATURE.sub(r"\g<0>{}", clean(text).translate(_latex_table()))
+
+
+def _derived(paper: Paper) -> str:
+    return derived_id(title=clean(paper.title), year=paper.year, doi=paper.doi, pmid=paper.pmid)
+
+
+def _labelled(abstract: str, *, newline: str) -> str:
+    """An abstract on one line, but for paragraphs that a label (AIM:) begins, which no reader takes for a tag."""
+    parts: list[str] = []
+    for paragraph in map(clean, abstract.split("\n")):
+        parts += [newline if begins_paragraph(paragraph) else " ", paragraph] if parts and paragraph else [paragraph]
+    return "".join(parts)
+
+
+def _keywords(topics: Sequence[str]) -> str:
+    """Keywords parted by semicolons, in braces where a reader would part them once more."""
+    parts = [
+        f"{{{_latex(topic)}}}" if ";" in topic or ("," in topic and len(topics) == 1) else _latex(topic)
+        for topic in topics
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def _verbatim(text: str) -> str:

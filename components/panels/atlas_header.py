@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from components.atlas import Atlas
+from components.atlas import PROBLEMS, Atlas, read_problems
 from components.map_state import map_words, rebuild_due
+from corpus.readers import problems_csv
 
 
 def atlas_header(
@@ -71,3 +72,12 @@ def _about(atlas: Atlas) -> None:
         )
     entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
     st.html(f'<dl class="facts">{entries}</dl>')
+    if PROBLEMS in manifest.files:
+        st.download_button(
+            "What was left out, and why (CSV)",
+            lambda: problems_csv(read_problems(manifest)),
+            f"{manifest.name}-left-out.csv",
+            "text/csv",
+            key="left-out",
+            on_click="ignore",
+        )

@@ -9,6 +9,7 @@ from corpus.paper import Paper
 from corpus.readers.decoding import text_lines
 from corpus.readers.latex import from_latex, verbatim
 from corpus.readers.limits import Limits
+from corpus.readers.markup import plain
 from corpus.readers.references import Lines, is_pmid, joined, paper_of, pmid_in
 from corpus.readers.report import Found, Rejected
 from corpus.readers.streams import CappedStream
@@ -218,14 +219,14 @@ def _paper(fields: Mapping[str, str]) -> Paper:
     return paper_of(
         title=f"{title}: {subtitle}" if title and subtitle else title,
         abstract=text("abstract"),
-        authors=_authors(fields.get("author") or fields.get("editor", "")),
+        authors=_authors(plain(fields.get("author") or fields.get("editor", ""))),
         year=raw("year", "date"),
         venue=text("journal", "journaltitle", "booktitle", "shortjournal", "maintitle"),
         dois=[*raw("doi"), *raw("url", "link", "ee", "bdsk-url-1", "howpublished"), *_arxiv_doi(fields)],
         pmid=(pmid or pmid_in([*raw("pmid", "pubmed_id"), *notes, *raw("url")])).strip(),
         urls=raw("url", "link", "ee", "bdsk-url-1", "howpublished"),
-        topics=[*_keywords(fields.get("keywords") or fields.get("keyword") or fields.get("author_keywords", ""))],
-        own_id=next(iter(raw(ID_FIELD)), ""),
+        topics=_keywords(plain(fields.get("keywords") or fields.get("keyword") or fields.get("author_keywords", ""))),
+        own_id=text(ID_FIELD),
     )
 
 

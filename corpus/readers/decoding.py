@@ -19,6 +19,7 @@ _LATIN = "cp1252"  # Latin-1 but for control characters, which no text means
 # not among them: no guess of a short text tells those apart.
 _OTHERS = ["cp1251", "cp1253", "koi8_r", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"]
 _HIGH = re.compile(rb"[\x80-\xff]+")
+_BEGUN = re.compile(rb"[\xc0-\xff][\x80-\xbf]*\Z")
 _ENOUGH_HIGH = 12  # bytes; of fewer, charset-normalizer makes anything
 
 
@@ -96,10 +97,10 @@ def _decoded(chunks: Iterator[bytes]) -> Iterator[str]:
         block = rest + chunk
         end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
         if not end:
-            # No line ends here; keep back what may be the half of a character.
+            # No line ends here; keep back what may be the first bytes of a character.
             end = len(block)
-            while end > max(0, len(block) - 8) and block[end - 1] >= 0x80:
-                end -= 1
+            if found := _BEGUN.search(block, max(0, end - 3)):
+                end = found.start()
         block, rest = block[:end], block[end:]
         text, other = _block(block, other)
         yield text

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,9 @@ _BARE = re.compile(
 # H$_2$O is H2O, as with <sub>; but 10$^5$ is not 105.
 _SCRIPT = re.compile(r"\\.|(?<!10)\^|_", re.DOTALL)
 _TEXT_SCRIPT = re.compile(r"(?<!\d)10(?:\\textsuperscript\b\s*|(?P<dollar>\$)\^)|\\text(?:super|sub)script\b\s*")
+_SIMPLE = re.compile(r"\\([%&$#_])")
+# Where a stretch may end, and what keeps it together: a command whose argument may stand behind a space.
+_MARKS = re.compile(r"\\(?:begin|end)\b|\\[a-zA-Z]+\s*|\\[`'\"^~=.]\s*|\\.|[{}]|\$\$?|\s+", re.DOTALL)
 _LINKED = re.compile(r"\\href\s*\{[^{}]*\}")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 # A command is left as it stands where the text cannot be converted at all.
@@ -47,12 +51,43 @@ def verbatim(text: str) -> str:
 
 
 def _printed(text: str) -> str:
-    text = _TEXT_SCRIPT.sub(_script, _LINKED.sub("", text))
+    text = _BARE.sub(_escaped, _TEXT_SCRIPT.sub(_script, _LINKED.sub("", text)))
+    return "".join(map(_converted, _stretches(text)))
+
+
+def _stretches(latex: str) -> Iterator[str]:
+    """LaTeX cut at the spaces at which it can be, those behind a command aside; pylatexenc is slow with plain words."""
+    start = depth = 0
+    formula = False
+    for mark in _MARKS.finditer(latex):
+        sign = mark[0]
+        if sign in "{}":
+            depth = max(0, depth + (1 if sign == "{" else -1))
+        elif sign in (r"\begin", r"\end"):
+            depth = max(0, depth + (1 if sign == r"\begin" else -1))
+        elif sign[0] == "$":
+            formula = not formula
+        elif sign in ("\\(", "\\["):
+            formula = True
+        elif sign in ("\\)", "\\]"):
+            formula = False
+        elif sign[0] != "\\" and not depth and not formula:
+            yield latex[start : mark.end()]
+            start = mark.end()
+    yield latex[start:]
+
+
+def _converted(latex: str) -> str:
+    if not _LATEX.search(latex):
+        return latex
+    simple = _SIMPLE.sub(r"\1", latex)
+    if not _LATEX.search(_SIMPLE.sub("", latex)):
+        return simple
     try:
-        return str(_converter().latex_to_text(_BARE.sub(_escaped, text), tolerant_parsing=True))
+        return str(_converter().latex_to_text(latex, tolerant_parsing=True))
     except (RecursionError, IndexError, ValueError, AttributeError, TypeError, KeyError):
         # Braces opened thousands deep; a macro without the argument that it must have.
-        return _COMMAND.sub("", text)
+        return _COMMAND.sub("", latex)
 
 
 def _script(found: re.Match[str]) -> str:
@@ -84,6 +119,8 @@ def _converter() -> Any:
         prepend=True,
         macros=[
             MacroTextSpec("url", simplify_repl=_last_argument),
+            MacroTextSpec("textbraceleft", simplify_repl="{"),
+            MacroTextSpec("textbraceright", simplify_repl="}"),
             MacroTextSpec("textasciicircum", simplify_repl="^"),  # theirs is a letter that looks like one
         ],
     )

@@ -23,9 +23,9 @@ def problems_table(reports: Iterable[ReadReport]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=PROBLEMS_SCHEMA)
 
 
-def problems_csv(problems: Iterable[ReadReport] | pa.Table) -> bytes:
+def problems_csv(problems: Iterable[ReadReport] | pa.Table | None) -> bytes:
     """The problems of some reports, or of a table of them, as CSV (UTF-8 with its mark), safe in a spreadsheet."""
-    table = problems if isinstance(problems, pa.Table) else problems_table(problems)
+    table = problems if isinstance(problems, pa.Table) else problems_table(problems or ())
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(PROBLEMS_SCHEMA.names)

@@ -11,14 +11,15 @@ from corpus.readers.report import Rejected
 from corpus.readers.text import clean, clean_paragraphs, distinct
 
 _LINE_OVERHEAD = 64  # bytes that a line takes beside its text
-_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)", re.ASCII)
+# Also of 20190101 and 201901, but not of 20211.
+_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?:(?!\d)|(?=(?:0[1-9]|1[0-2])(?:[0-3]\d)?(?!\d)))", re.ASCII)
 _WEB = re.compile(r"https?://\S", re.IGNORECASE)
 _PMID = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 # As exporters put it into notes, "extra" and accession numbers; and in addresses.
 _NAMED_PMID = re.compile(r"\b(?:PMID|PubMed(?:[ -]?ID)?|MEDLINE|PM)\s*[:=]?\s*([1-9]\d{0,8})(?!\d)", re.ASCII | re.I)
 _PMID_ADDRESS = re.compile(r"(?:pubmed\.ncbi\.nlm\.nih\.gov|ncbi\.nlm\.nih\.gov/pubmed)/([1-9]\d{0,8})(?!\d)", re.ASCII)
 # BACKGROUND: …; a line that begins so begins a paragraph, where others go on with the one before.
-_LABEL = re.compile(r"[A-Z][A-Z/&,() -]{2,60}:\s")
+_LABEL = re.compile(r"(?!..? {0,3}-)[A-Z][A-Z/&,() -]{2,60}:\s")
 _NO_NAMES = frozenset({"others", "et al", "et al.", "[et al.]", "anonymous", "anon"})
 
 
@@ -85,7 +86,7 @@ def paper_of(
         venue=clean(plain(venue)),
         doi=doi,
         pmid=pmid,
-        url=next((clean(url) for url in urls if _WEB.match(url.strip())), ""),
+        url=next((clean(url).replace("&amp;", "&") for url in urls if _WEB.match(url.strip())), ""),
         topics=distinct(map(plain, topics)),
     )
 
@@ -120,6 +121,11 @@ def pmid_in(texts: Iterable[str]) -> str:
     return ""
 
 
+def begins_paragraph(line: str) -> bool:
+    """Whether a line begins with a label of a structured abstract, and could be no tag of RIS."""
+    return bool(_LABEL.match(line))
+
+
 def joined(lines: Sequence[str]) -> str:
     """The lines of one value as paragraphs: wrapped lines go on, blank lines and labels begin a new one.
 
@@ -129,7 +135,7 @@ def joined(lines: Sequence[str]) -> str:
     parts: list[str] = []
     for line in lines:
         text = line.strip()
-        if not text or _LABEL.match(text):
+        if not text or begins_paragraph(text):
             parts.append("\n")
         elif parts:
             parts.append(" ")

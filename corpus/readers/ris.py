@@ -8,6 +8,7 @@ from typing import Any
 from corpus.paper import Paper
 from corpus.readers.decoding import text_lines
 from corpus.readers.limits import Limits
+from corpus.readers.markup import plain
 from corpus.readers.references import Lines, fullest, is_pmid, joined, paper_of, pmid_in
 from corpus.readers.report import Found, Rejected
 from corpus.readers.streams import CappedStream
@@ -17,8 +18,9 @@ UNIT = "record"
 # In "database" this says that ID is an id of ours, and no number of a library's own.
 OUR_DATABASE = "Cocite Atlas"
 
-# Tags that rispy's table lacks.
+# Tags that rispy's table lacks, or keeps apart.
 _MORE_TAGS = {
+    "A1": "authors",  # as AU: one list, in the order of the record
     "BT": "book_title",
     "CT": "chapter_title",
     "DI": "doi_too",
@@ -153,7 +155,7 @@ def _paper(lines: Sequence[str], parser: Any) -> Paper | Rejected:
         title=first("title", "primary_title", "chapter_title", "book_title", "short_title", "translated_title"),
         # N2 is a note in some exports and the abstract in others.
         abstract=fullest(values("abstract")) or fullest(values("notes_abstract")),
-        authors=[name for text in values("authors", "first_authors") or values("editors") for name in text.split(";")],
+        authors=_authors(values("authors") or values("editors"), twice={"A1", "AU"} <= {line[:2] for line in lines}),
         year=values("year", "publication_year", "date"),
         venue=first(
             "alternate_title3",
@@ -208,8 +210,15 @@ def _pmid(values: Any) -> str:
     return (own or named or found or pmid_in(values("urls", "link", "file_attachments2"))).strip()
 
 
+def _authors(lines: Sequence[str], *, twice: bool) -> list[str]:
+    """Names, one a line or more. twice: the record has both A1 and AU, which some exporters fill alike."""
+    names = [name.strip() for line in lines for name in plain(line).split(";")]
+    half = len(names) // 2
+    return names[:half] if twice and names[:half] == names[half:] else names
+
+
 def _keywords(lines: Sequence[str]) -> list[str]:
-    keywords = [keyword for line in lines for keyword in line.split(";")]
+    keywords = [keyword for line in lines for keyword in plain(line).split(";")]
     if len(keywords) == 1 and keywords[0].count(",") >= _COMMAS_OF_A_HEADING:
         return keywords[0].split(",")
     return keywords

@@ -17,17 +17,18 @@ from components.build import (
     INDEXING,
     STAGES,
     BuildSettings,
+    Cancelled,
     CannotWrite,
     NameReserved,
     NothingToBuild,
     build_atlas,
     random_pair_distances,
 )
-from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, UnknownEncoder
+from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder
 from components.search import search, text_query
 from components.verify import verify_atlas
 from corpus.paper import Paper
-from corpus.readers import UnreadableFileError, write_jsonl
+from corpus.readers import ColumnsNotFound, UnreadableFileError, problems_csv, write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -131,6 +132,70 @@ def test_repeats_between_files_are_merged_and_ids_told_apart(home: Path, tmp_pat
     assert problems is not None
     assert [row["place"] for row in problems.to_pylist()] == ["line 1", "line 2"]
     assert problems["reason"][0].as_py() == "repeats a.jsonl, line 7 (title and year). The two are merged."
+
+
+def test_how_files_are_read_is_told_and_kept(home: Path, tmp_path: Path, planted: Planted) -> None:
+    papers = planted(2)
+    (tmp_path / "a.csv").write_text(
+        "Titel;Inhalt\n" + "".join(f"{paper.title};{paper.abstract}\n" for paper in papers) + "A title alone;\n"
+    )
+    with pytest.raises(ColumnsNotFound, match=r'^a\.csv: none of its columns .*"Titel", "Inhalt"'):
+        build_atlas("table", [tmp_path / "a.csv"], encoder=LEXICAL)
+    columns = {"title": "Titel", "abstract": "Inhalt"}
+    manifest = build_atlas("table", [tmp_path / "a.csv"], encoder=LEXICAL, columns=[columns])
+    atlas = open_atlas("table")
+    assert [atlas.paper(row).title for row in range(len(atlas))] == [paper.title for paper in papers]
+    assert manifest.source["files"][0]["columns"] == columns
+    assert manifest.source["reports"][0]["empty"] == 1
+    manifest = build_atlas("table", [tmp_path / "a.csv"], encoder=LEXICAL, columns=[columns], without_abstract="keep")
+    assert manifest.papers == 5
+    assert manifest.source["reports"][0]["without_abstract"] == 1
+    assert manifest.source["without_abstract"] == "keep"
+
+
+def test_other_ways_to_read_a_file_start_afresh(home: Path, planted_file: Path) -> None:
+    kept = []
+    for columns, without_abstract in (
+        (None, "leave_out"),
+        ([{"title": "x"}], "leave_out"),
+        (None, "keep"),
+        ([None], "leave_out"),
+    ):
+        with pytest.raises(Cancelled):
+            build_atlas(
+                "planted",
+                [planted_file],
+                encoder=LEXICAL,
+                columns=columns,
+                without_abstract=without_abstract,
+                progress=stopped_while_encoding,
+            )
+        kept.append(store.work_folders("planted"))
+    assert kept[0] == kept[3]
+    assert len({str(folders) for folders in kept}) == 3
+
+
+def stopped_while_encoding(stage: str, done: int, total: int) -> None:
+    if stage == ENCODING:
+        raise Cancelled("Stopped.")
+
+
+def test_what_was_left_out_is_kept_whole_and_sealed(home: Path, tmp_path: Path, planted: Planted) -> None:
+    write_jsonl(planted(2), tmp_path / "a.jsonl")
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write('{"title": "No abstract"}\n' * 60)
+    manifest = build_atlas("bare", [tmp_path / "a.jsonl"], encoder=LEXICAL)
+    problems = store.read_problems(manifest)
+    assert problems is not None
+    assert problems.num_rows == 60
+    assert problems_csv(problems).count(b"no abstract") == 60
+    assert manifest.source["reports"][0]["problems_left_out"] == 35
+    path = home / "bare" / manifest.folder / store.PROBLEMS
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(store.AtlasDamaged, match=r"problems\.parquet"):
+        store.read_problems(manifest)
+    with pytest.raises(store.AtlasDamaged, match=r"problems\.parquet"):
+        open_atlas("bare")
 
 
 @pytest.mark.parametrize("text", ['{"id": "1", "title": "No abstract"}\n', '{"id": "1"}\n{"broken\n'])

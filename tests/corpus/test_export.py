@@ -144,15 +144,23 @@ def test_ris_reads_back():
         "keywords": list(PAPER.topics),
         "abstract": "AIM: To know. RESULTS: Known.",
     }
-    assert bare == {"type_of_reference": "JOUR", "id": "b", "title": "T", "abstract": "A"}
+    assert "\r\nAB  - AIM: To know.\r\nRESULTS: Known.\r\n" in text
+    assert bare == {
+        "type_of_reference": "JOUR",
+        "id": "b",
+        "name_of_database": "Cocite Atlas",
+        "title": "T",
+        "abstract": "A",
+    }
 
 
 @settings(max_examples=150, deadline=None)
 @given(papers=PAPERS)
 @example(papers=[Paper(id="1", title="x\nER  - \nTY  - JOUR\nTI  - forged", abstract="A\r\nER  - ")])
+@example(papers=[Paper(id="1", title="T", abstract="A\nER  - TY: x\nTY  - ABC: forged\nTI  -TY: forged")])
 def test_no_text_passes_for_a_tag_of_ris(papers):
     text = to_ris(papers)
-    tag = re.compile(r"(TY|ID|TI|AU|PY|JO|DO|AN|UR|KW|AB|ER)  - ")
+    tag = re.compile(r"(TY|ID|DB|TI|AU|PY|JO|DO|AN|UR|KW|AB|ER)  - ")
     assert all(tag.match(line) for line in text.splitlines() if line)
     records = rispy.loads(text, newline="\r\n")
     assert [record["title"] for record in records] == [clean(paper.title) for paper in papers]
@@ -183,6 +191,7 @@ PRINTED = {
 
 def printed(value):
     """What LaTeX prints; fails on a special character that is no part of an escape."""
+    value = re.sub(r"([-'`?!])\{\}", r"\1", value)  # keeps two signs from being set as one
     escape = "|".join(map(re.escape, PRINTED))
     assert not re.search(r"[\\{}~^%&$#_]", re.sub(escape, "", value))
     return re.sub(escape, lambda found: PRINTED[found[0]], value)
@@ -202,7 +211,7 @@ def test_bibtex_reads_back():
         "pmid": "33301246",
         "url": PAPER.url,
         "keywords": "Behavior, Animal; COVID-19",
-        "abstract": "AIM: To know. RESULTS: Known.",
+        "abstract": "AIM: To know.\n\nRESULTS: Known.",
     }
 
 
@@ -258,7 +267,7 @@ def test_no_text_breaks_out_of_its_bibtex_field(papers):
     for entry, paper in zip(entries, papers, strict=True):
         title = entry["title"].removeprefix("{").removesuffix("}")
         assert printed(title) == clean(paper.title)
-        assert printed(entry["abstract"]) == clean(paper.abstract)
+        assert clean(printed(entry["abstract"])) == clean(paper.abstract)
         for field in entry.fields:
             depths = [0]
             for character in str(field.value):

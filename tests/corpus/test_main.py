@@ -82,6 +82,16 @@ def test_build_names_the_atlas_after_its_file_and_says_what_was_left_out(
     assert lines[2] == "my-library: 6 papers. Search it: python -m corpus search my-library --text …"
 
 
+def test_build_takes_a_table_with_headers_of_its_own(home: Path, tmp_path: Path, call: Callable[..., Told]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Titel,Inhalt\nHearts,About hearts.\nGalaxies,\n", encoding="utf-8")
+    assert_error(call("build", str(path)), '"Titel", "Inhalt"')
+    arguments = ("--column", "title=Titel", "--column", "abstract=Inhalt", "--keep-without-abstract")
+    told = call("build", str(path), *arguments)
+    assert told.code == 0
+    assert told.out.splitlines()[0] == "table.csv: 2 of 2 records kept (1 without an abstract)"
+
+
 @pytest.mark.parametrize(
     ("name", "atlas"),
     [("Ünïcode.jsonl", "n-code"), ("__.jsonl", "corpus"), (".jsonl", "corpus"), ("x" * 90 + ".jsonl.gz", "x" * 64)],
@@ -301,6 +311,8 @@ def test_k_out_of_bounds_is_a_sentence(topics: str, call: Callable[..., Told], k
         ("search", "topics", "--text", "x", "--years", "soon"),
         ("search", "topics", "--text", "x", "--years", "2020-soon"),
         ("verify", "topics", "--rows", "few"),
+        ("build", "a.csv", "--column", "titel=Titel"),
+        ("build", "a.csv", "--column", "title"),
     ],
 )
 def test_wrong_calls_exit_with_2(home: Path, call: Callable[..., Told], arguments: tuple[str, ...]) -> None:
