@@ -53,9 +53,11 @@ def read_files(
         reports.append(reading.report)
     if not len(merger):
         wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
+        bare = any(report.empty for report in reports) and without_abstract == "leave_out"
         raise NothingToBuild(
             f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
             f"{' '.join(report.summary() for report in reports)}"
+            f"{' To keep records that have a title alone: --keep-without-abstract' if bare else ''}"
         )
     return Papers(
         papers=pa.concat_tables(merger.tables()).combine_chunks(),
