@@ -112,6 +112,13 @@ def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Found]
         ) from error
 
 
+def read_article(element: Any) -> Paper | Rejected:
+    """What one element of a tree gives: a PubmedArticle, or a PubmedBookArticle, which gives no paper."""
+    from pubmed_parser.medline_parser import parse_article_info
+
+    return _article(element, parse_article_info)
+
+
 def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
     if element.tag != "PubmedArticle":
         return Rejected("damaged", "a book; only articles are read. Drop the record.")
