@@ -78,7 +78,11 @@ def _from_files() -> None:
             keep_without_abstract=keep,
             vectors=column,
         ),
-        blocked="" if files else "Choose a file first.",
+        blocked=""
+        if files
+        else "Nothing can be built of these files yet: each says why."
+        if here.files
+        else "Choose a file first.",
         key=key,
         label="Build the corpus",
     )

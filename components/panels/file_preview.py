@@ -65,15 +65,11 @@ def _columns(preview: Preview, *, key: str, columns: Mapping[str, str]) -> None:
             icon=":material/table:",
         )
     with st.expander("Which column is what", expanded=bool(missing), icon=":material/view_column:", key=f"{key}-which"):
-        places = st.columns(2)
-        for number, (field, name) in enumerate(column_keys(key).items()):
-            with places[number % 2]:
-                st.selectbox(
-                    FIELDS[field],
-                    [_NONE, *preview.headers],
-                    key=name,
-                    format_func=_header,
-                )
+        fields = list(column_keys(key).items())
+        for start in range(0, len(fields), 2):  # a row at a time, so that a phone keeps their order
+            for place, (field, name) in zip(st.columns(2), fields[start : start + 2], strict=True):
+                with place:
+                    st.selectbox(FIELDS[field], [_NONE, *preview.headers], key=name, format_func=_header)
 
 
 def _header(header: str) -> str:
