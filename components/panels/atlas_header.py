@@ -70,16 +70,18 @@ def _about(atlas: Atlas) -> None:
         facts["Since the map"] = f"{manifest.growth.added:,} added, {manifest.growth.removed:,} removed"
         if due := rebuild_due(manifest):
             facts["Since the map"] += f". {due} Lay it out again: python -m corpus rebuild {manifest.name}"
+    told = list(facts.items())  # files added on different days may have one name
     accounts = (manifest.source, *manifest.source.get("additions", []))
     for report in (report for account in accounts for report in account.get("reports", [])):
         bare = report.get("without_abstract", 0)
-        facts[f"Read from {report.get('file', '')}"] = (
+        read = (
             f"{report.get('kept', 0):,} of {report.get('read', 0):,} records"
             f"{f' ({bare:,} without an abstract)' if bare else ''}; left out: "
             f"{report.get('empty', 0):,} without title or abstract, {report.get('non_english', 0):,} not in English, "
             f"{report.get('duplicate', 0):,} given twice, {report.get('damaged', 0):,} damaged"
         )
-    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts.items())
+        told.append((f"Read from {report.get('file', '')}", read))
+    entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in told)
     st.html(f'<dl class="facts">{entries}</dl>')
     if PROBLEMS in manifest.files:
         st.download_button(
