@@ -55,7 +55,7 @@ def _add_query(verb: argparse.ArgumentParser) -> None:
 
 
 def _count(options: argparse.Namespace) -> int:
-    with Client() as client:
+    with Client(attempts=3, longest_wait=15.0) as client:
         print(SOURCES[options.source].count(options.query, client=client))
     return 0
 

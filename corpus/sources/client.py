@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import random
+import socket
 import ssl
 import time
 import zlib
@@ -31,6 +32,7 @@ AGENT = "CociteAtlas/0.1"
 MOST_BYTES = 64 * 2**20  # 200 MEDLINE records with all their references have some 10 MB
 _TIMEOUT = 30.0  # seconds without a byte
 _WHOLE_ANSWER = 180.0  # seconds for all of an answer, however steadily it drips
+_OFFLINE_ATTEMPTS = 2  # without a network; one that was there is waited for with patience
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that another attempt may better
 _REFUSALS = {
     400: "could not read the question",
@@ -63,11 +65,15 @@ logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 
 class _Again(Exception):
-    """This attempt failed, and another one may not. wait: the seconds that the server asked for."""
+    """This attempt failed, and another one may not.
 
-    def __init__(self, reason: str, *, wait: float | None = None):
+    wait: the seconds that the server asked for. offline: it looks as if there were no network at all.
+    """
+
+    def __init__(self, reason: str, *, wait: float | None = None, offline: bool = False):
         super().__init__(reason)
         self.wait = wait
+        self.offline = offline
 
 
 class Client:
@@ -102,6 +108,7 @@ class Client:
         self._pace = Pace(sleep=sleep, clock=clock) if own_time else EVERYWHERE
         # Not seeded: that many clients do not come back at once is the point. Nothing secret hangs on it.
         self._jitter = random.Random()  # noqa: S311
+        self._answered = False  # whether there was a network at any time
         self._http = httpx2.Client(verify=_certificates(), timeout=httpx2.Timeout(timeout), follow_redirects=False)
 
     def __enter__(self) -> "Client":
@@ -177,7 +184,7 @@ class Client:
                     raise SourceUnavailable(
                         f"{service.title}: {error}, and asks to wait {_span(wait)}. Try again then."
                     ) from error
-                if attempt == self._attempts:
+                if attempt == self._attempts or (error.offline and not self._answered and attempt == _OFFLINE_ATTEMPTS):
                     raise SourceUnavailable(
                         f"{service.title}: {error}, after {attempt} attempts. Check the network, or try again later."
                     ) from error
@@ -191,13 +198,16 @@ class Client:
             headers |= {"Accept": _ACCEPT[kind], "Accept-Encoding": "gzip", "User-Agent": self._agent()}
             try:
                 with self._http.stream("GET", asked.copy_merge_params(secret), headers=headers) as response:
+                    self._answered = True
                     if response.status_code not in _REDIRECTS:
                         return self._body(service, response)
                     led = asked.join(response.headers.get("Location", ""))
             except httpx2.TimeoutException as error:
                 raise _Again("it does not answer in time") from error
             except httpx2.TransportError as error:
-                raise _Again(f"it cannot be reached ({clean(str(error)) or type(error).__name__})") from error
+                offline = _is_unknown_address(error)
+                reason = "its address is not found" if offline else clean(str(error)) or type(error).__name__
+                raise _Again(f"it cannot be reached ({reason})", offline=offline) from error
             except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
                 raise BadAnswer(f"{service.title}: what it sends is no HTTP ({type(error).__name__}).") from error
             if (led.scheme, led.host, led.port) != (url.scheme, url.host, url.port):
@@ -292,6 +302,15 @@ class Client:
                 f"{service.url_variable} is {own[:60]!r}. Set it to an address with https://, or unset it."
             )
         return (own or service.base).rstrip("/")
+
+
+def _is_unknown_address(error: BaseException | None) -> bool:
+    """Whether a name could not be turned into an address: what a machine without a network says, in its own words."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @functools.cache

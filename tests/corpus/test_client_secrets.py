@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,29 @@ def test_a_place_that_cannot_be_reached_is_told_in_a_sentence(client_of: Make, m
     ):
         ask(client_of())
     assert 0.75 * 15 <= sum(time_of.naps) <= 1.25 * 15
+
+
+def test_without_a_network_nobody_waits_long(client_of: Make, monkeypatch, time_of: Time, place: Place) -> None:
+    found = socket.getaddrinfo
+
+    def unknown(host: str, *others: object, **more: object) -> object:
+        if host == "away.invalid":
+            raise socket.gaierror(-2, "Name or service not known")
+        return found(host, *others, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setenv("COCITE_ATLAS_PUBMED_URL", "http://away.invalid")
+    told = r"PubMed: it cannot be reached \(its address is not found\), after 2 attempts. Check the network"
+    with pytest.raises(SourceUnavailable, match=told):
+        ask(client_of())
+    assert sum(time_of.naps) <= 1.25
+    # A network that was there comes back, as a rule: a fetch of hours has patience.
+    client = client_of()
+    monkeypatch.setenv("COCITE_ATLAS_PUBMED_URL", f"{place.url}/pubmed")
+    ask(client)
+    monkeypatch.setenv("COCITE_ATLAS_PUBMED_URL", "http://away.invalid")
+    with pytest.raises(SourceUnavailable, match="after 5 attempts"):
+        ask(client)
 
 
 # Keys
