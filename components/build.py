@@ -259,12 +259,17 @@ def _papers(
             account=json.loads(report_path.read_text(encoding="utf-8")),
             problems=pq.read_table(problems_path),
         )
-    found = read_files(
-        files,
-        columns=columns,
-        without_abstract=without_abstract,
-        on_progress=lambda done, total: progress(READING, done, total),
-    )
+    try:
+        found = read_files(
+            files,
+            columns=columns,
+            without_abstract=without_abstract,
+            on_progress=lambda done, total: progress(READING, done, total),
+        )
+    except CociteAtlasError as error:
+        if not isinstance(error, Cancelled):  # the files are at fault: there is nothing to go on with
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     write_table(table_path, found.papers)
     write_table(problems_path, found.problems)
     write_text(report_path, json.dumps(found.account))
@@ -356,9 +361,11 @@ def disk_errors(folder: Path | None = None) -> Iterator[None]:
                 f"The disk that holds {folder or store.home()} is full. Free some space and build again: "
                 "what was done is kept."
             ) from error
+        if folder is not None and not folder.is_dir():
+            raise CannotWrite(f"{folder}: there is no such folder. Make it first, or write elsewhere.") from error
         if folder is not None:
             raise CannotWrite(
-                f"{error.filename or folder}: {error.strerror or error}. See who may write there."
+                f"{error.filename or folder}: {error.strerror or error}. See who may write there, or write elsewhere."
             ) from error
         raise CannotWrite(
             f"{error.filename or store.home()}: {error.strerror or error}. Atlases are kept in {store.home()}: see "

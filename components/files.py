@@ -60,3 +60,12 @@ def array_pieces(array: NDArray[Any]) -> Iterator[bytes]:
     step = max(1, _PIECE // max(1, array[:1].nbytes))
     for start in range(0, len(array), step):
         yield np.ascontiguousarray(array[start : start + step]).tobytes()
+
+
+def size_words(count: int) -> str:
+    """A number of bytes as people read it: 440 MB."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    if count >= 1e6:
+        return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e3:,.0f} kB" if count >= 1e3 else f"{count} bytes"

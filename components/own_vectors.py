@@ -126,7 +126,10 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: it cannot be read as Parquet ({_line(error)}).") from error
+        raise NoVectors(
+            f"{path.name}: it cannot be read as Parquet ({_line(error)}). Vectors are taken from Parquet "
+            "alone; without them, other formats can be built too."
+        ) from error
 
 
 def _line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from components import atlas as store
 from components.atlas_encoder import encoder_of
 from components.build import Cancelled
 from components.facets import Filters
+from components.files import size_words
 from components.map_state import map_words
 from components.medline import NAME as MEDLINE
 from components.query_text import understand
@@ -57,17 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     everything.set_defaults(run=_list)
 
     info = verbs.add_parser("info", help="say what an atlas is")
-    info.add_argument("name")
+    info.add_argument("name", help="of an atlas, as `list` says it")
     info.add_argument("--json", action="store_true", help="the whole manifest, as JSON")
     info.set_defaults(run=_info)
 
     verify = verbs.add_parser("verify", help="check an atlas's files, and encode a sample of its rows again")
-    verify.add_argument("name")
+    verify.add_argument("name", help="of an atlas, as `list` says it")
     verify.add_argument("--rows", type=int, default=SAMPLE, help=f"rows to encode again (default: {SAMPLE})")
     verify.set_defaults(run=_verify)
 
     ask = verbs.add_parser("search", help="find the papers nearest to a text")
-    ask.add_argument("name")
+    ask.add_argument("name", help="of an atlas, as `list` says it")
     ask.add_argument("--text", required=True, help="title, a blank line, abstract; '-' reads standard input")
     ask.add_argument("-k", type=int, default=10, help=f"how many papers, up to {MOST_HITS} (default: 10)")
     ask.add_argument("--years", type=_years, metavar="FIRST-LAST", help="papers of these years alone")
@@ -109,7 +110,7 @@ def _list(options: argparse.Namespace) -> int:
         if "error" in row:
             print(f"{row['name']}: {row['error']}")
         else:
-            size = f"{row['bytes'] / 1e6:.0f} MB"
+            size = size_words(row["bytes"])
             print(f"{row['name']}: {row['papers']:,} papers, {row['encoder']}, {size}, {row['created']}")
     if not rows:
         print(f"No atlas yet. The default one is made on first use: python -m corpus info {MEDLINE}")
@@ -136,7 +137,7 @@ def _info(options: argparse.Namespace) -> int:
         "search": searched,
         "map": map_words(manifest),
         "built": manifest.created,
-        "size": f"{sum(seal.bytes for seal in manifest.files.values()) / 1e6:.0f} MB",
+        "size": size_words(sum(seal.bytes for seal in manifest.files.values())),
         "folder": str(store.atlas_folder(manifest.name) / manifest.folder),
     }
     print(manifest.name)

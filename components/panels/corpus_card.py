@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from components.files import size_words
 from components.manifest import Manifest
 from components.markdown import escaped
 
@@ -41,10 +42,7 @@ def _facts(atlases: Sequence[Manifest], size: int) -> str:
     if least != most:
         papers += f" (by one encoder {least:,})"
     built = max(one.created for one in atlases)[:10]
-    amount = (
-        f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
-    )
-    return f"{papers} · {amount} on disk · built {escaped(built)}"
+    return f"{papers} · {size_words(size)} on disk · built {escaped(built)}"
 
 
 def _encoders(atlases: Sequence[Manifest]) -> str:

@@ -1,10 +1,12 @@
 """`python -m corpus build`: an atlas from files of papers, or from another atlas by another encoder."""
 
 import argparse
-import os
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from components import atlas as store
 from components.build import Progress, build_atlas
 from components.build_again import build_again
 from components.encoder import CATALOGUE, EMBEDDED, Precision
@@ -13,7 +15,15 @@ from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline, make_shipped_files, rebuild_medline
 from components.own_vectors import build_from_vectors
 from components.staged_work import carry_out
-from corpus.commands.shared import add_progress_options, add_reading_options, json_line, print_reports, progress_of
+from corpus.commands.shared import (
+    READ,
+    add_progress_options,
+    add_reading_options,
+    existing_files,
+    json_line,
+    print_reports,
+    progress_of,
+)
 from corpus.errors import CociteAtlasError
 
 
@@ -24,7 +34,7 @@ def add_build(verbs: Any) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help=f"files of papers, in any format that is read; {MEDLINE!r}: encode the default corpus again",
+        help=f"files of papers: {READ}; {MEDLINE!r}: encode the default corpus again",
     )
     build.add_argument(
         "--from",
@@ -67,6 +77,8 @@ def _run(options: argparse.Namespace) -> int:
         options.refuse("--vectors goes with one FILE, and without --from, --assemble and --precision")
     if options.base is not None and options.encoder is None:
         options.refuse("--from ATLAS needs --encoder: with its own encoder an atlas is there already")
+    if options.staged is None and options.progress == "bars":
+        _say_what_is_replaced(options)
     with progress_of(options) as progress:
         if options.staged is not None:
             outcome = carry_out(options.staged, progress=progress)
@@ -83,6 +95,20 @@ def _run(options: argparse.Namespace) -> int:
         way = "It takes no text; its map and searching from papers work."
     print(f"{manifest.name}: {manifest.papers:,} papers. {way}")
     return 0
+
+
+def _say_what_is_replaced(options: argparse.Namespace) -> None:
+    """Where files are built under a name that an atlas has: it goes when this one is done, and not before."""
+    name = options.name or (_name_of(Path(options.files[0])) if options.files else "")
+    if name == MEDLINE or name not in store.atlas_names():
+        return
+    with contextlib.suppress(CociteAtlasError):  # a damaged one is there to be replaced
+        old = store.read_manifest(name)
+        print(
+            f"{name} is there already: {old.papers:,} papers, by {old.encoder.label}. It is replaced when this one is "
+            "done. To keep it, stop here and give this one another name: --name NAME",
+            file=sys.stderr,
+        )
 
 
 def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
@@ -106,10 +132,7 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
                 f"encoder: python -m corpus build --from {MEDLINE} --encoder ENCODER"
             )
         return make_shipped_files(progress=progress)
-    files = [Path(file) for file in options.files]
-    for file in files:
-        if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
-            raise CociteAtlasError(f"{file}: there is no such file.")
+    files = existing_files(options.files)
     if options.vectors is not None:
         return build_from_vectors(
             options.name or _name_of(files[0]),

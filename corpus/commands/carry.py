@@ -16,9 +16,9 @@ from components import atlas as store
 from components.archive import import_archive, write_archive
 from components.atlas import Atlas
 from components.build import disk_errors
-from components.files import beside
+from components.files import beside, size_words
 from components.vectors_export import VECTOR_EXPORTS, vector_pieces
-from corpus.commands.shared import add_progress_options, ensure, json_line, progress_of
+from corpus.commands.shared import add_progress_options, ensure, existing_files, json_line, progress_of
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS, export_pieces
 from corpus.paper import papers_in
@@ -31,19 +31,19 @@ _STANDARD_OUTPUT = "-"
 def add_carry(verbs: Any) -> None:
     """Add the commands and their arguments to the parser's commands."""
     archive = verbs.add_parser("archive", help="write an atlas into one file, to import it elsewhere")
-    archive.add_argument("name")
-    archive.add_argument("file", metavar="FILE")
+    archive.add_argument("name", help="of an atlas, as `list` says it")
+    archive.add_argument("file", metavar="FILE", help="the zip to write")
     add_progress_options(archive)
     archive.set_defaults(run=_archive)
 
     import_ = verbs.add_parser("import", help="make an atlas of an archive")
-    import_.add_argument("file", metavar="FILE")
+    import_.add_argument("file", metavar="FILE", help="what `archive` wrote")
     import_.add_argument("--name", help="the atlas's name (by default the archive's, with a number where it is taken)")
     add_progress_options(import_)
     import_.set_defaults(run=_import)
 
     export = verbs.add_parser("export", help="write an atlas's papers, or its vectors, into a file")
-    export.add_argument("name")
+    export.add_argument("name", help="of an atlas, as `list` says it")
     export.add_argument("--format", required=True, choices=(*EXPORTS, *VECTOR_EXPORTS))
     export.add_argument("--output", required=True, metavar="FILE", help="'-' writes to standard output")
     export.add_argument("--ids", metavar="FILE", help="only the papers whose ids are in this file, one a line")
@@ -58,13 +58,13 @@ def _archive(options: argparse.Namespace) -> int:
     if options.progress == "json":
         json_line({"written": str(path), "bytes": path.stat().st_size})
         return 0
-    print(f"{path}: the archive of {options.name}, {path.stat().st_size / 1e6:,.1f} MB.")
+    print(f"{path}: the archive of {options.name}, {size_words(path.stat().st_size)}.")
     return 0
 
 
 def _import(options: argparse.Namespace) -> int:
     with progress_of(options) as progress:
-        manifest = import_archive(Path(options.file), name=options.name, progress=progress)
+        manifest = import_archive(existing_files([options.file])[0], name=options.name, progress=progress)
     if options.progress == "json":
         json_line({"built": manifest.name, "papers": manifest.papers})
         return 0
@@ -91,7 +91,7 @@ def _export(options: argparse.Namespace) -> int:
     with disk_errors(path.parent), beside(path) as partial, partial.open("wb") as file:
         for piece in pieces:
             file.write(piece)
-    print(f"{path}: {count:,} papers of {options.name} as {options.format}, {path.stat().st_size / 1e6:,.1f} MB.")
+    print(f"{path}: {count:,} papers of {options.name} as {options.format}, {size_words(path.stat().st_size)}.")
     return 0
 
 

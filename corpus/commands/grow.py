@@ -1,7 +1,6 @@
 """`python -m corpus add | remove | rebuild`: papers added to an atlas or taken from it, its map laid out again."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,15 @@ from components.grow import Change, Grown, add_papers, grow_corpus, rebuild, reb
 from components.growable import check_can_grow, check_not_default
 from components.map_state import map_words
 from components.reading import described, read_files
-from corpus.commands.shared import add_progress_options, add_reading_options, json_line, print_reports, progress_of
+from corpus.commands.shared import (
+    READ,
+    add_progress_options,
+    add_reading_options,
+    existing_files,
+    json_line,
+    print_reports,
+    progress_of,
+)
 from corpus.errors import CociteAtlasError
 from corpus.readers import WithoutAbstract
 
@@ -24,15 +31,15 @@ _UNKNOWN_TOLD = 5
 def add_grow(verbs: Any) -> None:
     """Add the commands and their arguments to the parser's commands."""
     add = verbs.add_parser("add", help="add papers to an atlas; only new ones are encoded")
-    add.add_argument("name")
-    add.add_argument("files", nargs="+", metavar="FILE", help="what `build` reads")
+    add.add_argument("name", help="of an atlas, as `list` says it")
+    add.add_argument("files", nargs="+", metavar="FILE", help=f"files of papers: {READ}")
     _add_all_encoders(add)
     add_reading_options(add)
     add_progress_options(add)
     add.set_defaults(run=_add)
 
     remove = verbs.add_parser("remove", help="take papers from an atlas")
-    remove.add_argument("name")
+    remove.add_argument("name", help="of an atlas, as `list` says it")
     which = remove.add_mutually_exclusive_group(required=True)
     which.add_argument("--ids", nargs="+", metavar="ID", help="ids, PMIDs or DOIs of papers")
     which.add_argument("--file", metavar="FILE", help="a file of them, one a line")
@@ -41,7 +48,7 @@ def add_grow(verbs: Any) -> None:
     remove.set_defaults(run=_remove)
 
     again = verbs.add_parser("rebuild", help="lay out an atlas's map again, without encoding")
-    again.add_argument("name")
+    again.add_argument("name", help="of an atlas, as `list` says it")
     add_progress_options(again)
     again.set_defaults(run=_rebuild)
 
@@ -57,10 +64,7 @@ def _add(options: argparse.Namespace) -> int:
     manifest = store.read_manifest(options.name)
     if not options.all_encoders:
         check_can_grow(manifest)  # before minutes of reading
-    files = [Path(file) for file in options.files]
-    for file in files:
-        if not os.path.isfile(file):  # noqa: PTH113  (Path raises where a folder may not be looked into)
-            raise CociteAtlasError(f"{file}: there is no such file.")
+    files = existing_files(options.files)
     with progress_of(options) as progress:
         columns = [dict(options.columns) or None] * len(files)
         without_abstract: WithoutAbstract = "keep" if options.keep_without_abstract else "leave_out"

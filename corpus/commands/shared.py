@@ -17,8 +17,11 @@ from tqdm import tqdm
 from components.build import Cancelled, Progress
 from components.medline import NAME as MEDLINE
 from components.medline import ensure_medline
+from corpus.errors import CociteAtlasError
 from corpus.paper import SCHEMA
 
+READ = "RIS, BibTeX, PubMed's .nbib or XML, CSV, TSV, JSON Lines or Parquet; all but Parquet may be gzip"
+_TOLD = 5  # problems of a file that are said; the others are counted
 _BETWEEN_LINES = 0.2  # seconds; a page that reads them draws no faster
 
 
@@ -113,13 +116,26 @@ def _column(text: str) -> tuple[str, str]:
     return field, header
 
 
+def existing_files(names: Sequence[str]) -> list[Path]:
+    """The files of these names. Raises CociteAtlasError for what is none."""
+    for name in names:
+        # Of os.path, because Path raises where a folder may not be looked into.
+        if os.path.isdir(name):  # noqa: PTH112
+            raise CociteAtlasError(f"{name}: this is a folder. Name files, as in {os.path.join(name, '*.ris')}")  # noqa: PTH118
+        if not os.path.isfile(name):  # noqa: PTH113
+            raise CociteAtlasError(f"{name}: there is no such file. Check the path.")
+    return [Path(name) for name in names]
+
+
 def print_reports(reports: Sequence[dict[str, Any]]) -> None:
     """Say of each file how much of it was kept, and the first of what was left out."""
     for report in reports:
         bare = f" ({report['without_abstract']:,} without an abstract)" if report.get("without_abstract") else ""
         print(f"{report['file']}: {report['kept']:,} of {report['read']:,} records kept{bare}")
-        for problem in report["problems"][:5]:
+        for problem in report["problems"][:_TOLD]:
             print(f"  {problem['place']}: {problem['reason']}")
+        if (more := len(report["problems"]) + report.get("problems_left_out", 0) - _TOLD) > 0:
+            print(f"  … and {more:,} more")
 
 
 def json_line(value: dict[str, Any]) -> None:

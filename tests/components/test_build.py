@@ -24,6 +24,7 @@ from components.build import (
     build_atlas,
     random_pair_distances,
 )
+from components.corpora import unfinished
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder
 from components.search import search, text_query
 from components.verify import verify_atlas
@@ -204,6 +205,7 @@ def test_nothing_to_build_is_said(home: Path, tmp_path: Path, text: str) -> None
     with pytest.raises(NothingToBuild, match=r"bare\.jsonl: no record has"):
         build_atlas("bare", [tmp_path / "bare.jsonl"], encoder=EMBEDDED)
     assert atlas_names() == []
+    assert unfinished() == []  # it failed: there is nothing to go on with
 
 
 def test_the_name_of_the_default_atlas_is_reserved(home: Path, planted_file: Path) -> None:

@@ -53,7 +53,10 @@ def ids(name: str) -> list[str]:
 
 def test_an_atlas_goes_out_and_comes_in(topics: str, tmp_path: Path, call: Callable[..., Told]) -> None:
     told = call("archive", "topics", tmp_path / "a.zip")
-    assert (told.code, told.out) == (0, f"{tmp_path / 'a.zip'}: the archive of topics, 0.0 MB.\n")
+    assert (told.code, told.out) == (
+        0,
+        f"{tmp_path / 'a.zip'}: the archive of topics, {(tmp_path / 'a.zip').stat().st_size / 1e3:.0f} kB.\n",
+    )
     told = call("import", tmp_path / "a.zip")
     assert (told.code, told.out) == (0, "topics-2: 12 papers, by all-minilm-l6-v2.\n")
     assert call("verify", "topics-2").code == 0
@@ -88,9 +91,10 @@ def test_errors_of_archives_are_sentences(topics: str, tmp_path: Path, call: Cal
     call("archive", topics, tmp_path / "a.zip")
     for arguments, said in (
         (("archive", "none", tmp_path / "n.zip"), "No atlas is called 'none'"),
-        (("archive", "topics", tmp_path / "no" / "folder.zip"), "No such file"),
+        (("archive", "topics", tmp_path / "no" / "folder.zip"), f"{tmp_path / 'no'}: there is no such folder"),
         (("import", tmp_path / "x.zip"), "no archive of an atlas"),
-        (("import", tmp_path / "missing.zip"), "No such file"),
+        (("import", tmp_path / "missing.zip"), "there is no such file"),
+        (("import", tmp_path), "this is a folder"),
         (("import", tmp_path / "a.zip", "--name", "topics"), "called 'topics' already"),
         (("import", tmp_path / "a.zip", "--name", "medline"), "default atlas"),
         (("import", tmp_path / "a.zip", "--name", "../x"), "cannot be the name"),
@@ -152,7 +156,7 @@ def test_errors_of_exports_are_sentences_and_leave_no_file(
     (tmp_path / "empty").write_text("\n")
     for arguments, said in (
         (("none", "--format", "csv", "--output", tmp_path / "out"), "No atlas is called 'none'"),
-        (("topics", "--format", "csv", "--output", tmp_path / "no" / "out"), "No such file"),
+        (("topics", "--format", "csv", "--output", tmp_path / "no" / "out"), "there is no such folder"),
         (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "ids"), "none of its 1 ids"),
         (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "empty"), "none of its 0"),
         (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "x"), "cannot be read"),

@@ -82,6 +82,24 @@ def test_build_names_the_atlas_after_its_file_and_says_what_was_left_out(
     assert lines[2] == "my-library: 6 papers. Search it: python -m corpus search my-library --text …"
 
 
+def test_an_atlas_that_a_build_takes_the_place_of_is_named_first(
+    home: Path, file: Path, tmp_path: Path, planted: Callable[[int], list[Paper]], call: Callable[..., Told]
+) -> None:
+    assert "is there already" not in call("build", str(file), "--name", "mine", "--encoder", "tfidf-svd").err
+    write_jsonl(planted(4), tmp_path / "other.jsonl")
+    told = call("build", str(tmp_path / "other.jsonl"), "--name", "mine", "--encoder", "tfidf-svd")
+    assert "mine is there already: 6 papers, by tfidf-svd." in told.err
+    assert "--name NAME" in told.err
+    assert told.code == 0
+
+
+def test_the_help_names_the_formats(call: Callable[..., Told]) -> None:
+    for verb in ("build", "add"):
+        told = " ".join(call(verb, "--help").out.split())
+        for format in ("RIS", "BibTeX", ".nbib", "XML", "CSV", "JSON Lines", "Parquet"):
+            assert format in told
+
+
 def test_build_takes_a_table_with_headers_of_its_own(home: Path, tmp_path: Path, call: Callable[..., Told]) -> None:
     path = tmp_path / "table.csv"
     path.write_text("Titel,Inhalt\nHearts,About hearts.\nGalaxies,\n", encoding="utf-8")
@@ -106,7 +124,7 @@ def test_every_file_name_gives_an_atlas_name(
 
 def test_build_errors_are_sentences(home: Path, file: Path, tmp_path: Path, call: Callable[..., Told]) -> None:
     assert_error(call("build", str(tmp_path / "absent")), "absent", "no such file")
-    assert_error(call("build", str(tmp_path)), "no such file")
+    assert_error(call("build", str(tmp_path)), "this is a folder")
     assert_error(call("build", str(file), "--name", "../x"), "cannot be the name of an atlas")
     assert_error(call("build", str(file), "--encoder", "bert"), "No encoder is called 'bert'", "specter")
     assert_error(call("build", "medline", "--name", "other"), "default atlas")
