@@ -148,8 +148,8 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
     """Make an atlas of an archive, every file of which is held against its seal and checked; no old atlas goes.
 
     name: by default the archive's own, with a number where that is taken. Corpus, title, growth, regions and the
-    accounts of the reading stay what they were; where a corpus of that name has other papers here, the atlas is of a
-    corpus of its own. A checkpoint that is not here leaves an atlas that takes no text.
+    accounts of the reading stay what they were; where a corpus of that name has other papers here, or an atlas by the
+    same encoder, the atlas is of a corpus of its own. A checkpoint that is not here leaves an atlas that takes no text.
     progress: by IMPORT_STAGES; may raise to stop, and then nothing is left.
     Raises ArchiveRefused, NameTaken, NameReserved, NoSuchAtlas for what can be no name, AtlasBusy, NoSpaceLeft,
     CannotWrite.
@@ -214,10 +214,15 @@ def _leave_no_folder(folder: Path) -> None:
 
 
 def _corpus(manifest: Manifest, name: str, papers: pa.Table) -> str:
-    """The corpus of an imported atlas: that of its manifest, unless here that is one of other papers."""
+    """The corpus of an imported atlas: that of its manifest, unless here that is one of other papers.
+
+    Nor where it has an atlas by this encoder already: a corpus has one by each, and the two would grow apart.
+    """
     there = atlases_of(manifest.corpus)
     if not there:
         return name if manifest.corpus == store.DEFAULT_ATLAS else manifest.corpus
+    if manifest.encoder.fingerprint in {one.encoder.fingerprint for one in there}:
+        return name
     path = store.atlas_folder(there[0].name) / there[0].folder / store.PAPERS
     try:
         ids = pq.read_table(path, columns=["id"])["id"]

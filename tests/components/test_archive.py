@@ -56,7 +56,7 @@ def test_what_goes_out_comes_in_the_same(home: Path, atlas_parts: Callable[..., 
     write_archive("one", tmp_path / "a.zip")
     calls: list[tuple[str, int, int]] = []
     manifest = import_archive(tmp_path / "a.zip", progress=lambda *call: calls.append(call))
-    assert (manifest.name, manifest.corpus, manifest.title) == ("one-2", "one", "Ma bibliothèque")
+    assert (manifest.name, manifest.corpus, manifest.title) == ("one-2", "one-2", "Ma bibliothèque")
     assert_same("one", "one-2")
     assert read_manifest("one-2").index.ann_recall_at_10 >= 0.99
     assert list(dict.fromkeys(stage for stage, _, _ in calls)) == list(IMPORT_STAGES)
@@ -217,9 +217,17 @@ def test_an_import_of_a_name_that_is_being_built_waits_for_nobody(alone: Path, h
 def test_other_papers_of_a_corpus_are_a_corpus_of_their_own(
     packed: Path, atlas_parts: Callable[..., AtlasParts]
 ) -> None:
-    assert import_archive(packed).corpus == "one"  # the same papers
     write_atlas(atlas_parts(seed=5))
-    assert import_archive(packed, name="third").corpus == "third"  # one-2 has them still, but one has others
+    assert import_archive(packed, name="third").corpus == "third"
+
+
+def test_the_same_papers_join_their_corpus_unless_it_has_an_atlas_by_the_encoder(
+    packed: Path, atlas_parts: Callable[..., AtlasParts]
+) -> None:
+    assert import_archive(packed).corpus == "one-2"  # a corpus shows each encoder once, and grows all its atlases
+    parts = atlas_parts()
+    write_atlas(replace(parts, encoder=replace(parts.encoder, fingerprint="another")))
+    assert import_archive(packed, name="third").corpus == "one"
 
 
 # An import that ends early
