@@ -63,6 +63,11 @@ class Choice:
         return 0 if self.here or self.entry is None else max(0, self.entry.download_bytes - self.partial)
 
     @property
+    def called(self) -> str:
+        """Its name for people."""
+        return self.atlases[0].encoder.called if self.atlases else self.name
+
+    @property
     def encodes(self) -> bool:
         """Whether it is an encoder, and not the vectors that came with some papers."""
         return self.name != OWN_VECTORS

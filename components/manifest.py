@@ -47,8 +47,13 @@ class EncoderRecord:
 
     @property
     def label(self) -> str:
-        """Its name, and its precision where that is not the usual one."""
-        return self.name if self.precision == "float32" else f"{self.name} ({self.precision})"
+        """What it is called, and its precision where that is not the usual one."""
+        return self.called if self.precision == "float32" else f"{self.called} ({self.precision})"
+
+    @property
+    def called(self) -> str:
+        """Its name for people."""
+        return "the papers' own vectors" if self.name == OWN_VECTORS else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _UPLOAD_MB, _ARCHIVE_MB = 200, 1024  # of one file; the first is .streamlit/conf
 _MOST = 1_000  # papers of a query, unless they ask for more
 _FORMATS = (
     "What Zotero, Mendeley, EndNote, PubMed, Scopus and Web of Science export: RIS, BibTeX, .nbib, MEDLINE XML, CSV, "
-    "TSV, JSON Lines or Parquet, plain or gzip."
+    "TSV, JSON Lines or Parquet. All but Parquet may be gzip."
 )
 
 
@@ -83,6 +83,7 @@ def _from_files() -> None:
         else "Nothing can be built of these files yet: each says why."
         if here.files
         else "Choose a file first.",
+        left_out=len(here.files) + len(here.refused) - len(files) if files else 0,
         key=key,
         label="Build the corpus",
     )
@@ -262,12 +263,15 @@ def _free(title: str) -> str:
     return free_name(title, taken=[one.name for one in waiting()])
 
 
-def _ready(staged: Staged, *, blocked: str, key: str, label: str) -> None:
-    """The button that begins it, and why it cannot be pressed."""
+def _ready(staged: Staged, *, blocked: str, key: str, label: str, left_out: int = 0) -> None:
+    """The button that begins it, and why it cannot be pressed. left_out: files that cannot be read."""
     if jobs.runs():
-        blocked = "Something is under way: this can be begun when it is done."
+        blocked = "Something is under way, as the top of this page says: this can be begun when it is done."
     if st.button(label, type="primary", icon=":material/construction:", disabled=bool(blocked), key=f"{key}-build"):
         _begin(staged, key=key)
+    if left_out:
+        files = "1 of the files" if left_out == 1 else f"{left_out} of the files"
+        st.caption(f":material/info: Without {files} above, which cannot be read yet.")
     st.caption(blocked or "In the background: you can close this page, and search meanwhile.")
 
 

@@ -190,7 +190,7 @@ def _show_mix(name: str) -> None:
 
 def _built(manifest: Manifest) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
-        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.name}")
+        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.called}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
         st.caption(f"{size(disk_use(manifest.name))} on disk, built {escaped(manifest.created[:10])}{rounded}")
         if manifest.name != MEDLINE:

@@ -13,7 +13,7 @@ from components.markdown import escaped
 
 def encoder_heading(choice: Choice) -> None:
     """Draw an encoder's name, what it is in a sentence, and its authors' advice."""
-    st.subheader(escaped(choice.name), anchor=False)
+    st.subheader(escaped(choice.called), anchor=False)
     if not choice.encodes:
         st.text(
             "Vectors that came with the papers. Their encoder is not on this machine, so they take no text: the map "

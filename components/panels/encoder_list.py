@@ -11,11 +11,12 @@ from components.markdown import escaped
 
 def encoder_list(choices: Sequence[Choice], *, key: str, on_change: Callable[[], None]) -> None:
     """Draw the list. The chosen name is in `st.session_state[key]`."""
+    called = {choice.name: choice.called for choice in choices}
     st.radio(
         "Encoder",
         [choice.name for choice in choices],
         captions=[_caption(choice) for choice in choices],
-        format_func=escaped,
+        format_func=lambda name: escaped(called[name]),
         key=key,
         on_change=on_change,
         label_visibility="collapsed",

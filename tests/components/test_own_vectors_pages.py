@@ -127,4 +127,4 @@ def test_encoders_says_what_they_are_and_offers_no_download(mine: str) -> None:
     assert "Vectors that came with the papers" in said(app)
     assert not [button.label for button in app.button if "ownload" in button.label]
     links = [link.proto.label for link in app.get("page_link")]
-    assert escaped("Explore with own-vectors") in links
+    assert escaped("Explore with the papers' own vectors") in links
