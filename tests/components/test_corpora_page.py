@@ -82,3 +82,30 @@ def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> 
     assert "Building Mine: failed" in texts(test)
     assert "it is empty" in texts(test)
     assert waiting() == [asked]
+
+
+def dialog(called: str) -> None:
+    """A page with one of a corpus's dialogs open."""
+    from components.pages import jobs
+    from components.pages.corpus_dialogs import DIALOGS
+
+    jobs.say_refusal()
+    DIALOGS[called]("topics")
+
+
+def test_a_removal_from_an_atlas_that_is_damaged_is_a_sentence(topics: str, home: Path) -> None:
+    next((home / topics).glob("*/papers.parquet")).write_bytes(b"x")
+    test = AppTest.from_function(dialog, args=("Remove papers",), default_timeout=PATIENCE).run()
+    test.text_area[0].set_value("1").run()
+    assert not test.exception
+    assert "papers\\.parquet has 1" in texts(test)
+
+
+def test_a_change_that_a_full_disk_forbids_is_a_sentence(
+    topics: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = AppTest.from_function(dialog, args=("Lay out the map again",), default_timeout=PATIENCE).run()
+    (home / ".staged").write_bytes(b"")  # where a folder should be made
+    test.button[0].click().run()
+    assert not test.exception
+    assert "File exists" in texts(test) or "Not a directory" in texts(test)
