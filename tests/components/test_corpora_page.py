@@ -8,8 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from components import atlas as store
 from components import background
-from components.corpora import rename_corpus
+from components.corpora import note_request, rename_corpus
 from components.pages import resources
 from components.staging import Staged, ask, new_staging, stage_file, waiting
 
@@ -68,6 +69,19 @@ def test_what_was_stopped_can_be_thrown_away(topics: str) -> None:
     assert not test.exception
     assert waiting() == []
     assert "was stopped" not in texts(test)
+
+
+def test_what_was_encoded_for_a_stopped_addition_is_thrown_away_with_it(topics: str, home: Path) -> None:
+    work = store.work_folder(topics, {"kind": "add"})
+    note_request(work, corpus=topics, base=topics, encoder="m", precision="float32", papers=9, kind="add")
+    new = new_staging()
+    file = stage_file(new, "a.ris", io.BytesIO(b"x"))
+    asked = ask(Staged(id=new, kind="add", name=topics, files=(file,)))
+    test = page()
+    test.button(key=f"discard-{asked.id}").click().run()
+    assert not test.exception
+    assert not work.exists()
+    assert store.read_manifest(topics).papers == 12
 
 
 def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> None:
