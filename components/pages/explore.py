@@ -102,13 +102,14 @@ def _on_corpus() -> None:
 
 def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
     asking.restore_fields("Explore")
+    box, below = st.container(), st.container()  # before all else: what stands in them keeps its place
     if asking.wanted():
-        _take_identified(atlas)
+        with below:
+            _take_identified(atlas)
         view = session.view()
     asked = session.asked()
     named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
     seeds = _selected(atlas, view)[0] if view.around else named
-    box, below = st.container(), st.container()
     query, reading, blocked = None, None, ""
     if seeds:
         query = seed_query(atlas, seeds)

@@ -105,7 +105,7 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) 
 @st.cache_resource(show_spinner=False)
 def client() -> Client:
     """What the pages ask services with: somebody waits, so it gives up soon. Answers are kept beside the atlases."""
-    return Client(cache=store.home() / ".answers", attempts=3, longest_wait=10.0, timeout=15.0)
+    return Client(cache=store.home() / ".answers", attempts=2, longest_wait=10.0, timeout=15.0)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

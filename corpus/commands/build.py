@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         else:
             manifest, told = _build(options, progress), ""
     if options.progress == "json":
-        json_line({"built": manifest.name, "papers": manifest.papers, "result": told})
+        json_line({"built": manifest.name, "papers": manifest.papers} | ({"result": told} if told else {}))
         return 0
     from_files = options.base is None and options.staged is None
     print_reports(manifest.source["reports"] if from_files else [])

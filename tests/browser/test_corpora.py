@@ -306,6 +306,7 @@ def test_an_id_that_the_corpus_has_not_is_looked_up_and_a_text_is_not(
     visit.page.get_by_role("button", name="Search", exact=True).click()
     expect(visit.page.get_by_role("alert").filter(has_text="PMID 99999992")).to_be_visible()
     expect(box).to_have_value("PMID 99999992")
+    visit.settled()
     # A pasted text goes nowhere.
     before = len(place.asked)
     visit.search("A title with 99999991 in it\n\nAnd 10.1000/abc in its abstract.")
