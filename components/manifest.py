@@ -10,6 +10,7 @@ from corpus.errors import CociteAtlasError
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_TITLE = 200  # characters
+_MOST_COUNTED = 2**53  # papers added or removed; larger numbers are none to reckon with
 OWN_VECTORS = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
@@ -160,8 +161,12 @@ class Manifest:
                 f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
         growth = manifest.growth
-        if min(growth.added, growth.removed, growth.far) < 0 or len(manifest.title) > LONGEST_TITLE:
-            raise ManifestDamaged("manifest.json speaks of fewer than no papers, or has a title that fills a page")
+        counts = (growth.added, growth.removed, growth.far)
+        if not all(0 <= count < _MOST_COUNTED for count in counts) or len(manifest.title) > LONGEST_TITLE:
+            raise ManifestDamaged(
+                "manifest.json speaks of fewer than no papers, or of more than there are, or has a title that fills a "
+                "page"
+            )
         if manifest.encoder.precision not in PRECISIONS:
             raise ManifestDamaged(f"manifest.json speaks of a precision of {manifest.encoder.precision!r:.80}")
         index = manifest.index
