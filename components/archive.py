@@ -179,8 +179,8 @@ def _assemble(name: str, manifest: Manifest, work: Path, progress: Progress) -> 
     regions = [replace(region, size=int(size)) for region, size in zip(manifest.regions, sizes, strict=True)]
     settings = BuildSettings()
     graph, record = tuned_index(vectors, settings.index, progress)
-    progress(WRITING, 0, 1)
-    written = store.write_atlas(
+    progress(WRITING, 0, 1)  # the last word: a stop behind the writing would leave an atlas, and its import to do again
+    return store.write_atlas(
         store.AtlasParts(
             name=name,
             papers=papers,
@@ -201,8 +201,6 @@ def _assemble(name: str, manifest: Manifest, work: Path, progress: Progress) -> 
             growth=manifest.growth,
         )
     )
-    progress(WRITING, 1, 1)
-    return written
 
 
 def _leave_no_folder(folder: Path) -> None:

@@ -47,6 +47,7 @@ LARGEST_VALUE = 1e6  # of a vector; squares of larger ones leave float32
 _LARGEST_MANIFEST = 16 * 2**20  # bytes; the accounts of a hundred files take one
 _LONGEST_LINE = 16 * 2**20  # bytes; a paper of 20,000 authors takes one
 _LONGEST_NAME = 200  # characters of a region's or an encoder's name, or a term
+_DEEPEST = 20  # levels of the accounts of a reading; those that are written have six
 _MOST_TERMS, _MOST_VERSIONS = 100, 100
 _YEARS = range(1, 10_000)
 _PIECE = 2**20  # bytes
@@ -146,6 +147,8 @@ def read_manifest(archive: zipfile.ZipFile) -> Manifest:
         )
     if set(manifest.files) != set(archive.namelist()) - {store.MANIFEST}:
         raise ArchiveRefused(f"its manifest lists {_named(set(manifest.files))}, which is not what it holds")
+    if _is_deeper(manifest.source, _DEEPEST):
+        raise ArchiveRefused("its manifest holds lists or objects nested too deep")
     told = manifest.versions
     if len(told) > _MOST_VERSIONS or not all(isinstance(version, str) for version in told.values()):
         raise ArchiveRefused("its manifest names versions that are none")
@@ -158,6 +161,12 @@ def read_manifest(archive: zipfile.ZipFile) -> Manifest:
         regions=tuple(map(_region, manifest.regions)),
         versions={clean(name): clean(version) for name, version in told.items()},
     )
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Whether JSON has more than `most` levels: what reads it goes deeper than what writes it again."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most < 0 or any(_is_deeper(part, most - 1) for part in parts)
 
 
 def _region(region: Region) -> Region:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from components.encoder import LEXICAL, LexicalEncoder
 from components.facets import Facets
-from components.files import beside, write_array, write_table, write_text
+from components.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
 from components.manifest import FORMAT, EncoderRecord, FileSeal, Growth, IndexRecord, Manifest, ManifestDamaged, Region
 from components.places import (  # noqa: F401  (what belongs to the store is imported from here)
@@ -338,7 +338,10 @@ def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:
 
 def read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.generic]) -> NDArray[Any]:
     """An array in a file, mapped and not read. shape: None where any will do. Raises ValueError for another array."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ODD_HEADERS as error:
+        raise ValueError(f"{path.name} has a header that is none") from error
     if not isinstance(array, np.ndarray):  # np.load opens archives too
         raise ValueError(f"{path.name} holds no array")
     if array.dtype != dtype or (shape is not None and array.shape != shape):

@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import tokenize
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+# What numpy raises, beside ValueError and its like, of a header of .npy that is no literal of Python's.
+ODD_HEADERS = (MemoryError, RecursionError, SyntaxError, TypeError, tokenize.TokenError, zipfile.BadZipFile)
 _PIECE = 2**20  # bytes
 
 

@@ -10,6 +10,7 @@ from corpus.errors import CociteAtlasError
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_TITLE = 200  # characters
+_MOST_COUNTED = 2**53  # papers added or removed; larger numbers are none to reckon with
 OWN_VECTORS = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
@@ -155,7 +156,7 @@ class Manifest:
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
-            raw["growth"] = _typed(Growth, {"added": 0, "removed": 0, "far": 0, **raw.get("growth", {})})
+            raw["growth"] = _typed(Growth, {"far": 0, **raw.get("growth", {"added": 0, "removed": 0})})
             manifest = _typed(cls, {"corpus": raw["name"], "title": "", **raw})
             _check_source(manifest.source)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -165,8 +166,12 @@ class Manifest:
                 f"manifest.json speaks of {manifest.papers!s:.80} papers in {manifest.dimensions!s:.80} dimensions"
             )
         growth = manifest.growth
-        if min(growth.added, growth.removed, growth.far) < 0 or len(manifest.title) > LONGEST_TITLE:
-            raise ManifestDamaged("manifest.json speaks of fewer than no papers, or has a title that fills a page")
+        counts = (growth.added, growth.removed, growth.far)
+        if not all(0 <= count < _MOST_COUNTED for count in counts) or len(manifest.title) > LONGEST_TITLE:
+            raise ManifestDamaged(
+                "manifest.json speaks of fewer than no papers, or of more than there are, or has a title that fills a "
+                "page"
+            )
         if manifest.encoder.precision not in PRECISIONS:
             raise ManifestDamaged(f"manifest.json speaks of a precision of {manifest.encoder.precision!r:.80}")
         index = manifest.index

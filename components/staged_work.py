@@ -12,7 +12,7 @@ from components.encoder import EMBEDDED, Precision
 from components.grow import Change, Grown, grow_corpus, rebuild, rebuild_due
 from components.manifest import Manifest
 from components.own_vectors import build_from_vectors
-from components.reading import described, read_files
+from components.reading import NothingToBuild, described, read_files
 from components.staging import NoSuchStaged, Staged, discard, held, staged
 from corpus.errors import CociteAtlasError
 from corpus.readers import WithoutAbstract
@@ -74,6 +74,8 @@ def _query(asked: Staged, progress: Progress) -> Outcome:
         most=asked.most or None,
         progress=lambda done, total: progress(FETCHING_PAPERS, done, total),
     )
+    if not report.kept:
+        raise NothingToBuild(f"{report.summary()} So there is nothing to build a corpus of. Ask for something else.")
     outcome = _built(asked, [report.path], [None], progress)
     return Outcome(outcome.manifest, report.summary())
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -126,9 +126,10 @@ def new_staging() -> str:
     return new
 
 
-def stage_file(staging: str, called: str, content: Readable) -> StagedFile:
+def stage_file(staging: str, called: str, content: Readable, *, taken: Collection[str] = ()) -> StagedFile:
     """Copy a file in, a part at a time. called: its name, of unknown origin; the one that it is given here is safe.
 
+    taken: names that it is not given, beside those of the files that are there.
     Raises UploadTooLarge, with nothing of it left, where it passes LARGEST_FILE, or all files together LARGEST_TOTAL or
     MOST_FILES; NoSuchStaged; OSError where the disk is full.
     """
@@ -139,7 +140,7 @@ def stage_file(staging: str, called: str, content: Readable) -> StagedFile:
     if len(there) >= MOST_FILES:
         raise UploadTooLarge(f"{called}: at most {MOST_FILES} files are taken at once. Put some of them together.")
     left = LARGEST_TOTAL - sum(path.stat().st_size for path in there)
-    name = _free(safe_name(called), taken={path.name.lower() for path in there})
+    name = _free(safe_name(called), taken={name.lower() for name in (*taken, *(path.name for path in there))})
     copied = 0
     with beside(folder / name) as partial, partial.open("wb") as file:
         while part := content.read(_CHUNK):

@@ -21,8 +21,8 @@ def thumbnail(manifest: Manifest, *, palette: Palette) -> str:
     Only two small files are read, and unsealed: this draws dots, and opening the atlas checks it.
     """
     folder = store.atlas_folder(manifest.name) / manifest.folder
-    coordinates = _read(folder / store.COORDINATES, np.dtype(np.float32), shape=(manifest.papers, 2))
-    region_ids = _read(folder / store.REGIONS, np.dtype(np.int16), shape=(manifest.papers,))
+    coordinates = _read(folder / store.COORDINATES, np.float32, shape=(manifest.papers, 2))
+    region_ids = _read(folder / store.REGIONS, np.int16, shape=(manifest.papers,))
     if coordinates is None or region_ids is None or not manifest.papers:
         return ""
     rows = np.sort(np.random.default_rng(_SEED).permutation(manifest.papers)[:MOST_POINTS])
@@ -62,9 +62,8 @@ def _svg(points: NDArray[np.float64], colours: NDArray[np.int64], palette: Palet
     )
 
 
-def _read(path: Path, dtype: np.dtype[Any], *, shape: tuple[int, ...]) -> NDArray[Any] | None:
+def _read(path: Path, dtype: type[np.generic], *, shape: tuple[int, ...]) -> NDArray[Any] | None:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return store.read_array(path, shape=shape, dtype=dtype)
+    except (OSError, ValueError, EOFError, OverflowError):
         return None
-    return array if isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape else None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from components.encoder.base import Reading, TitleAndAbstract, Vectors
 from components.encoder.catalogue import LEXICAL
+from components.files import ODD_HEADERS
 from corpus.errors import CociteAtlasError
 
 MOST_TERMS = 50_000  # rarer words beyond these are seen in a paper or two, and would make the file larger than the rest
@@ -39,7 +40,7 @@ _SETTINGS = {
 _MEMBERS = {"terms": "|u1", "offsets": "<i8", "idf": "<f4", "term_vectors": "<f4"}
 # What zipfile and numpy raise of a damaged file is no family.
 _UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error, zipfile.BadZipFile
+    OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error, *ODD_HEADERS,
 )  # fmt: skip
 _LARGEST_MEMBER = MOST_TERMS * MOST_DIMENSIONS * 4 + 4096  # bytes; the others are smaller
 

@@ -12,6 +12,7 @@ from components.corpora import (
     Unfinished,
     atlases_of,
     corpora,
+    discard_additions,
     discard_unfinished,
     disk_use,
     unfinished,
@@ -112,6 +113,9 @@ def _discard(one: Staged) -> None:
         discard(one.id)
         if one.kind in ("files", "query") and store.atlas_folder(one.name).is_dir():
             discard_unfinished(one.name)
+        for manifest in atlases_of(one.name) if one.kind == "add" else ():
+            with store.build_lock(manifest.name):
+                discard_additions(manifest.name)
 
     jobs.attempt(throw_away)
 

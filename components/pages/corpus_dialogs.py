@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from components import atlas as store
+from components import background
 from components.background import staged_job
 from components.corpora import atlases_of, delete_corpus, disk_use, rename_corpus
 from components.grow import rebuild_due
@@ -36,10 +37,9 @@ def _called(corpus: str) -> str:
     return escaped(found[0].called if found else corpus)
 
 
-def _begin(staged: Staged) -> None:
-    """Ask for something, begin it, and draw the whole page: the dialog closes."""
-    if jobs.attempt(lambda: ask(staged)):
-        jobs.begin(staged_job(staged))
+def _begin(make: Callable[[], Staged]) -> None:
+    """Ask for what `make` gives, begin it, and draw the whole page, which says what is refused: the dialog closes."""
+    jobs.attempt(lambda: background.start(staged_job(ask(make()))))
     st.rerun()
 
 
@@ -103,7 +103,7 @@ def _add(corpus: str) -> None:
     if st.button("Add them", type="primary", disabled=not files or jobs.runs(), key=f"{key}-go"):
         staging = here.staging
         forget_uploads(key)
-        _begin(_change(corpus, "add", id=staging, files=files, keep_without_abstract=keep))
+        _begin(lambda: _change(corpus, "add", id=staging, files=files, keep_without_abstract=keep))
 
 
 @st.dialog("Remove papers", width="medium", icon=":material/playlist_remove:")
@@ -114,7 +114,11 @@ def _remove(corpus: str) -> None:
     given = st.file_uploader("Or a text file of them", key=f"{key}-file", type=["txt", "csv"], max_upload_size=5)
     ids = _ids(typed + "\n" + (given.getvalue().decode("utf-8-sig", "replace") if given is not None else ""))
     if ids and atlases_of(corpus):
-        found, unknown = _found(corpus, ids)
+        try:
+            found, unknown = _found(corpus, ids)
+        except CociteAtlasError as error:
+            st.error(escaped(str(error)), icon=":material/error:")
+            return
         st.markdown(f"**{len(found):,} paper{'s' if len(found) != 1 else ''} would be removed**")
         for title in list(found.values())[:_SHOWN]:
             st.text(title)
@@ -124,9 +128,13 @@ def _remove(corpus: str) -> None:
             st.caption(f"Not in this corpus: {escaped(', '.join(unknown[:_SHOWN]))}{' …' if unknown[_SHOWN:] else ''}")
         _only_one()
         if st.button("Remove them", type="primary", disabled=not found or jobs.runs(), key=f"{key}-go"):
-            staging = new_staging()
-            file = stage_file(staging, "ids.txt", io.BytesIO("\n".join(found).encode("utf-8", "replace")))
-            _begin(_change(corpus, "remove", id=staging, files=(file,)))
+            _begin(lambda: _removal(corpus, list(found)))
+
+
+def _removal(corpus: str, ids: list[str]) -> Staged:
+    staging = new_staging()
+    file = stage_file(staging, "ids.txt", io.BytesIO("\n".join(ids).encode("utf-8", "replace")))
+    return _change(corpus, "remove", id=staging, files=(file,))
 
 
 def _ids(text: str) -> list[str]:
@@ -161,7 +169,7 @@ def _rebuild(corpus: str) -> None:
     st.markdown("Every point may move, and regions get new names. Nothing is encoded again: searches stay the same.")
     _only_one()
     if st.button("Lay it out again", type="primary", disabled=jobs.runs(), key=f"rebuild-{corpus}"):
-        _begin(_change(corpus, "rebuild", id=new_staging()))
+        _begin(lambda: _change(corpus, "rebuild", id=new_staging()))
 
 
 def _change(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import streamlit as st
 
 from components.markdown import escaped
-from components.panels.file_preview import chosen_columns, file_preview, set_columns
+from components.panels.file_preview import chosen_columns, file_preview, set_columns, told_columns
 from components.staging import StagedFile, drop_file, new_staging, stage_file, staged_path
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview, preview
@@ -20,12 +20,17 @@ _HEAD = 20  # records that are looked into
 
 @dataclass
 class Uploads:
-    """What a session has chosen in one place. files, refused: by the id that Streamlit gave an upload."""
+    """What a session has chosen in one place. files, refused: by the id that Streamlit gave an upload.
+
+    names: all that were ever given in this staging. What is remembered of a file goes by its name, so none is given
+    again when a file was taken back.
+    """
 
     staging: str = ""
     files: dict[str, StagedFile] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     previews: dict[str, Preview] = field(default_factory=dict)  # by name, those that could be read
+    names: set[str] = field(default_factory=set)
 
 
 def uploads(key: str) -> Uploads:
@@ -77,7 +82,9 @@ def _copy(here: Uploads, given: list[Any]) -> None:
             if not here.staging or not staged_path(here.staging, "x").parent.is_dir():
                 here.staging, here.files, here.previews = new_staging(), {}, {}
             one.seek(0)
-            here.files[one.file_id] = stage_file(here.staging, one.name, one)
+            file = stage_file(here.staging, one.name, one, taken=here.names)
+            here.files[one.file_id] = file
+            here.names.add(file.name)
         except (CociteAtlasError, OSError) as error:
             here.refused[one.file_id] = str(error)
 
@@ -106,14 +113,15 @@ def draw_previews(here: Uploads, *, key: str, keep_without_abstract: bool, extra
 
 
 def chosen(here: Uploads, *, key: str) -> tuple[StagedFile, ...]:
-    """The files that can be read, with the columns that were chosen for each."""
+    """The files that can be read, with what was chosen for the columns of each."""
     found = []
     for file in here.files.values():
         if (seen := here.previews.get(file.name)) is None:
             continue
         columns = chosen_columns(_state(), key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
         if seen.papers or "title" in columns:
-            found.append(StagedFile(name=file.name, called=file.called, columns=columns))
+            told = told_columns(columns, recognised=_looked_into(here.staging, file.name, ()).columns)
+            found.append(StagedFile(name=file.name, called=file.called, columns=told if seen.headers else {}))
     return tuple(found)
 
 
@@ -131,7 +139,8 @@ def _preview(here: Uploads, file: StagedFile, place: str) -> Preview:
         columns = chosen_columns(_state(), key=place)
     st.session_state[f"{place}-asked"] = True
     st.session_state.update(set_columns(columns, key=place))
-    return _looked_into(here.staging, file.name, tuple(sorted(columns.items())))
+    told = told_columns(columns, recognised=recognised.columns)
+    return _looked_into(here.staging, file.name, tuple(sorted(told.items())))
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking into the file…")

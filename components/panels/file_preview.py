@@ -52,6 +52,17 @@ def chosen_columns(state: Mapping[str, object], *, key: str) -> dict[str, str]:
     return {field: header for field, header in chosen.items() if isinstance(header, str) and header != _NONE}
 
 
+def told_columns(chosen: Mapping[str, str], *, recognised: Mapping[str, str]) -> dict[str, str]:
+    """What a reader is to be told so that it reads a table as it is chosen: a field → header, "" for no column.
+
+    Only what a person changed: where a field is left as it was recognised, its other columns go on standing in for
+    empty cells, and an export of this app is read exactly.
+    """
+    changed = {field: chosen.get(field, "") for field in FIELDS if chosen.get(field) != recognised.get(field)}
+    taken = set(changed.values())  # a column that is given to one field by hand is guessed to be no other's
+    return changed | {field: header for field, header in chosen.items() if header in taken}
+
+
 def set_columns(columns: Mapping[str, str], *, key: str) -> dict[str, str]:
     """What to put into `st.session_state` so that the selectboxes say `columns`."""
     return {name: columns.get(field, _NONE) for field, name in column_keys(key).items()}

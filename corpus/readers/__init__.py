@@ -12,7 +12,7 @@ from pathlib import Path
 
 from corpus.paper import Paper
 from corpus.readers import bibtex, csv_table, json_stream, jsonl, medline_xml, nbib, parquet, ris
-from corpus.readers.columns import Columns, ColumnsNotFound
+from corpus.readers.columns import Columns, ColumnsNotFound, guessed_columns
 from corpus.readers.decoding import head_text
 from corpus.readers.jsonl import write_jsonl
 from corpus.readers.limits import DEFAULT_LIMITS, Limits
@@ -181,7 +181,10 @@ def preview(path: Path, *, count: int = 5, columns: Columns | None = None, limit
         return Preview(
             format=error.format,
             headers=error.headers,
-            columns={},
+            columns={
+                **guessed_columns(error.headers),
+                **{name: told for name, told in (columns or {}).items() if told},
+            },
             papers=(),
             problems=(Problem(path.name, "header", "damaged", f"{error.reason}. {error.advice}"),),
             vector_columns=error.vector_columns,

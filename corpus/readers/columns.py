@@ -186,6 +186,11 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Mappe
     return Mapped(tuple(named), {name: places[name] for name in FIELDS if name in places}, exact)
 
 
+def guessed_columns(headers: Sequence[str]) -> dict[str, str]:
+    """Each field's header as it is guessed, of a table of which nobody can tell where the titles are, too."""
+    return {name: headers[places[0]] for name, places in _guessed([clean(header) for header in headers]).items()}
+
+
 def recognised(headers: Sequence[str], columns: Columns | None = None) -> int:
     """How many fields can be told under some headers; 0 without a title."""
     try:

@@ -35,8 +35,7 @@ def year_of(value: object) -> int | None:
     if isinstance(value, date):
         value = value.year
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        whole = math.isfinite(value) and value == int(value)
-        return int(value) if whole and int(value) in YEARS else None
+        return int(value) if _is_whole(value) and int(value) in YEARS else None
     found = _YEAR.search(value) if isinstance(value, str) else None
     return int(found[0]) if found else None
 
@@ -50,7 +49,7 @@ def pmid_of(value: object) -> str:
     ('31234567', '31234567', '31234567', '', '')
     """
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        value = str(int(value)) if math.isfinite(value) and value == int(value) else ""
+        value = str(int(value)) if _is_whole(value) and value < 10**9 else ""
     text = clean(value) if isinstance(value, str) else ""
     if found := _PMID.fullmatch(text):
         return found[1]
@@ -134,6 +133,11 @@ def _has_initials(name: str) -> bool:
     """Whether a name is as PubMed writes it: "van Dyke MJ"."""
     *family, last = name.split()
     return bool(family) and len(last.rstrip(".")) <= 4 and last.rstrip(".").isupper()
+
+
+def _is_whole(value: int | float | Decimal) -> bool:
+    # Of an int of hundreds of digits, math.isfinite raises.
+    return isinstance(value, int) or (math.isfinite(value) and value == int(value))
 
 
 def _printed_list(text: str) -> list[str]:

@@ -243,7 +243,7 @@ def _places(spans: object) -> Iterable[tuple[int, int]]:
     for span in _list(spans):
         try:
             start, end = int(_object(span)["start"]), int(_object(span)["end"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # the last of a number as 1e999
             continue
         if 0 <= start < end:
             yield start, end

@@ -32,13 +32,16 @@ _BLOCKS = re.compile(
 # Comments, and instructions to programs.
 _UNSEEN = re.compile(r"<!--(?:(?!<!--).)*?-->|<\?[a-z][^<>]*+\?>", re.IGNORECASE | re.DOTALL)
 _CDATA = re.compile(r"<!\[CDATA\[((?:(?!<!\[CDATA\[).)*?)\]\]>", re.DOTALL)
-# The same formula once more, for programs; and what is no text.
+# The same formula once more, for programs; and what is no text. Looking for an end stops where another of that name
+# begins, whatever its prefix: else hostile text, each tag with a prefix of its own, is gone through for each of them.
 _HIDDEN = re.compile(
-    r"<((?:[a-z]{1,8}:)?(?:annotation(?:-xml)?|script|style|tex-math))(?:\s[^<>]*+)?>(?:(?!<\1\b).)*?</\1\s*+>",
+    r"<(?P<tag>(?:[a-z]{1,8}:)?(?P<name>annotation(?:-xml)?|script|style|tex-math))(?:\s[^<>]*+)?>"
+    r"(?:(?!<(?:[a-z]{1,8}:)?(?P=name)\b).)*?</(?P=tag)\s*+>",
     re.IGNORECASE | re.DOTALL,
 )
 _MATH = re.compile(
-    r"<(?P<math>(?:[a-z]{1,8}:)?math)(?:\s[^<>]*+)?>(?:(?!<(?P=math)\b).)*?</(?P=math)\s*+>", re.IGNORECASE | re.DOTALL
+    r"<(?P<math>(?:[a-z]{1,8}:)?math)(?:\s[^<>]*+)?>(?:(?!<(?:[a-z]{1,8}:)?math\b).)*?</(?P=math)\s*+>",
+    re.IGNORECASE | re.DOTALL,
 )
 # A heading in an abstract labels what follows it.
 _HEADING = re.compile(

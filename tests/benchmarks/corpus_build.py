@@ -155,5 +155,5 @@ def _page(home: Path, atlas: Atlas, browser: str, part: str) -> list[Row]:
     text = f"{atlas.paper(0).title}\n\n{atlas.paper(0).abstract}"
     here = start.page_times(browser, text, query=f"?atlas={_NAME}", home=home)
     there = start.page_times(browser, text, query=f"?atlas={atlas.name}", home=None)
-    peer = f"the page over the {len(atlas):,} papers of the default corpus"
+    peer = f"the page over the {len(atlas):,} papers of the default corpus, by {atlas.manifest.encoder.name}"
     return [Row(part, name, "MiB" if "memory" in name else "s", here[name], there[name], peer) for name in here]

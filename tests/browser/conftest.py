@@ -151,7 +151,7 @@ class Visit:
 
     def hits(self) -> Any:
         """The headings of the result list, drawn or not."""
-        return self.page.locator("ol[aria-label^=Nearest] h3")
+        return self.page.locator("ol[aria-label='Nearest papers, nearest first'] h3")
 
     def titles(self) -> list[str]:
         """The titles of the result list, as read, once it is drawn: it comes after its heading, and all at once."""

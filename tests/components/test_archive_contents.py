@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ def npy(array: np.ndarray) -> bytes:
     held = io.BytesIO()
     np.save(held, array)
     return held.getvalue()
+
+
+def with_header(text: str) -> bytes:
+    """A .npy file with a header of any text, and zeros behind it."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(60 * 8 * 4)
 
 
 def spoilt(array: np.ndarray, value: float) -> bytes:
@@ -60,6 +66,8 @@ def bad_arrays() -> list[bytes]:
     objects = io.BytesIO()
     np.save(objects, np.array([[{}] * 8] * 60, dtype=object), allow_pickle=True)
     header = npy(real)
+    # With text that it does not expect, numpy raises each kind of error that reading Python's own literals can.
+    odd = [f"'shape': ({'-' * 9000}1, 8)", "'shape': (True, 8)", "'shape': '''", "[1]: 2", "1: (60, 8)"]
     lie = header.replace(b"(60, 8)", b"(60,8) ").replace(b"'fortran_order': False", b"'fortran_order': False")
     return [
         b"",
@@ -73,6 +81,7 @@ def bad_arrays() -> list[bytes]:
         objects.getvalue(),
         header.replace(b"(60, 8)", b"(9**9)").replace(b"{", b"__import__('os').abort() #", 1),
         lie.replace(b"(60,8) ", b"(10**9)"),
+        *(with_header(f"{{'descr': '<f4', 'fortran_order': False, {told}}}") for told in odd),
     ]
 
 
@@ -189,6 +198,10 @@ def test_a_hostile_lexical_encoder_is_refused(
         assert "encoder" in archives.refused(
             archives.sealed(files | {"encoder.npz": held.getvalue()}, tmp_path / "b.zip"), home
         )
+    members = {f"{array}.npy": npy(values) for array, values in arrays.items()}
+    for header in ("{'descr': '<f4', 'shape': '''", "{[1]: 2}", f"{'-' * 9000}1"):
+        odd = archives.zipped(members | {"idf.npy": with_header(header)}, tmp_path / "c.npz").read_bytes()
+        assert "encoder" in archives.refused(archives.sealed(files | {"encoder.npz": odd}, tmp_path / "b.zip"), home)
     without = {file: data for file, data in files.items() if file != "encoder.npz"}
     assert "encoder.npz belongs" in archives.refused(archives.sealed(without, tmp_path / "b.zip"), home)
 

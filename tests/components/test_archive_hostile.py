@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from conftest import Archives
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists within lists, so deep that JSON is read and not written again."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 @pytest.mark.parametrize("data", [b"", b"PK", b"PK\x05\x06" + bytes(18), b"<html>" * 90, bytes(5000)])
 def test_what_is_no_archive_is_said(archives: type[Archives], home: Path, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
@@ -169,6 +177,8 @@ def test_files_that_are_not_what_the_manifest_says_are_refused(
         ({"corpus": "A/B"}, "cannot be the name"),
         ({"title": "x" * 1000}, "title"),
         ({"growth": {"added": -1, "removed": 0}}, "fewer than no papers"),
+        ({"growth": {"added": 0, "removed": 10**400}}, "more than there are"),
+        ({"source": {"reports": [{"kept": 1, "note": nested(800)}]}}, "nested too deep"),
         ({"versions": {"python": ["3"]}}, "versions"),
         ({"projection": {"seed": "x" * 9}}, "settings of the map"),
         ({"source": {"reports": [{"kept": "<b>"}]}}, "not a count"),

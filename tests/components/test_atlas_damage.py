@@ -265,7 +265,7 @@ def test_no_wrong_value_in_a_manifest_gets_through_unnoticed(written: AtlasParts
     path = store.atlas_folder("one") / "manifest.json"
     good = path.read_text()
     places: list[tuple[str, ...]] = [(key,) for key in json.loads(good)]
-    for record in ("encoder", "index"):
+    for record in ("encoder", "index", "growth"):
         places += [(record, key) for key in json.loads(good)[record]]
     places += [("files", file) for file in FILES] + [
         ("files", file, key) for file in FILES for key in ("bytes", "sha256")
@@ -282,10 +282,10 @@ def test_no_wrong_value_in_a_manifest_gets_through_unnoticed(written: AtlasParts
         except AtlasDamaged:
             continue
         # Free text and free objects may be anything of their kind, and numbers any that mean something.
-        free = ("created", "source", "projection", "versions", "name", "fingerprint", "regions", "corpus")
+        free = ("created", "source", "projection", "versions", "name", "fingerprint", "regions", "corpus", "title")
         assert last in free or isinstance(value, int), f"{way} {last}"
         assert len(opened.index.search(opened.vectors[0], k=3)) == 3
-    for key in json.loads(good).keys() - {"corpus"}:
+    for key in json.loads(good).keys() - {"corpus", "title", "growth"}:
         manifest = json.loads(good)
         del manifest[key]
         path.write_text(json.dumps(manifest))

@@ -8,8 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from components import atlas as store
 from components import background
-from components.corpora import rename_corpus
+from components.corpora import note_request, rename_corpus
 from components.pages import resources
 from components.staging import Staged, ask, new_staging, stage_file, waiting
 
@@ -70,6 +71,19 @@ def test_what_was_stopped_can_be_thrown_away(topics: str) -> None:
     assert "was stopped" not in texts(test)
 
 
+def test_what_was_encoded_for_a_stopped_addition_is_thrown_away_with_it(topics: str, home: Path) -> None:
+    work = store.work_folder(topics, {"kind": "add"})
+    note_request(work, corpus=topics, base=topics, encoder="m", precision="float32", papers=9, kind="add")
+    new = new_staging()
+    file = stage_file(new, "a.ris", io.BytesIO(b"x"))
+    asked = ask(Staged(id=new, kind="add", name=topics, files=(file,)))
+    test = page()
+    test.button(key=f"discard-{asked.id}").click().run()
+    assert not test.exception
+    assert not work.exists()
+    assert store.read_manifest(topics).papers == 12
+
+
 def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> None:
     new = new_staging()
     file = stage_file(new, "empty.ris", io.BytesIO(b""))
@@ -82,3 +96,30 @@ def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> 
     assert "Building Mine: failed" in texts(test)
     assert "it is empty" in texts(test)
     assert waiting() == [asked]
+
+
+def dialog(called: str) -> None:
+    """A page with one of a corpus's dialogs open."""
+    from components.pages import jobs
+    from components.pages.corpus_dialogs import DIALOGS
+
+    jobs.say_refusal()
+    DIALOGS[called]("topics")
+
+
+def test_a_removal_from_an_atlas_that_is_damaged_is_a_sentence(topics: str, home: Path) -> None:
+    next((home / topics).glob("*/papers.parquet")).write_bytes(b"x")
+    test = AppTest.from_function(dialog, args=("Remove papers",), default_timeout=PATIENCE).run()
+    test.text_area[0].set_value("1").run()
+    assert not test.exception
+    assert "papers\\.parquet has 1" in texts(test)
+
+
+def test_a_change_that_a_full_disk_forbids_is_a_sentence(
+    topics: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = AppTest.from_function(dialog, args=("Lay out the map again",), default_timeout=PATIENCE).run()
+    (home / ".staged").write_bytes(b"")  # where a folder should be made
+    test.button[0].click().run()
+    assert not test.exception
+    assert "File exists" in texts(test) or "Not a directory" in texts(test)

@@ -1,7 +1,7 @@
 """What waits is done: a corpus built, grown, shrunk, carried away and brought back, each by the id of its request."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components import staged_work
 from components.archive import write_archive
 from components.atlas import open_atlas, read_manifest
 from components.build import Cancelled
 from components.corpora import corpora
+from components.encoder import LEXICAL
 from components.staged_work import Outcome, carry_out
 from components.staging import NoSuchStaged, Staged, StagedBusy, StagedFile, ask, held, new_staging, stage_file, waiting
 from corpus.errors import CociteAtlasError
 from corpus.export import to_ris
 from corpus.paper import Paper
+from corpus.readers import Problem
+from corpus.sources.source import Page
 
 Plant = Callable[[int], list[Paper]]
 
@@ -130,6 +134,28 @@ def test_what_cannot_be_done_is_said_and_goes_on_waiting(home: Path, kind: str, 
         carry_out(staging)
     assert [one.id for one in waiting()] == [staging]
     assert corpora() == []
+
+
+class Bare:
+    """A source whose records have no abstracts."""
+
+    name, title, home, help, kinds = "bare", "Bare", "https://bare.org", "", ()
+
+    def count(self, query: str, *, client: object = None) -> int:
+        return 2
+
+    def pages(self, query: str, *, client: object = None, cursor: str = "", most: int | None = None) -> Iterator[Page]:
+        problems = tuple(Problem("Bare", f"record {n}", "empty", "no abstract.") for n in (1, 2))
+        yield Page(papers=(), problems=problems, cursor="", total=2)
+
+
+def test_a_query_that_gives_no_paper_is_told_of_by_what_became_of_its_records(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged_work, "SOURCES", {"bare": Bare()})
+    waits = ask(Staged(id=new_staging(), kind="query", name="new", encoder=LEXICAL, source="bare", query="hearts"))
+    with pytest.raises(CociteAtlasError, match="Bare: 0 papers of 2 records; left out: 2 without a title or an abs"):
+        carry_out(waits.id)
 
 
 def test_what_was_stopped_is_taken_up_again(home: Path, planted: Plant, small_chunks: None) -> None:

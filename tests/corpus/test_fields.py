@@ -34,6 +34,7 @@ def test_names_are_parted_as_people_write_them(text, names):
     [
         *(("1988-05-01", 1988), (1988.0, 1988), ("01/05/1988", 1988), ("2021 Jan-Feb", 2021), ("1988.0", 1988)),
         *((None, None), (True, None), (12, None), ("19881", None), (1988.5, None), (float("inf"), None)),
+        *((10**400, None), (-(10**400), None)),
     ],
 )
 def test_a_year_is_found_in_what_tells_of_one(value, year):
@@ -45,6 +46,7 @@ def test_a_year_is_found_in_what_tells_of_one(value, year):
     [
         *(("PMID: 12", "12"), ("https://pubmed.ncbi.nlm.nih.gov/12/", "12"), (12.0, "12"), (12, "12")),
         *(("12.5", ""), ("0", ""), (float("nan"), ""), (True, ""), ("1E+3", ""), ("9" * 12, ""), ("x12", "")),
+        *((10**400, ""), (10**12, ""), (-12, "")),
     ],
 )
 def test_a_pmid_is_a_pmid_or_nothing(value, pmid):

@@ -198,7 +198,7 @@ def test_a_record_of_each_shape(tmp_path, record, paper):
 
 
 ODD = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.just(10**400) | st.floats() | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "last", "a"]), inner, max_size=2)
     ),
@@ -212,6 +212,23 @@ KEYS = sorted({*OPENALEX, *GRAPH, *DATASETS, *S2ORC_OLD, *PARSED, *S2ORC_NEW, "_
 def test_a_record_of_any_shape_gives_a_paper_or_a_reason(tmp_path, record):
     papers, report = reading_of(tmp_path, json.dumps(record))
     assert (len(papers), report.read) in ((1, 1), (0, 1))
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e999", "-1e999", "1.5e308"])
+@pytest.mark.parametrize("key", ["year", "publication_year", "pmid", "pubmed_id", "paperId", "corpusid"])
+def test_a_number_that_no_machine_holds_costs_no_other_record(tmp_path, key, number):
+    whole = '{"paperId": "p1", "title": "T", "abstract": "A"}'
+    record = f'{{"externalIds": {{}}, "title": "T", "abstract": "A", "{key}": {number}}}'
+    papers, report = reading_of(tmp_path, f"{whole}\n{record}\n{whole}")
+    assert (papers[0].id, papers[-1].id, report.read) == ("p1", "p1", 3)
+
+
+@pytest.mark.parametrize("end", ["1e999", "-1e999", '"x"', "null", '"1"'])
+def test_a_span_that_ends_nowhere_is_no_text(tmp_path, end):
+    spans = f'[{{"start": 0, "end": {end}}}]'
+    for told in (spans, json.dumps(spans)):
+        record = f'{{"corpusid": 1, "title": "T", "content": {{"text": "abc", "annotations": {{"abstract": {told}}}}}}}'
+        assert reading_of(tmp_path, record)[1].read == 1
 
 
 # Lists and answers

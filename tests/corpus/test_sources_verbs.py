@@ -65,8 +65,8 @@ def test_fetch_for_a_program_and_most(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("fetch", "europe_pmc", "x", "--output", str(output), "--most", "10", "--progress", "json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    # The first line may come before the count is known: somebody waits for their turn even there.
-    assert {"stage": "fetch", "done": 10, "total": 10} in lines
+    assert lines[0] == {"stage": "fetch", "done": 0, "total": 0}  # asked, and not yet answered
+    assert lines[-2] == {"stage": "fetch", "done": 10, "total": 10}
     assert (lines[-1]["fetched"], lines[-1]["kept"], lines[-1]["complete"]) == (str(output), 10, False)
     assert len(output.read_text().splitlines()) == 10
 
