@@ -25,7 +25,7 @@ from corpus.commands.carry import add_carry
 from corpus.commands.compare import add_compare
 from corpus.commands.encoders import add_encoders
 from corpus.commands.grow import add_grow
-from corpus.commands.shared import ensure, standard_input
+from corpus.commands.shared import ensure, papers_words, standard_input
 from corpus.commands.sources import add_count, add_fetch, add_look_up
 from corpus.errors import CociteAtlasError
 
@@ -111,7 +111,7 @@ def _list(options: argparse.Namespace) -> int:
             print(f"{row['name']}: {row['error']}")
         else:
             size = size_words(row["bytes"])
-            print(f"{row['name']}: {row['papers']:,} papers, {row['encoder']}, {size}, {row['created']}")
+            print(f"{row['name']}: {papers_words(row['papers'])}, {row['encoder']}, {size}, {row['created']}")
     if not rows:
         print(f"No atlas yet. The default one is made on first use: python -m corpus info {MEDLINE}")
     return 0

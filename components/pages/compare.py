@@ -9,7 +9,7 @@ import streamlit as st
 from components.atlas import Atlas
 from components.cards import compared_card, moved, telling_topics
 from components.compare import Agreeing, ComparedSearch, compare_queries
-from components.encoder import LEXICAL, Reading
+from components.encoder import EMBEDDED, LEXICAL, Reading
 from components.manifest import Manifest
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
@@ -84,16 +84,24 @@ def _too_few(only: Manifest) -> None:
         st.subheader(f"One atlas of {escaped(only.called)} so far", anchor=False)
         st.markdown(
             f"Comparing takes two atlases: the same papers, encoded by two encoders. There is one, by "
-            f"**{escaped(only.encoder.label)}**. The quickest to have beside it is **{LEXICAL}**, which compares words "
-            "in place of meanings: it downloads nothing and is built in a minute or two."
+            f"**{escaped(only.encoder.label)}**. {_beside(only)}"
         )
-        other = {} if only.encoder.source == LEXICAL else {"encoder": LEXICAL}
+        other = EMBEDDED if only.encoder.source == LEXICAL else LEXICAL
         st.page_link(
             frame.page("Encoders"),
             label="Build another atlas",
-            query_params={"atlas": only.name, **other},
+            query_params={"atlas": only.name, "encoder": other},
             icon=":material/construction:",
         )
+
+
+def _beside(only: Manifest) -> str:
+    if only.encoder.source == LEXICAL:
+        return f"**{EMBEDDED}** comes with the app, and compares meanings in place of words."
+    return (
+        f"The quickest to have beside it is **{LEXICAL}**, which compares words in place of meanings: it downloads "
+        "nothing and is built in a minute or two."
+    )
 
 
 def _show(pair: Pair) -> None:

@@ -41,9 +41,10 @@ def encoders() -> None:
     left, right = st.columns([5, 7], gap="medium")
     with left:
         st.subheader(f"Encoders for {escaped(atlas.manifest.called)}", anchor=False)
+        papers = f"these {len(atlas):,} papers" if len(atlas) != 1 else "this one paper"
         st.markdown(
-            f"An encoder turns a text into the vector that is searched with. Each has its own atlas of these "
-            f"{len(atlas):,} papers: the same papers, other neighbours, another map."
+            f"An encoder turns a text into the vector that is searched with. Each has its own atlas of {papers}: the "
+            "same papers, other neighbours, another map."
         )
         jobs.under_way()
         _stopped(atlas)

@@ -21,6 +21,7 @@ from corpus.commands.shared import (
     add_reading_options,
     existing_files,
     json_line,
+    papers_words,
     print_reports,
     progress_of,
 )
@@ -93,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     way = f"Search it: python -m corpus search {manifest.name} --text …"
     if not manifest.encoder.takes_text:
         way = "It takes no text; its map and searching from papers work."
-    print(f"{manifest.name}: {manifest.papers:,} papers. {way}")
+    print(f"{manifest.name}: {papers_words(manifest.papers)}. {way}")
     return 0
 
 
@@ -105,8 +106,8 @@ def _say_what_is_replaced(options: argparse.Namespace) -> None:
     with contextlib.suppress(CociteAtlasError):  # a damaged one is there to be replaced
         old = store.read_manifest(name)
         print(
-            f"{name} is there already: {old.papers:,} papers, by {old.encoder.label}. It is replaced when this one is "
-            "done. To keep it, stop here and give this one another name: --name NAME",
+            f"{name} is there already: {papers_words(old.papers)}, by {old.encoder.label}. It is replaced when this "
+            "one is done. To keep it, stop here and give this one another name: --name NAME",
             file=sys.stderr,
         )
 

@@ -18,7 +18,7 @@ from components.atlas import Atlas
 from components.build import disk_errors
 from components.files import beside, size_words
 from components.vectors_export import VECTOR_EXPORTS, vector_pieces
-from corpus.commands.shared import add_progress_options, ensure, existing_files, json_line, progress_of
+from corpus.commands.shared import add_progress_options, ensure, existing_files, json_line, papers_words, progress_of
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS, export_pieces
 from corpus.paper import papers_in
@@ -68,7 +68,7 @@ def _import(options: argparse.Namespace) -> int:
     if options.progress == "json":
         json_line({"built": manifest.name, "papers": manifest.papers})
         return 0
-    print(f"{manifest.name}: {manifest.papers:,} papers, by {manifest.encoder.label}.")
+    print(f"{manifest.name}: {papers_words(manifest.papers)}, by {manifest.encoder.label}.")
     if not manifest.encoder.takes_text:
         print("Its encoder is not on this machine, so it takes no text; its map and searching from papers work.")
     return 0
@@ -91,7 +91,7 @@ def _export(options: argparse.Namespace) -> int:
     with disk_errors(path.parent), beside(path) as partial, partial.open("wb") as file:
         for piece in pieces:
             file.write(piece)
-    print(f"{path}: {count:,} papers of {options.name} as {options.format}, {size_words(path.stat().st_size)}.")
+    print(f"{path}: {papers_words(count)} of {options.name} as {options.format}, {size_words(path.stat().st_size)}.")
     return 0
 
 

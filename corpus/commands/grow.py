@@ -18,6 +18,7 @@ from corpus.commands.shared import (
     add_reading_options,
     existing_files,
     json_line,
+    papers_words,
     print_reports,
     progress_of,
 )
@@ -166,7 +167,7 @@ def _sentence(change: Change) -> str:
         )
         if count
     ]
-    lines = [f"{manifest.name}: {', '.join([*told, f'{manifest.papers:,} papers now'])}."]
+    lines = [f"{manifest.name}: {', '.join([*told, f'{papers_words(manifest.papers)} now'])}."]
     lines += [f"  no paper is called {unknown!r:.120}" for unknown in change.unknown[:_UNKNOWN_TOLD]]
     if more := len(change.unknown) - _UNKNOWN_TOLD:
         lines += [f"  … nor by {more:,} more of these"] if more > 0 else []

@@ -116,6 +116,11 @@ def _column(text: str) -> tuple[str, str]:
     return field, header
 
 
+def papers_words(count: int) -> str:
+    """So many papers, as people say it."""
+    return f"{count:,} paper{'s' if count != 1 else ''}"
+
+
 def existing_files(names: Sequence[str]) -> list[Path]:
     """The files of these names. Raises CociteAtlasError for what is none."""
     for name in names:

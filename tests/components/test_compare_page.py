@@ -259,6 +259,13 @@ def test_one_atlas_alone_leads_to_the_encoders(pair: Path) -> None:
     assert ways(app)["Build another atlas"] == {"atlas": [LEFT], "encoder": [LEXICAL]}
 
 
+def test_beside_a_lexical_atlas_a_model_is_offered(pair: Path) -> None:
+    delete_atlas(LEFT)
+    app = page(atlas=RIGHT)
+    assert f"**{EMBEDDED}** comes with the app" in said(app)
+    assert ways(app)["Build another atlas"] == {"atlas": [RIGHT], "encoder": [EMBEDDED]}
+
+
 @pytest.mark.parametrize("name", ["nowhere", "../../etc", "[x](https://x.example)", "x" * 300])
 def test_unknown_names_in_the_link_are_said(pair: Path, name: str) -> None:
     app = page(left=LEFT, right=name)

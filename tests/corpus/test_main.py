@@ -18,6 +18,7 @@ from components.files import write_array
 from components.manifest import Manifest
 from components.query_text import understand
 from corpus.__main__ import main
+from corpus.commands.shared import papers_words
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
 
@@ -91,6 +92,11 @@ def test_an_atlas_that_a_build_takes_the_place_of_is_named_first(
     assert "mine is there already: 6 papers, by tfidf-svd." in told.err
     assert "--name NAME" in told.err
     assert told.code == 0
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 paper"), (2, "2 papers"), (1200, "1,200 papers")])
+def test_one_paper_is_no_papers(count: int, words: str) -> None:
+    assert papers_words(count) == words
 
 
 def test_the_help_names_the_formats(call: Callable[..., Told]) -> None:
