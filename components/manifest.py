@@ -156,7 +156,7 @@ class Manifest:
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
             raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
-            raw["growth"] = _typed(Growth, {"far": 0, **raw.get("growth", {"added": 0, "removed": 0})})
+            raw["growth"] = _typed(Growth, {"added": 0, "removed": 0, "far": 0, **raw.get("growth", {})})
             manifest = _typed(cls, {"corpus": raw["name"], "title": "", **raw})
             _check_source(manifest.source)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
