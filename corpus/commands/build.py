@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
 def _say_what_is_replaced(options: argparse.Namespace) -> None:
     """Where files are built under a name that an atlas has: it goes when this one is done, and not before."""
     name = options.name or (_name_of(Path(options.files[0])) if options.files else "")
-    if name == MEDLINE or name not in store.atlas_names():
+    if name in (MEDLINE, options.base) or name not in store.atlas_names():  # those two are refused, and said so
         return
     with contextlib.suppress(CociteAtlasError):  # a damaged one is there to be replaced
         old = store.read_manifest(name)
