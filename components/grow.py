@@ -40,7 +40,7 @@ from components.placement import place_newcomers, recounted
 from components.projection import fit_projection
 from components.search import PLACING_NEIGHBOURS
 from corpus.errors import CociteAtlasError
-from corpus.known import Known
+from corpus.known import Known, rows_called
 from corpus.paper import Paper, paper_at, to_table
 
 __all__ = [
@@ -151,7 +151,7 @@ def remove_papers(name: str, ids: Sequence[str], *, progress: Progress = quiet) 
     store.read_manifest(name)
     with disk_errors(), store.build_lock(name):
         atlas = store.open_atlas(name)
-        rows, unknown = Known(atlas.papers).rows_called(ids)
+        rows, unknown = rows_called(atlas.papers, ids)
         if not rows:
             return Change(atlas.manifest, unknown=tuple(unknown))
         if len(rows) == len(atlas):

@@ -38,27 +38,6 @@ class Known:
         self._know(paper, row)
         return paper
 
-    def rows_called(self, names: Sequence[str]) -> tuple[list[int], list[str]]:
-        """The rows of the table that some names mean, in order, and the names that mean none.
-
-        A name is an id; where no paper has that id, the PMID or the DOI, in any form, of one or more papers.
-        """
-        by_id = {paper_id: [row] for row, paper_id in enumerate(self._papers["id"].to_pylist())}
-        by_number: dict[str, list[int]] = {}
-        numbers = zip(self._papers["pmid"].to_pylist(), self._papers["doi"].to_pylist(), strict=True)
-        for row, (pmid, doi) in enumerate(numbers):
-            for number in {pmid.strip(), normalised_doi(doi)} - {""}:
-                by_number.setdefault(number, []).append(row)
-        rows: set[int] = set()
-        unknown: list[str] = []
-        for name in names:
-            plain = name.strip()
-            meant = by_id.get(name) or by_id.get(plain) or by_number.get(plain) or by_number.get(normalised_doi(plain))
-            rows.update(meant or ())
-            if not meant:
-                unknown.append(name)
-        return sorted(rows), unknown
-
     def _is_known(self, paper: Paper) -> bool:
         keys = keys_of(paper)
         if not keys:
@@ -79,3 +58,25 @@ class Known:
 def _text_key(paper: Paper) -> bytes:
     """Of a paper without a number, and with a title of signs alone ("???"): the title as it is."""
     return b"x" + text_hash(paper.title, "")
+
+
+def rows_called(papers: pa.Table, names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The rows of the table that some names mean, in order, and the names that mean none.
+
+    A name is an id; where no paper has that id, the PMID or the DOI, in any form, of one or more papers.
+    """
+    by_id = {paper_id: [row] for row, paper_id in enumerate(papers["id"].to_pylist())}
+    by_number: dict[str, list[int]] = {}
+    numbers = zip(papers["pmid"].to_pylist(), papers["doi"].to_pylist(), strict=True)
+    for row, (pmid, doi) in enumerate(numbers):
+        for number in {pmid.strip(), normalised_doi(doi)} - {""}:
+            by_number.setdefault(number, []).append(row)
+    rows: set[int] = set()
+    unknown: list[str] = []
+    for name in names:
+        plain = name.strip()
+        meant = by_id.get(name) or by_id.get(plain) or by_number.get(plain) or by_number.get(normalised_doi(plain))
+        rows.update(meant or ())
+        if not meant:
+            unknown.append(name)
+    return sorted(rows), unknown

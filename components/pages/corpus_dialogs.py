@@ -24,7 +24,7 @@ from components.staging import Staged, StagedFile, StagedKind, ask, new_staging,
 from components.vectors_export import VECTOR_EXPORTS
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
-from corpus.identity import normalised_doi
+from corpus.known import rows_called
 from corpus.readers import problems_csv
 
 _SHOWN = 8  # papers that are named before they are removed
@@ -145,19 +145,8 @@ def _ids(text: str) -> list[str]:
 def _found(corpus: str, ids: list[str]) -> tuple[dict[str, str], list[str]]:
     """The papers of a corpus's first atlas that are named by id, PMID or DOI, id → title; and what names none."""
     papers = resources.atlas(atlases_of(corpus)[0].name).papers
-    rows_of: dict[str, list[int]] = {}
-    for name, form in (("id", str), ("pmid", str), ("doi", normalised_doi)):
-        for row, value in enumerate(papers[name].to_pylist()):
-            if value and (told := form(value)):
-                rows_of.setdefault(told, []).append(row)
-    rows: list[int] = []
-    unknown = []
-    for id in ids:
-        meant = rows_of.get(id) or rows_of.get(normalised_doi(id), [])
-        rows += meant
-        if not meant:
-            unknown.append(id)
-    named = papers.select(["id", "title"]).take(pa.array(sorted(set(rows)), type=pa.int64()))
+    rows, unknown = rows_called(papers, ids)
+    named = papers.select(["id", "title"]).take(pa.array(rows, type=pa.int64()))
     return dict(zip(named["id"].to_pylist(), named["title"].to_pylist(), strict=True)), unknown
 
 

@@ -283,4 +283,6 @@ def _begin(staged: Staged, *, key: str) -> None:
     if jobs.attempt(begin):
         forget_uploads(key)
         st.session_state.pop(f"{key}-counted", None)
+        # The button may be a screen below the place where the job tells of itself.
+        st.toast("It has begun. The top of this page says how far it is.", icon=":material/construction:")
     st.rerun()

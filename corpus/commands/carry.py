@@ -18,12 +18,19 @@ from components.atlas import Atlas
 from components.build import disk_errors
 from components.files import beside, size_words
 from components.vectors_export import VECTOR_EXPORTS, vector_pieces
-from corpus.commands.shared import add_progress_options, ensure, existing_files, json_line, papers_words, progress_of
+from corpus.commands.shared import (
+    add_progress_options,
+    ensure,
+    existing_files,
+    json_line,
+    listed_ids,
+    papers_words,
+    progress_of,
+)
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS, export_pieces
 from corpus.paper import papers_in
 
-_LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
 _UNKNOWN_TOLD = 5
 _STANDARD_OUTPUT = "-"
 
@@ -107,16 +114,8 @@ def _to_standard_output(pieces: Iterator[bytes]) -> None:
 
 def _rows(atlas: Atlas, path: Path) -> NDArray[np.int64]:
     """The rows of the ids in a file, in its order, each once; unknown ones are said. Raises CociteAtlasError."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_LIST + 1)
-    except OSError as error:
-        raise CociteAtlasError(f"{path}: it cannot be read ({error.strerror}).") from error
-    if len(text) > _LARGEST_LIST:
-        raise CociteAtlasError(f"{path}: it has more than {_LARGEST_LIST:,} bytes. Split it.")
-    asked = [line.strip() for line in text.decode("utf-8-sig", "replace").splitlines()]
-    ids = list(dict.fromkeys(filter(None, asked)))
-    found = pc.index_in(pa.array(ids, pa.string()), value_set=atlas.papers["id"]).to_pylist() if ids else []
+    ids = list(dict.fromkeys(listed_ids(path)))
+    found = pc.index_in(pa.array(ids, pa.string()), value_set=atlas.papers["id"]).to_pylist()
     unknown = [paper for paper, row in zip(ids, found, strict=True) if row is None]
     if unknown:
         more = f" and {len(unknown) - _UNKNOWN_TOLD:,} more" if len(unknown) > _UNKNOWN_TOLD else ""

@@ -18,14 +18,13 @@ from corpus.commands.shared import (
     add_reading_options,
     existing_files,
     json_line,
+    listed_ids,
     papers_words,
     print_reports,
     progress_of,
 )
-from corpus.errors import CociteAtlasError
 from corpus.readers import WithoutAbstract
 
-_LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
 _UNKNOWN_TOLD = 5
 
 
@@ -89,7 +88,7 @@ def _add(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     check_not_default(options.name)
-    ids = options.ids if options.file is None else _listed(Path(options.file))
+    ids = options.ids if options.file is None else listed_ids(Path(options.file))
     with progress_of(options) as progress:
         if options.all_encoders:
             corpus = store.read_manifest(options.name).corpus
@@ -106,22 +105,6 @@ def _rebuild(options: argparse.Namespace) -> int:
         return _told(options, [Grown(options.name, Change(manifest))])
     print(f"{manifest.name}: its map was laid out with all {manifest.papers:,} papers: {map_words(manifest)}.")
     return 0
-
-
-def _listed(path: Path) -> list[str]:
-    """The ids in a file, one a line. Raises CociteAtlasError where it cannot be read as that."""
-    try:
-        if path.stat().st_size > _LARGEST_LIST:
-            raise CociteAtlasError(f"{path}: this is more than {_LARGEST_LIST // 1024**2} MB, and no list of ids.")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CociteAtlasError(f"{path}: it cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise CociteAtlasError(f"{path}: it is no text in UTF-8. Give one id a line.") from error
-    ids = [line.strip() for line in text.splitlines() if line.strip()]
-    if not ids:
-        raise CociteAtlasError(f"{path}: it holds no id. Give one a line.")
-    return ids
 
 
 def _told(options: argparse.Namespace, grown: list[Grown], *, reports: Sequence[dict[str, Any]] = ()) -> int:

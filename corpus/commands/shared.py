@@ -22,6 +22,7 @@ from corpus.paper import SCHEMA
 
 READ = "RIS, BibTeX, PubMed's .nbib or XML, CSV, TSV, JSON Lines or Parquet; all but Parquet may be gzip"
 _TOLD = 5  # problems of a file that are said; the others are counted
+_LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
 _BETWEEN_LINES = 0.2  # seconds; a page that reads them draws no faster
 
 
@@ -207,3 +208,19 @@ def ensure(name: str) -> None:
     if name == MEDLINE:
         with Bars() as progress:
             ensure_medline(progress=progress)
+
+
+def listed_ids(path: Path) -> list[str]:
+    """The ids in a file, one a line. Raises CociteAtlasError where it cannot be read as that, or holds none."""
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            raise CociteAtlasError(f"{path}: this is more than {_LARGEST_LIST // 1024**2} MB, and no list of ids.")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CociteAtlasError(f"{path}: it cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise CociteAtlasError(f"{path}: it is no text in UTF-8. Give one id a line.") from error
+    ids = [line.strip() for line in text.splitlines() if line.strip()]
+    if not ids:
+        raise CociteAtlasError(f"{path}: it holds no id. Give one a line.")
+    return ids

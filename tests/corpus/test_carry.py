@@ -158,7 +158,7 @@ def test_errors_of_exports_are_sentences_and_leave_no_file(
         (("none", "--format", "csv", "--output", tmp_path / "out"), "No atlas is called 'none'"),
         (("topics", "--format", "csv", "--output", tmp_path / "no" / "out"), "there is no such folder"),
         (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "ids"), "none of its 1 ids"),
-        (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "empty"), "none of its 0"),
+        (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "empty"), "it holds no id"),
         (("topics", "--format", "csv", "--output", tmp_path / "out", "--ids", tmp_path / "x"), "cannot be read"),
     ):
         told = call("export", *arguments)

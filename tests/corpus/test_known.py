@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.known import Known
+from corpus.known import Known, rows_called
 from corpus.merging import Merger
 from corpus.paper import Paper, to_table
 from corpus.readers import ReadReport
@@ -92,7 +92,7 @@ def test_names_find_rows_by_id_first_then_by_number() -> None:
         Paper("d", "D", "", doi="10.1000/TWO"),
         Paper("10.1000/one", "E", ""),
     ]
-    known = Known(to_table(papers))
+    table = to_table(papers)
     for names, rows, unknown in (
         (["a"], [0], []),
         (["11"], [1], []),  # an id, though it is a PMID too
@@ -103,4 +103,4 @@ def test_names_find_rows_by_id_first_then_by_number() -> None:
         (["zzz", "", "a"], [0], ["zzz", ""]),
         ([], [], []),
     ):
-        assert known.rows_called(names) == (rows, unknown)
+        assert rows_called(table, names) == (rows, unknown)

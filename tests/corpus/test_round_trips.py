@@ -138,5 +138,6 @@ def test_ris_gives_the_papers_back(papers: list[Paper]) -> None:
 
 @settings(max_examples=60)
 @given(papers=PAPERS)
+@example(papers=[Paper(id="a", title="b", abstract="c", authors=("0 , 0",))])
 def test_bibtex_gives_the_papers_back(papers: list[Paper]) -> None:
     assert there_and_back(papers, "bibtex") == papers
