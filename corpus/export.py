@@ -281,7 +281,7 @@ def _verbatim(text: str) -> str:
 def _bibtex_name(name: str) -> str:
     """A name for an author field, in braces where BibTeX would take it apart: groups, and any "and" inside."""
     plain, latex = clean(name), _latex(name)
-    person = plain.count(",") == plain.count(", ") == 1 and " ," not in plain and " and " not in f" {plain} ".lower()
+    person = plain.count(",") == plain.count(", ") == 1 and not re.search(r" ,|;| and ", f" {plain} ", re.IGNORECASE)
     return latex if person or not latex else f"{{{latex}}}"
 
 

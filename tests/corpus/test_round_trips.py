@@ -138,6 +138,11 @@ def test_ris_gives_the_papers_back(papers: list[Paper]) -> None:
 
 @settings(max_examples=60)
 @given(papers=PAPERS)
-@example(papers=[Paper(id="a", title="b", abstract="c", authors=("0 , 0",))])
+@example(
+    papers=[
+        Paper(id="a", title="b", abstract="c", authors=("0 , 0",)),
+        Paper(id="d", title="e", abstract="f", authors=("0;, 0",)),
+    ]
+)
 def test_bibtex_gives_the_papers_back(papers: list[Paper]) -> None:
     assert there_and_back(papers, "bibtex") == papers
