@@ -1,4 +1,4 @@
-"""Files of judged sets, opened safely: lines, tables and long JSON, of bounded size, with errors that name the place."""
+"""Files of judged sets, opened safely: lines, tables and long JSON of bounded size; errors name the place."""
 
 import csv
 import json
@@ -74,10 +74,7 @@ def table_rows(path: Path, *, stage: str, progress: Progress = quiet) -> Iterato
     with opened(path) as stream:
         first = head_text(stream.head(_HEAD_BYTES)).partition("\n")[0]
         lines = (line for _, line in _lines(path, stream, stage=stage, progress=progress))
-        if "\t" in first:
-            rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            rows = csv.reader(lines)
+        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if "\t" in first else csv.reader(lines)
         header = [clean(cell).lower() for cell in next(rows, [])]
         for number, row in enumerate(rows, start=2):
             if any(row):

@@ -25,6 +25,7 @@ from corpus.pools.reading import (
     table_rows,
 )
 from corpus.pools.texts import read_texts
+from corpus.readers.text import clean
 
 READING_POOLS = "Reading the judgements"
 SETTINGS = "set.json"
@@ -44,6 +45,7 @@ _SCIDOCS = re.compile(r"scid(?:ocs|cite|cocite|coread|coview)")
 _FOLD = re.compile(r"fold(?P<fold>[0-9]{1,3})_(?P<split>.+)")
 _DEVELOPED_ON = "dev"  # of folds, the first alone: what one is developed on, another is tested on
 _LONGEST_RULES = 20_000  # characters
+_LONGEST_SPLIT = 64  # characters of its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,10 @@ def _splits(files: ReleasedFiles, facet: str) -> dict[str, list[list[str]]]:
         raise SetError(f"{place}: it should be an object of splits, each a list of queries. Correct it.")
     splits: dict[str, list[list[str]]] = {}
     folds: dict[str, dict[int, list[str]]] = {}
-    for key, value in raw.items():
+    for name, value in raw.items():
+        key = clean(name)
+        if not 0 < len(key) <= _LONGEST_SPLIT:
+            raise SetError(f"{place}: {name[:80]!r} is no name of a split: use 1 to {_LONGEST_SPLIT} characters.")
         queries = [identifier(query) for query in value] if isinstance(value, list) else [""]
         if not all(queries):
             raise SetError(f"{place}: {key[:40]!r} should be a list of ids of queries. Correct it.")
@@ -270,8 +275,8 @@ def _groups(files: ReleasedFiles) -> dict[str, str]:
     groups: dict[str, str] = {}
     if files.queries is not None:
         for _, row in table_rows(files.queries, stage=READING_POOLS):
-            topics = row.get("topic_ids", "").strip()
-            if re.fullmatch(r"\[['\"\w, ]*\]", topics):  # a list as Python writes it
+            topics = clean(row.get("topic_ids", ""))
+            if files.settings is None and re.fullmatch(r"\[['\"\w, ]*\]", topics):  # a list as Python writes it
                 topics = ", ".join(re.findall(r"\w+", topics))
             groups[identifier(row.get("paper_id") or row.get("pid"))] = topics
     return groups

@@ -1,4 +1,4 @@
-"""Judged sets written in the released format, each file whole or not at all; `read_released` gives the same set again."""
+"""Judged sets written in the released format, each file whole or not at all; `read_released` gives the same again."""
 
 import csv
 import io
