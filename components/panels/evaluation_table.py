@@ -5,32 +5,54 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from components.evaluation.published import PublishedRow
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
 from components.markdown import escaped
+from corpus.pools import HandledKind
 
 _HEADLINE = (MAP, NDCG_20_PERCENT)
 _HELP = {
     MAP: "Mean average precision",
     NDCG_20_PERCENT: "Over the top 20 % of each pool. It is not nDCG@20",
 }
+_HANDLED: dict[HandledKind, str] = {
+    "query_without_text": "Queries without a text: left out",
+    "candidate_without_text": "Candidates without a text: left out of their pools",
+    "title_only": "Papers with a title or an abstract alone: ranked by what is there",
+    "repeated_query": "Queries judged more than once: the last judgement counts",
+    "repeated_candidate": "Candidates that were twice in a pool: kept once",
+    "query_in_its_pool": "Queries in their own pool: left out of it",
+    "empty_pool": "Queries without a candidate: left out",
+    "pool_under_five": "Pools under five in the whole set",
+    "without_positive": "Queries in the whole set without anything relevant",
+    "split_without_pool": "Queries of a split without a pool: left out",
+    "repeated_in_split": "Queries that were twice in a split: counted once",
+    "in_two_splits": "Queries in two splits: kept in both",
+    "repeated_paper": "Papers listed more than once: one text is kept",
+}
 _KINDS = {"encoder": "encoder", "tfidf": "words alone", "bm25": "words alone", "rankings": "a ranking that was given"}
 
 
 def evaluation_table(
-    evaluations: Sequence[Evaluation], *, published: Mapping[str, Mapping[str, float]], stale: Mapping[str, str]
+    evaluations: Sequence[Evaluation],
+    *,
+    published: Mapping[str, Mapping[str, float]],
+    others: Sequence[PublishedRow],
+    stale: Mapping[str, str],
 ) -> None:
     """Draw what systems reached. evaluations: of one split of one set; at least one.
 
-    published: by an evaluation's id, the published figures of its system in percent, by metric; of those that have any.
-    stale: by id, why one is no longer of the set as it is here.
+    published: by an evaluation's id, the published figures of its system as fractions, by metric. others: what is
+    published of encoders that are not among them. stale: by id, why one is not of the set as it is here.
     """
     best = {metric: max(one.means[metric] for one in evaluations) for metric in _HEADLINE}
     head = "".join(f'<th title="{_HELP[metric]}">{metric}</th>' for metric in _HEADLINE)
     rows = "".join(_row(one, published.get(one.id, {}), stale.get(one.id, ""), best) for one in evaluations)
+    rows += "".join(map(_published_row, others))
     st.html(
         f'<table class="evaluations"><thead><tr><th>System</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
         '<p class="evaluations-key"><i class="dot"></i> ours, with its 95 % interval'
-        + ('<i class="mark"></i> published' if any(published.get(one.id) for one in evaluations) else "")
+        + ('<i class="mark"></i> published' if others or any(published.get(one.id) for one in evaluations) else "")
         + " · the scale runs from 0 to 100 %</p>"
     )
     _reasons(evaluations)
@@ -51,15 +73,28 @@ def _row(one: Evaluation, published: Mapping[str, float], stale: str, best: Mapp
     )
 
 
+def _published_row(row: PublishedRow) -> str:
+    cells = "".join(
+        f'<td><b>{100 * figure:.2f}</b><span class="scale"><i class="mark" style="left:{100 * figure:.2f}%"></i></span></td>'
+        if (figure := row.figures.get(metric)) is not None
+        else "<td>–</td>"
+        for metric in _HEADLINE
+    )
+    return (
+        f'<tr class="published"><th scope="row">{html.escape(row.encoder)}<small>published; not evaluated here</small>'
+        f"</th>{cells}</tr>"
+    )
+
+
 def _cell(one: Evaluation, metric: str, published: float | None, best: float) -> str:
     value = 100 * one.means[metric]
     low, high = (100 * bound for bound in one.intervals[metric])
     told = f"{metric} {value:.2f} percent, 95 percent interval {low:.2f} to {high:.2f}"
     beside, mark = "", ""
     if published is not None:
-        beside = f"<small>published {published:.2f} ({signed(value - published)})</small>"
-        mark = f'<i class="mark" style="left:{published:.2f}%"></i>'
-        told += f", published {published:.2f}"
+        beside = f"<small>published {100 * published:.2f} ({signed(value - 100 * published)})</small>"
+        mark = f'<i class="mark" style="left:{100 * published:.2f}%"></i>'
+        told += f", published {100 * published:.2f}"
     leading = ' class="best"' if one.means[metric] >= best else ""
     return (
         f"<td{leading}><b>{value:.2f}</b> <small>{low:.2f} – {high:.2f}</small>"
@@ -107,11 +142,8 @@ def usual_table(evaluations: Sequence[Evaluation]) -> None:
     )
 
 
-def measured(evaluations: Sequence[Evaluation], *, words: Mapping[str, str]) -> None:
-    """Draw what exactly was measured: counts, what was met in the set, fingerprints, times and versions.
-
-    words: of each kind of what was handled, what it is and what was done.
-    """
+def measured(evaluations: Sequence[Evaluation]) -> None:
+    """Draw what exactly was measured: counts, what was met in the set, fingerprints, times and versions."""
     first = evaluations[0]
     sizes = first.pool_sizes
     folds = f" in {len(first.folds)} folds ({' + '.join(map(str, first.folds))})" if len(first.folds) > 1 else ""
@@ -127,7 +159,7 @@ def measured(evaluations: Sequence[Evaluation], *, words: Mapping[str, str]) -> 
         ("Pools under five", f"{first.pools_under_five:,} (NDCG%20 0)"),
     ]
     facts += [
-        (words.get(one.kind, one.kind), f"{one.count:,}" + (f": {', '.join(one.examples)}" if one.examples else ""))
+        (_HANDLED[one.kind], f"{one.count:,}" + (f": {', '.join(one.examples)}" if one.examples else ""))
         for one in first.handled
         if one.kind not in ("without_positive", "pool_under_five")
     ]
