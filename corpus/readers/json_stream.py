@@ -1,7 +1,6 @@
 """JSON that is no list of lines: one list, a service's answers, or objects over many lines, value by value."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from corpus.readers.decoding import head_text, text_lines
 from corpus.readers.json_shapes import RecordError, paper_of
