@@ -1,13 +1,15 @@
 """What a curve of the neighbour index is: recall and time for each M, ef_search and size of corpus."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.index import HnswSettings
 from corpus.errors import CociteAtlasError
 
+MS = (8, 16, 32)  # half of the links that an atlas's graph has, as many, and the double
 # From what ten neighbours need at least to where recall no longer rises on the default corpus.
 EF_SEARCHES = (11, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
+MOST_NEIGHBOURS, MOST_LINKS, MOST_EF, MOST_QUERIES, MOST_POINTS = 1_000, 256, 20_000, 10_000, 2_000
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -17,16 +19,20 @@ class CurveRefused(CociteAtlasError):
 
 @dataclass(frozen=True, slots=True)
 class CurveSettings:
-    """What is measured. Empty sizes and ef_searches: `default_sizes`, and EF_SEARCHES as far as k lets them."""
+    """What is measured. Where a list is empty: MS, those of EF_SEARCHES that k allows, `default_sizes`.
 
-    k: int = 10  # neighbours asked for, as on the page
-    ms: tuple[int, ...] = (8, 16, 32)  # hnswlib's M: half of what atlases have, theirs, and the double
-    ef_construction: int = HnswSettings.ef_construction
+    queries: of each kind. seed: of the sample of rows, of the queries off them, and of the graphs' levels.
+    threads: that build a graph: 1 gives the same one every time, −1 takes every core.
+    """
+
+    k: int = 10  # as many as the page shows
+    ms: tuple[int, ...] = ()
+    ef_construction: int = HnswSettings().ef_construction
     ef_searches: tuple[int, ...] = ()
     sizes: tuple[int, ...] = ()
-    queries: int = 400  # of each kind: 4,000 neighbours looked at, so that a recall of 0.99 is known to ± 0.002
-    seed: int = 0  # of the sample of rows, of the queries off them and of the graphs' levels
-    threads: int = -1  # that build a graph: 1 gives the same one every time, −1 takes every core
+    queries: int = 400  # 4,000 neighbours looked at: a recall of 0.99 is known to ± 0.003
+    seed: int = 0
+    threads: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,10 @@ class Curve:
         return next((time for time in self.exact if time.size == size), None)
 
 
+DEFAULTS = CurveSettings()
+NO_ATLAS = Measured()
+
+
 def default_sizes(rows: int) -> tuple[int, ...]:
     """1,000, 10,000 and so on below the number of rows, and all of them.
 
@@ -127,10 +137,36 @@ def default_sizes(rows: int) -> tuple[int, ...]:
     return (*(size for size in _SIZES if size < rows), rows)
 
 
-def checked(settings: CurveSettings, *, rows: int) -> CurveSettings:
-    """The settings for that many rows, every list filled, sorted and without repeats. Raises CurveRefused."""
-    raise NotImplementedError
+def checked(settings: CurveSettings, *, rows: int, own: Measured) -> CurveSettings:
+    """The settings for that many rows, every list filled, in order and without repeats.
+
+    own: whose M and ef_search are measured too, where the lists are left to us. Raises CurveRefused.
+    """
+    k = settings.k
+    _within("k", (k,), 1, MOST_NEIGHBOURS)
+    if rows < k + 1:
+        raise CurveRefused(
+            f"{rows:,} papers are too few to ask each for its {k} nearest others. Ask for fewer neighbours, or "
+            "measure a larger corpus."
+        )
+    own_ms = (own.m,) if own.ef_search and 2 <= own.m <= MOST_LINKS else ()
+    own_efs = (own.ef_search,) if own.ef_search <= MOST_EF else ()
+    ms = settings.ms or (*MS, *own_ms)
+    ef_searches = settings.ef_searches or tuple(ef for ef in (k + 1, *EF_SEARCHES, *own_efs) if ef > k)
+    sizes = settings.sizes or tuple(size for size in default_sizes(rows) if size > k)
+    _within("M", ms, 2, MOST_LINKS)
+    _within("ef_construction", (settings.ef_construction,), 2, MOST_EF)
+    _within("ef_search", ef_searches, k + 1, MOST_EF)  # a row that is asked finds itself too, so one more than k
+    _within("the size", sizes, k + 1, rows)
+    _within("the number of queries", (settings.queries,), 1, MOST_QUERIES)
+    _within("the seed", (settings.seed,), 0, 2**31 - 1)
+    ms, ef_searches, sizes = (tuple(sorted(set(values))) for values in (ms, ef_searches, sizes))
+    if len(ms) * len(ef_searches) * len(sizes) > MOST_POINTS:
+        raise CurveRefused(f"These are more than {MOST_POINTS:,} points. Name fewer values of M, ef_search or size.")
+    return replace(settings, ms=ms, ef_searches=ef_searches, sizes=sizes, queries=min(settings.queries, sizes[0]))
 
 
-def _each_once(values: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted(set(values)))
+def _within(what: str, values: Sequence[int], least: int, most: int) -> None:
+    for value in values:
+        if not least <= value <= most:
+            raise CurveRefused(f"{what} is {value:,}: it lies between {least:,} and {most:,} here.")

@@ -1,0 +1,201 @@
+"""The neighbour index over parts of a corpus: built for each M, asked at each ef_search, held against exact search."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from components.atlas import VECTORS, Atlas
+from components.build import Progress, quiet
+from components.index import ExactIndex, HnswIndex, HnswSettings, Questions, Vectors, questions
+from components.index_curve.kept import read_curve_if_whole, save_curve, sole_measurer
+from components.index_curve.records import DEFAULTS, NO_ATLAS, Curve, CurveSettings, ExactTime, Measured, Point, checked
+
+MEASURING = "Measuring the neighbour index"  # the stage, in rows inserted and queries asked
+_WARM = 20  # queries before the clock runs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """The first `size` rows, what is asked of them, and how long exact search takes."""
+
+    size: int
+    asked: Questions
+    exact: ExactTime
+
+
+class _Steps:
+    """Progress over all that there is to do."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+        progress(MEASURING, 0, total)
+
+    def add(self, steps: int) -> None:
+        self._done += steps
+        self._progress(MEASURING, self._done, self._total)
+
+
+def curve(
+    vectors: Vectors,
+    *,
+    settings: CurveSettings = DEFAULTS,
+    about: Measured = NO_ATLAS,
+    keep: Callable[[Curve], None] = lambda _: None,
+    progress: Progress = quiet,
+) -> Curve:
+    """Recall and time of hnswlib over float32 (n, d), for each M, size and ef_search.
+
+    The sizes are nested: each is the beginning of one random order of the rows, and its graph is the smaller one's,
+    extended. The same rows are asked at every size. keep: given the curve so far with every new point, since `progress`
+    may raise to stop. Memory: a copy of the vectors, and one graph.
+    Raises CurveRefused, ValueError for what cannot be indexed, and what `progress` and `keep` do.
+    """
+    settings = checked(settings, rows=len(vectors), own=about)
+    order = np.random.default_rng(settings.seed).permutation(len(vectors))[: settings.sizes[-1]]
+    shuffled = np.ascontiguousarray(vectors[order])
+    each = 2 * settings.queries
+    graphs = len(settings.ms) * len(settings.sizes)
+    planned = graphs * len(settings.ef_searches)
+    steps = _Steps(progress, len(settings.sizes) * each + len(settings.ms) * len(shuffled) + planned * each)
+    parts = []
+    for size in settings.sizes:
+        parts.append(_part(shuffled[:size], settings))
+        steps.add(each)
+    points: list[Point] = []
+
+    def so_far() -> Curve:
+        return Curve(
+            about=about,
+            rows=len(vectors),
+            dimensions=vectors.shape[1],
+            k=settings.k,
+            queries=settings.queries,
+            seed=settings.seed,
+            points=tuple(points),
+            exact=tuple(part.exact for part in parts),
+            planned=planned,
+            made=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            machine=machine_words(),
+            versions=_versions(),
+        )
+
+    for m in settings.ms:
+        graph, there, seconds = None, 0, 0.0
+        for part in parts:
+            began = time.perf_counter()
+            graph = _grown(graph, there, shuffled[: part.size], m=m, settings=settings, steps=steps)
+            seconds += time.perf_counter() - began
+            there = part.size
+            for ef_search in settings.ef_searches:
+                points.append(_point(graph, part, m=m, ef_search=ef_search, seconds=seconds, settings=settings))
+                keep(so_far())
+                steps.add(each)
+    return so_far()
+
+
+def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Progress = quiet) -> Curve:
+    """The curve of an atlas's vectors, its own M and ef_search among those measured by default.
+
+    Every point is kept when it is there (see `read_curve`), so that what stops it costs no more than one; but half a
+    curve never takes the place of a whole one of the same vectors.
+    Raises CurveRefused, CurveBusy where another process measures the same atlas, and what `progress` does.
+    """
+    manifest = atlas.manifest
+    about = Measured(
+        atlas=atlas.name,
+        encoder=manifest.encoder.name,
+        vectors=manifest.files[VECTORS].sha256,
+        m=manifest.index.m,
+        ef_search=manifest.index.ef_search,
+    )
+    with sole_measurer(atlas.name):
+        whole = read_curve_if_whole(atlas.name, vectors=about.vectors)
+
+        def keep(found: Curve) -> None:
+            if found.complete or whole is None:
+                save_curve(found)
+
+        return curve(atlas.vectors, settings=settings, about=about, keep=keep, progress=progress)
+
+
+def _part(vectors: Vectors, settings: CurveSettings) -> _Part:
+    exact = ExactIndex(vectors)
+    rows = np.arange(settings.queries, dtype=np.int64)
+    rng = np.random.default_rng(settings.seed)
+    asked = questions(exact, rows, k=settings.k, off_rows=settings.queries, rng=rng)
+    p50, p95 = _milliseconds(asked.off, lambda query: exact.search(query, k=settings.k))
+    return _Part(size=len(vectors), asked=asked, exact=ExactTime(size=len(vectors), p50_ms=p50, p95_ms=p95))
+
+
+def _grown(
+    graph: HnswIndex | None, there: int, vectors: Vectors, *, m: int, settings: CurveSettings, steps: _Steps
+) -> HnswIndex:
+    """The graph over all of `vectors`; there: the rows that it has already."""
+
+    def told(rows: int) -> None:
+        nonlocal there
+        steps.add(rows - there)
+        there = rows
+
+    if graph is not None:
+        graph.extend(vectors, threads=settings.threads, on_progress=told)
+        return graph
+    wanted = HnswSettings(m=m, ef_construction=settings.ef_construction, seed=settings.seed)
+    return HnswIndex.build(vectors, settings=wanted, threads=settings.threads, on_progress=told)
+
+
+def _point(graph: HnswIndex, part: _Part, *, m: int, ef_search: int, seconds: float, settings: CurveSettings) -> Point:
+    on, off = graph.shares_found(part.asked, ef_search=ef_search)
+    p50, p95 = _milliseconds(part.asked.off, lambda query: graph.search(query, k=settings.k, ef_search=ef_search))
+    return Point(
+        size=part.size,
+        m=m,
+        ef_construction=settings.ef_construction,
+        ef_search=ef_search,
+        recall=round(on, 6),
+        recall_off_rows=round(off, 6),
+        p50_ms=p50,
+        p95_ms=p95,
+        build_seconds=round(seconds, 3),
+    )
+
+
+def _milliseconds(queries: Vectors, ask: Callable[[Vectors], object]) -> tuple[float, float]:
+    """The median and the 95th percentile of the time of one query, each asked alone and on one thread."""
+    warm, seconds = queries[:_WARM], []
+    with threadpool_limits(limits=1):
+        for place, query in enumerate((*warm, *queries)):
+            began = time.perf_counter()
+            # A starved graph that does not reach k rows takes its time for that, too; its recall says the rest.
+            with contextlib.suppress(ValueError):
+                ask(query)
+            if place >= len(warm):
+                seconds.append(time.perf_counter() - began)
+    p50, p95 = np.percentile(seconds, (50, 95))
+    return round(1000 * float(p50), 4), round(1000 * float(p95), 4)
+
+
+def machine_words() -> str:
+    """The processor and its cores."""
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+def _versions() -> dict[str, str]:
+    packages = ("hnswlib", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
