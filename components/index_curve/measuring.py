@@ -56,7 +56,7 @@ def curve(
 
     The sizes are nested: each is the beginning of one random order of the rows, and its graph is the smaller one's,
     extended. The same rows are asked at every size. keep: given the curve so far after each graph, since `progress` may
-    raise to stop. Memory: a copy of the vectors, and one graph.
+    raise to stop. Memory: a copy of the vectors, and one graph, which holds another.
     Raises CurveRefused, ValueError for what cannot be indexed, and what `progress` and `keep` do.
     """
     settings = checked(settings, rows=len(vectors), own=about)
@@ -68,8 +68,7 @@ def curve(
     steps = _Steps(progress, len(settings.sizes) * each + len(settings.ms) * len(shuffled) + planned * each)
     parts = []
     for size in settings.sizes:
-        parts.append(_part(shuffled[:size], settings))
-        steps.add(each)
+        parts.append(_part(shuffled[:size], settings, steps))
     points: list[Point] = []
 
     def so_far() -> Curve:
@@ -125,15 +124,20 @@ def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Prog
         return curve(atlas.vectors, settings=settings, about=about, keep=keep, progress=progress)
 
 
-def _part(vectors: Vectors, settings: CurveSettings) -> _Part:
+def _part(vectors: Vectors, settings: CurveSettings, steps: _Steps) -> _Part:
     exact = ExactIndex(vectors)
     rows = np.arange(settings.queries, dtype=np.int64)
     rng = np.random.default_rng(settings.seed)
     asked = questions(exact, rows, k=settings.k, off_rows=settings.queries, rng=rng)
+    steps.add(settings.queries)
+    seconds = []
     with threadpool_limits(limits=1):
         for query in asked.off[:_WARM]:
             exact.search(query, k=settings.k)
-        p50, p95 = _percentiles([_seconds(_exactly(exact, query, k=settings.k)) for query in asked.off])
+        for query in asked.off:
+            seconds.append(_seconds(_exactly(exact, query, k=settings.k)))
+            steps.add(1)
+    p50, p95 = _percentiles(seconds)
     return _Part(size=len(vectors), asked=asked, exact=ExactTime(size=len(vectors), p50_ms=p50, p95_ms=p95))
 
 

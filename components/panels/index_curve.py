@@ -91,8 +91,8 @@ def _facts(curve: Curve) -> str:
     by = f" by {curve.about.encoder}" if curve.about.encoder else ""
     return (
         f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}. Recall is the share of the true {curve.k} "
-        f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked alone, "
-        f"on one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
+        f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked "
+        f"alone, on one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
     )
 
 
