@@ -210,7 +210,7 @@ def ordered(
     return sorted(placed, key=lambda one: (sign * one.value, -one.scores.relevant, one.scores.query))
 
 
-def by_fold(
+def paired_by_fold(
     first: Sequence[QueryScores], second: Sequence[QueryScores], *, metric: str
 ) -> tuple[list[list[float]], list[list[float]]]:
     """The figures of the queries that both systems have, query by query in the same order, by fold."""

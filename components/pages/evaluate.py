@@ -215,12 +215,8 @@ def _on_set(view: EvaluationView) -> None:
 
 
 def _on_change(view: EvaluationView, name: str, key: str) -> None:
-    changed = replace(view, system="", beside="", query="")
-    session.show_evaluation(
-        replace(changed, facet=st.session_state[key])
-        if name == "facet"
-        else replace(changed, split=st.session_state[key])
-    )
+    chosen = {name: st.session_state[key]}
+    session.show_evaluation(replace(view, system="", beside="", query="", **chosen))
 
 
 def _delete_button(name: str) -> None:
@@ -233,7 +229,11 @@ def _kept_vectors() -> None:
         return
     with st.expander(f"Vectors kept between runs: {size_words(size)}", icon=":material/save:"):
         st.markdown("So that another split, or the same papers in another set, need not be encoded again.")
-        st.button("Clear them", on_click=lambda: jobs.attempt(clear_vectors), disabled=jobs.runs(), key="clear-vectors")
+        st.button("Clear them", on_click=_clear_vectors, disabled=jobs.runs(), key="clear-vectors")
+
+
+def _clear_vectors() -> None:
+    jobs.attempt(clear_vectors)
 
 
 # ---------------------------------------------------------------- the right side

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
-from components.evaluation import sets
 from components.evaluation import store as kept
-from components.evaluation.looking import Order, by_fold, ordered
+from components.evaluation.looking import Order, ordered, paired_by_fold
 from components.evaluation.published import published_figures, published_rows
-from components.evaluation.report import Report
+from components.evaluation.report import Report, report_of
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
 from components.evaluation.statistics import PairedTest, paired_test
+from components.evaluation.wording import called, set_words
 from components.markdown import escaped
 from components.pages import jobs, session
 from components.pages.looked import look_at
@@ -46,8 +47,8 @@ def results_tab(here: Sequence[Evaluation]) -> None:
     figures = {one.id: published_figures(one.system, one.set_name, one.facet) for one in best}
     shown = {one.system.source for one in best}
     others = [row for row in published_rows(newest.set_name, newest.facet) if row.encoder not in shown]
-    st.subheader(escaped(_called(newest)), anchor=False)
-    st.caption(f"{newest.queries:,} queries, split {escaped(newest.split)}. Percent; higher is better.")
+    st.subheader(escaped(set_words(newest)), anchor=False)
+    st.caption(f"{newest.queries:,} queries. Figures are percent; higher is better.")
     evaluation_table(best, published=figures, others=others, stale=stale)
     _downloads(best)
     with st.expander("The usual metrics", icon=":material/table_chart:"):
@@ -55,20 +56,19 @@ def results_tab(here: Sequence[Evaluation]) -> None:
     measured(best)
 
 
-def _called(one: Evaluation) -> str:
-    return f"{one.set_name} ({one.facet})" if one.facet else one.set_name
-
-
 def _downloads(shown: Sequence[Evaluation]) -> None:
     """The report in three forms, and each system's run file; made only when they are asked for."""
     first = shown[0]
     name = "-".join(part for part in (first.set_name, first.facet, first.split) if part)
-    report = Report(tuple(shown), _tests(shown))
+
+    def report() -> Report:
+        return report_of(shown, [_scores(one) for one in shown])
+
     with st.container(horizontal=True, key="evaluation-downloads"):
         for label, ending, mime, content in (
-            ("Markdown", "md", "text/markdown", report.markdown),
-            ("CSV", "csv", "text/csv", report.csv),
-            ("JSON", "json", "application/json", report.json),
+            ("Markdown", "md", "text/markdown", lambda: report().markdown()),
+            ("CSV", "csv", "text/csv", lambda: report().csv()),
+            ("JSON", "json", "application/json", lambda: report().json()),
         ):
             st.download_button(
                 label,
@@ -83,8 +83,8 @@ def _downloads(shown: Sequence[Evaluation]) -> None:
             st.caption("How each system ranked, a line a candidate, as trec_eval reads it; gzip.")
             for one in shown:
                 st.download_button(
-                    escaped(one.system.name),
-                    lambda id=one.id: kept.run_path(id).read_bytes(),
+                    escaped(called(one)),
+                    partial(_run_file, one.id),
                     f"{name}-{one.id}.run.txt.gz",
                     "application/gzip",
                     key=f"run-{one.id}",
@@ -92,9 +92,8 @@ def _downloads(shown: Sequence[Evaluation]) -> None:
                 )
 
 
-def _tests(shown: Sequence[Evaluation]) -> tuple[PairedTest, ...]:
-    """The first against each of the others; only those on the very same set can be paired."""
-    return tuple(_paired(shown[0], other, metric=MAP) for other in shown[1:])
+def _run_file(id: str) -> bytes:
+    return kept.run_path(id).read_bytes()
 
 
 # ---------------------------------------------------------------- queries
@@ -178,11 +177,8 @@ def _choose(view: EvaluationView, found: Sequence[Evaluation], others: Sequence[
 
 def _distinct(one: Evaluation, found: Sequence[Evaluation]) -> str:
     """A system's name, with what tells it from another of that name."""
-    same = [other for other in found if other.system.name == one.system.name]
-    if len(same) == 1:
-        return one.system.name
-    parts = [one.system.precision, one.made[:10], one.id[:4]]
-    return f"{one.system.name} ({', '.join(part for part in parts if part)})"
+    same = [other for other in found if called(other) == called(one)]
+    return called(one) if len(same) == 1 else f"{called(one)}, {one.made[:10]}, {one.id[:4]}"
 
 
 def _orders(with_second: bool) -> None:
@@ -225,7 +221,9 @@ def _paired(first: Evaluation, second: Evaluation, *, metric: str) -> PairedTest
 
 @st.cache_data(max_entries=64, show_spinner="Testing whether they differ…")
 def _tested(first: str, first_made: str, second: str, second_made: str, metric: str) -> PairedTest:
-    return paired_test(*by_fold(_read_scores(first, first_made), _read_scores(second, second_made), metric=metric))
+    return paired_test(
+        *paired_by_fold(_read_scores(first, first_made), _read_scores(second, second_made), metric=metric)
+    )
 
 
 # ---------------------------------------------------------------- all
@@ -238,7 +236,7 @@ def leaderboard_tab(view: EvaluationView, found: Sequence[Evaluation]) -> None:
             st.markdown(
                 f":material/broken_image: The evaluation {escaped(id)} is damaged. Delete it, and evaluate again."
             )
-            st.button("Delete it", key=f"delete-{id}", on_click=lambda id=id: jobs.attempt(lambda: kept.delete(id)))
+            st.button("Delete it", key=f"delete-{id}", on_click=_delete, args=(id,))
     if not found:
         st.markdown("Nothing is kept yet: everything that is evaluated stands here, with what it was evaluated on.")
         return
@@ -251,5 +249,9 @@ def leaderboard_tab(view: EvaluationView, found: Sequence[Evaluation]) -> None:
         on_open=lambda one: session.show_evaluation(
             EvaluationView(atlas=view.atlas, set=one.set_name, facet=one.facet, split=one.split, system=one.id)
         ),
-        on_delete=lambda one: jobs.attempt(lambda: kept.delete(one.id)),
+        on_delete=lambda one: _delete(one.id),
     )
+
+
+def _delete(id: str) -> None:
+    jobs.attempt(lambda: kept.delete(id))

@@ -29,7 +29,7 @@ def look_at(view: EvaluationView, one: Evaluation, placed: Sequence[Placed]) -> 
         return
     try:
         with st.spinner("Opening the set…"):
-            judged = _open(one.set_name, one.facet, sets.describe(one.set_name).bytes, one.set_fingerprint)
+            judged: JudgedSet = _open(one.set_name, one.facet, sets.describe(one.set_name).bytes, one.set_fingerprint)
         if judged.fingerprint != one.set_fingerprint:
             raise SetError(
                 f"The set {judged.name} is not the one that was evaluated: its texts, pools or grades have changed. "

@@ -7,28 +7,13 @@ import streamlit as st
 
 from components.evaluation.published import PublishedRow
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
+from components.evaluation.wording import called, handled_words, points
 from components.markdown import escaped
-from corpus.pools import HandledKind
 
 _HEADLINE = (MAP, NDCG_20_PERCENT)
 _HELP = {
     MAP: "Mean average precision",
     NDCG_20_PERCENT: "Over the top 20 % of each pool. It is not nDCG@20",
-}
-_HANDLED: dict[HandledKind, str] = {
-    "query_without_text": "Queries without a text: left out",
-    "candidate_without_text": "Candidates without a text: left out of their pools",
-    "title_only": "Papers with a title or an abstract alone: ranked by what is there",
-    "repeated_query": "Queries judged more than once: the last judgement counts",
-    "repeated_candidate": "Candidates that were twice in a pool: kept once",
-    "query_in_its_pool": "Queries in their own pool: left out of it",
-    "empty_pool": "Queries without a candidate: left out",
-    "pool_under_five": "Pools under five in the whole set",
-    "without_positive": "Queries in the whole set without anything relevant",
-    "split_without_pool": "Queries of a split without a pool: left out",
-    "repeated_in_split": "Queries that were twice in a split: counted once",
-    "in_two_splits": "Queries in two splits: kept in both",
-    "repeated_paper": "Papers listed more than once: one text is kept",
 }
 _KINDS = {"encoder": "encoder", "tfidf": "words alone", "bm25": "words alone", "rankings": "a ranking that was given"}
 
@@ -59,7 +44,7 @@ def evaluation_table(
 
 
 def _row(one: Evaluation, published: Mapping[str, float], stale: str, best: Mapping[str, float]) -> str:
-    facts = [_KINDS[one.system.kind], *([one.system.precision] if one.system.precision else []), one.made[:10]]
+    facts = [_KINDS[one.system.kind], one.made[:10]]
     mark = (
         '<span class="yes">✓ comparable with the published figures</span>'
         if one.comparable
@@ -68,14 +53,15 @@ def _row(one: Evaluation, published: Mapping[str, float], stale: str, best: Mapp
     old = f'<span class="no">⚠ {html.escape(stale)}</span>' if stale else ""
     cells = "".join(_cell(one, metric, published.get(metric), best[metric]) for metric in _HEADLINE)
     return (
-        f'<tr><th scope="row">{html.escape(one.system.name)}<small>{html.escape(" · ".join(facts))}</small>'
+        f'<tr><th scope="row">{html.escape(called(one))}<small>{html.escape(" · ".join(facts))}</small>'
         f"<small>{mark}</small>{f'<small>{old}</small>' if old else ''}</th>{cells}</tr>"
     )
 
 
 def _published_row(row: PublishedRow) -> str:
     cells = "".join(
-        f'<td><b>{100 * figure:.2f}</b><span class="scale"><i class="mark" style="left:{100 * figure:.2f}%"></i></span></td>'
+        f'<td><b>{100 * figure:.2f}</b><span class="scale"><i class="mark" style="left:{100 * figure:.2f}%"></i></span>'
+        "</td>"
         if (figure := row.figures.get(metric)) is not None
         else "<td>–</td>"
         for metric in _HEADLINE
@@ -92,7 +78,8 @@ def _cell(one: Evaluation, metric: str, published: float | None, best: float) ->
     told = f"{metric} {value:.2f} percent, 95 percent interval {low:.2f} to {high:.2f}"
     beside, mark = "", ""
     if published is not None:
-        beside = f"<small>published {100 * published:.2f} ({signed(value - 100 * published)})</small>"
+        differs = f" ({points(one.means[metric] - published)})" if one.comparable else ""
+        beside = f"<small>published {100 * published:.2f}{differs}</small>"
         mark = f'<i class="mark" style="left:{100 * published:.2f}%"></i>'
         told += f", published {100 * published:.2f}"
     leading = ' class="best"' if one.means[metric] >= best else ""
@@ -101,12 +88,6 @@ def _cell(one: Evaluation, metric: str, published: float | None, best: float) ->
         f'<span class="scale" role="img" aria-label="{told}"><i class="line" style="left:{low:.2f}%;'
         f'width:{max(high - low, 0):.2f}%"></i>{mark}<i class="dot" style="left:{value:.2f}%"></i></span>{beside}</td>'
     )
-
-
-def signed(difference: float) -> str:
-    """A difference in percent points with its sign: +0.12, −1.30, ±0.00."""
-    shown = f"{difference:+.2f}".replace("-", "−")
-    return "±0.00" if shown in ("+0.00", "−0.00") else shown
 
 
 def _reasons(evaluations: Sequence[Evaluation]) -> None:
@@ -120,8 +101,7 @@ def _reasons(evaluations: Sequence[Evaluation]) -> None:
         for one in evaluations:
             if not one.comparable:
                 st.markdown(
-                    f"**{escaped(one.system.name)}**\n"
-                    + "\n".join(f"- {escaped(reason)}" for reason in one.not_comparable)
+                    f"**{escaped(called(one))}**\n" + "\n".join(f"- {escaped(reason)}" for reason in one.not_comparable)
                 )
 
 
@@ -130,7 +110,7 @@ def usual_table(evaluations: Sequence[Evaluation]) -> None:
     names = [name for name in evaluations[0].means if name not in _HEADLINE]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(one.system.name)}</th>'
+        f'<tr><th scope="row">{html.escape(called(one))}</th>'
         + "".join(f"<td>{100 * one.means[name]:.2f}</td>" if name in one.means else "<td>–</td>" for name in names)
         + "</tr>"
         for one in evaluations
@@ -158,18 +138,15 @@ def measured(evaluations: Sequence[Evaluation]) -> None:
         ("Without anything relevant", f"{first.without_positive:,} (average precision 0)"),
         ("Pools under five", f"{first.pools_under_five:,} (NDCG%20 0)"),
     ]
-    facts += [
-        (_HANDLED[one.kind], f"{one.count:,}" + (f": {', '.join(one.examples)}" if one.examples else ""))
-        for one in first.handled
-        if one.kind not in ("without_positive", "pool_under_five")
-    ]
+    if first.handled:
+        facts.append(("Met in the set", "; ".join(handled_words(first.handled))))
     if first.rules:
         facts.append(("How the set was made", first.rules))
     facts.append(("Fingerprint of the set", first.set_fingerprint))
     for one in evaluations:
         took = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())
         versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())
-        facts.append((one.system.name, f"fingerprint {one.system.fingerprint[:16]} · {took} · {versions}"))
+        facts.append((called(one), f"fingerprint {one.system.fingerprint[:16]} · {took} · {versions}"))
     entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts)
     with st.expander("What exactly was measured", icon=":material/fact_check:"):
         st.html(f'<dl class="facts">{entries}</dl>')

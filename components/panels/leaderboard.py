@@ -6,6 +6,7 @@ from itertools import groupby
 import streamlit as st
 
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
+from components.evaluation.wording import called
 from components.markdown import escaped
 
 
@@ -18,8 +19,7 @@ def leaderboard(
         name, facet, split = place
         found = list(group)
         with st.container(border=True, key=f"board-{found[0].id}"):
-            called = f"{name} ({facet})" if facet else name
-            st.markdown(f"**{escaped(called)}**, split {escaped(split)}")
+            st.markdown(f"**{escaped(f'{name} ({facet})' if facet else name)}**, split {escaped(split)}")
             for rank, one in enumerate(found, start=1):
                 _row(one, rank=rank, on_open=on_open, on_delete=on_delete)
 
@@ -37,10 +37,9 @@ def _row(
 ) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"board-row-{one.id}"):
         with st.container(gap=None):
-            st.markdown(f"{rank}\\. **{escaped(one.system.name)}**")
-            precision = f"{one.system.precision} · " if one.system.precision else ""
+            st.markdown(f"{rank}\\. **{escaped(called(one))}**")
             comparable = "comparable with published figures" if one.comparable else "not comparable with published ones"
-            st.caption(escaped(f"{one.queries:,} queries · {precision}{one.made[:10]} · {comparable}"))
+            st.caption(escaped(f"{one.queries:,} queries · {one.made[:10]} · {comparable}"))
         st.html(
             '<table class="board-figures"><tbody>'
             + "".join(

@@ -54,7 +54,8 @@ def paired_words(test: PairedTest, *, first: str, second: str) -> str:
     '**No difference**: a and b reach the same at each of the 3 queries.'
     """
     if not test.wins and not test.losses:
-        return f"**No difference**: {escaped(first)} and {escaped(second)} reach the same at each of the {test.ties:,} queries."
+        same = f"{escaped(first)} and {escaped(second)} reach the same at each of the {test.ties:,} queries"
+        return f"**No difference**: {same}."
     better, worse = (first, second) if test.difference >= 0 else (second, first)
     p = f"p = {test.p_value:.4f}" if test.p_value >= 0.0001 else f"p = {test.p_value:.1e}"
     head = (
