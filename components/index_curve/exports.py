@@ -84,19 +84,19 @@ def partial_words(curve: Curve) -> str:
 def as_markdown(curve: Curve) -> str:
     """The curve as a Markdown document: what was measured, where, and every point."""
     name = curve.about.atlas or "vectors"
-    by = f" by {curve.about.encoder}" if curve.about.encoder else ""
-    versions = ", ".join(f"{package} {version}" for package, version in curve.versions.items())
+    by = f" by {escaped(curve.about.encoder)}" if curve.about.encoder else ""
+    versions = escaped(", ".join(f"{package} {version}" for package, version in curve.versions.items()))
     head = [
         f"# Neighbour index of {escaped(name)}",
         "",
-        escaped(f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}; {curve.made}."),
-        escaped(
-            f"Recall is ann_recall_at_{curve.k} against exact search: on {curve.queries:,} rows, each asked for its "
-            f"nearest others, and on as many queries moved off the rows, as pasted texts lie. Times are of one query "
-            f"off the rows, asked alone, on one thread. Sizes are nested, seed {curve.seed}."
-        ),
-        escaped(f"Machine: {curve.machine}. Versions: {versions}."),
-        escaped(summary(curve)),
+        f"{summary(curve)}",
+        "",
+        f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}. Recall is ann_recall_at_{curve.k} against exact "
+        f"search: on {curve.queries:,} rows, each asked for its nearest others, and on as many queries moved off the "
+        "rows, as pasted texts lie. Times are of one query off the rows, asked alone, on one thread. Sizes are nested "
+        f"samples, seed {curve.seed}; ef_construction is {_constructions(curve)}.",
+        "",
+        f"Measured {escaped(curve.made)} on {escaped(curve.machine)}; {versions}.",
         "",
         "| papers | M | ef_search | recall | recall off the rows | median ms | 95 % ms | build s | exact median ms |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -110,6 +110,10 @@ def as_markdown(curve: Curve) -> str:
             f"| {'' if exact is None else f'{exact.p50_ms:.3f}'} |"
         )
     return "\n".join([*head, *rows]) + "\n"
+
+
+def _constructions(curve: Curve) -> str:
+    return ", ".join(map(str, sorted({point.ef_construction for point in curve.points}))) or "–"
 
 
 def as_csv(curve: Curve) -> str:

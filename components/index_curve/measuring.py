@@ -20,7 +20,7 @@ from components.index_curve.kept import read_curve_if_whole, save_curve, sole_me
 from components.index_curve.records import DEFAULTS, NO_ATLAS, Curve, CurveSettings, ExactTime, Measured, Point, checked
 
 MEASURING = "Measuring the neighbour index"  # the stage, in rows inserted and queries asked
-_WARM = 20  # queries before the clock runs
+_WARM = 20  # queries of exact search before the clock runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +55,8 @@ def curve(
     """Recall and time of hnswlib over float32 (n, d), for each M, size and ef_search.
 
     The sizes are nested: each is the beginning of one random order of the rows, and its graph is the smaller one's,
-    extended. The same rows are asked at every size. keep: given the curve so far with every new point, since `progress`
-    may raise to stop. Memory: a copy of the vectors, and one graph.
+    extended. The same rows are asked at every size. keep: given the curve so far after each graph, since `progress` may
+    raise to stop. Memory: a copy of the vectors, and one graph, which holds another.
     Raises CurveRefused, ValueError for what cannot be indexed, and what `progress` and `keep` do.
     """
     settings = checked(settings, rows=len(vectors), own=about)
@@ -68,8 +68,7 @@ def curve(
     steps = _Steps(progress, len(settings.sizes) * each + len(settings.ms) * len(shuffled) + planned * each)
     parts = []
     for size in settings.sizes:
-        parts.append(_part(shuffled[:size], settings))
-        steps.add(each)
+        parts.append(_part(shuffled[:size], settings, steps))
     points: list[Point] = []
 
     def so_far() -> Curve:
@@ -95,18 +94,16 @@ def curve(
             graph = _grown(graph, there, shuffled[: part.size], m=m, settings=settings, steps=steps)
             seconds += time.perf_counter() - began
             there = part.size
-            for ef_search in settings.ef_searches:
-                points.append(_point(graph, part, m=m, ef_search=ef_search, seconds=seconds, settings=settings))
-                keep(so_far())
-                steps.add(each)
+            points += _points(graph, part, m=m, seconds=seconds, settings=settings, steps=steps)
+            keep(so_far())
     return so_far()
 
 
 def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Progress = quiet) -> Curve:
     """The curve of an atlas's vectors, its own M and ef_search among those measured by default.
 
-    Every point is kept when it is there (see `read_curve`), so that what stops it costs no more than one; but half a
-    curve never takes the place of a whole one of the same vectors.
+    A graph's points are kept when it was measured (see `read_curve`), whatever stops the next one; but half a curve
+    never takes the place of a whole one of the same vectors.
     Raises CurveRefused, CurveBusy where another process measures the same atlas, and what `progress` does.
     """
     manifest = atlas.manifest
@@ -127,13 +124,25 @@ def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Prog
         return curve(atlas.vectors, settings=settings, about=about, keep=keep, progress=progress)
 
 
-def _part(vectors: Vectors, settings: CurveSettings) -> _Part:
+def _part(vectors: Vectors, settings: CurveSettings, steps: _Steps) -> _Part:
     exact = ExactIndex(vectors)
     rows = np.arange(settings.queries, dtype=np.int64)
     rng = np.random.default_rng(settings.seed)
     asked = questions(exact, rows, k=settings.k, off_rows=settings.queries, rng=rng)
-    p50, p95 = _milliseconds(asked.off, lambda query: exact.search(query, k=settings.k))
+    steps.add(settings.queries)
+    seconds = []
+    with threadpool_limits(limits=1):
+        for query in asked.off[:_WARM]:
+            exact.search(query, k=settings.k)
+        for query in asked.off:
+            seconds.append(_seconds(_exactly(exact, query, k=settings.k)))
+            steps.add(1)
+    p50, p95 = _percentiles(seconds)
     return _Part(size=len(vectors), asked=asked, exact=ExactTime(size=len(vectors), p50_ms=p50, p95_ms=p95))
+
+
+def _exactly(exact: ExactIndex, query: Vectors, *, k: int) -> Callable[[], object]:
+    return lambda: exact.search(query, k=k)
 
 
 def _grown(
@@ -153,33 +162,57 @@ def _grown(
     return HnswIndex.build(vectors, settings=wanted, threads=settings.threads, on_progress=told)
 
 
-def _point(graph: HnswIndex, part: _Part, *, m: int, ef_search: int, seconds: float, settings: CurveSettings) -> Point:
-    on, off = graph.shares_found(part.asked, ef_search=ef_search)
-    p50, p95 = _milliseconds(part.asked.off, lambda query: graph.search(query, k=settings.k, ef_search=ef_search))
-    return Point(
-        size=part.size,
-        m=m,
-        ef_construction=settings.ef_construction,
-        ef_search=ef_search,
-        recall=round(on, 6),
-        recall_off_rows=round(off, 6),
-        p50_ms=p50,
-        p95_ms=p95,
-        build_seconds=round(seconds, 3),
-    )
+def _points(
+    graph: HnswIndex, part: _Part, *, m: int, seconds: float, settings: CurveSettings, steps: _Steps
+) -> list[Point]:
+    """All points of one graph, which took so many seconds to build."""
+    efs = settings.ef_searches
+    recalls = []
+    for ef_search in efs:
+        recalls.append(graph.shares_found(part.asked, ef_search=ef_search))
+        steps.add(settings.queries)
+    times: list[list[float]] = [[] for _ in efs]
+    # Each query comes once at every ef_search, but never at two of them in a row, when its rows would still be in the
+    # processor's cache; and what slows the machine for a while slows all of them alike.
+    for start in range(len(efs)):
+        with threadpool_limits(limits=1):
+            for place, query in enumerate(part.asked.off):
+                turn = (start + place) % len(efs)
+                times[turn].append(_seconds(_search(graph, query, k=settings.k, ef_search=efs[turn])))
+        steps.add(settings.queries)
+    found = []
+    for ef_search, (on, off), taken in zip(efs, recalls, times, strict=True):
+        p50, p95 = _percentiles(taken)
+        found.append(
+            Point(
+                size=part.size,
+                m=m,
+                ef_construction=settings.ef_construction,
+                ef_search=ef_search,
+                recall=round(on, 6),
+                recall_off_rows=round(off, 6),
+                p50_ms=p50,
+                p95_ms=p95,
+                build_seconds=round(seconds, 3),
+            )
+        )
+    return found
 
 
-def _milliseconds(queries: Vectors, ask: Callable[[Vectors], object]) -> tuple[float, float]:
-    """The median and the 95th percentile of the time of one query, each asked alone and on one thread."""
-    warm, seconds = queries[:_WARM], []
-    with threadpool_limits(limits=1):
-        for place, query in enumerate((*warm, *queries)):
-            began = time.perf_counter()
-            # A starved graph that does not reach k rows takes its time for that, too; its recall says the rest.
-            with contextlib.suppress(ValueError):
-                ask(query)
-            if place >= len(warm):
-                seconds.append(time.perf_counter() - began)
+def _search(graph: HnswIndex, query: Vectors, *, k: int, ef_search: int) -> Callable[[], object]:
+    return lambda: graph.search(query, k=k, ef_search=ef_search)
+
+
+def _seconds(ask: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    # A starved graph that does not reach k rows takes its time for that, too; its recall says the rest.
+    with contextlib.suppress(ValueError):
+        ask()
+    return time.perf_counter() - began
+
+
+def _percentiles(seconds: list[float]) -> tuple[float, float]:
+    """The median and the 95th percentile, in milliseconds."""
     p50, p95 = np.percentile(seconds, (50, 95))
     return round(1000 * float(p50), 4), round(1000 * float(p95), 4)
 

@@ -67,7 +67,8 @@ def _legend(curve: Curve, *, size: int, off_rows: bool) -> str:
     if curve.about.ef_search and curve.about.m in curve.ms:
         told += f" The ring is what this atlas uses (M {curve.about.m}, ef\\_search {curve.about.ef_search})."
     if below := undrawn(curve, size=size, off_rows=off_rows):
-        told += f" {below:,} point{'s' if below > 1 else ''} with a recall under {FLOOR} {'are' if below > 1 else 'is'} not drawn."
+        points = f"{below:,} points" if below > 1 else "One point"
+        told += f" {points} with a recall under {FLOOR} cannot be seen here."
     return told
 
 
@@ -90,8 +91,8 @@ def _facts(curve: Curve) -> str:
     by = f" by {curve.about.encoder}" if curve.about.encoder else ""
     return (
         f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}. Recall is the share of the true {curve.k} "
-        f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked alone, on "
-        f"one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
+        f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked "
+        f"alone, on one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
     )
 
 

@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
         "index",
         help="measure recall and time of an atlas's neighbour index",
         description="Build hnswlib graphs over parts of an atlas and hold what they find against exact search. The "
-        "points are kept as they are measured; the app shows them.",
+        "points of each graph are kept as soon as it was measured; the app shows them.",
     )
     index.add_argument("--atlas", required=True, metavar="NAME", help="as `python -m corpus list` says it")
     index.add_argument("-k", "--k", type=int, default=DEFAULTS.k, help=f"neighbours asked for (default: {DEFAULTS.k})")
