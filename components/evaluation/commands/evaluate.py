@@ -32,7 +32,9 @@ def parser(*, verbs: Sequence[str]) -> argparse.ArgumentParser:
         epilog=f"Verbs, each with its own --help: {', '.join(verbs)}.",
     )
     found.add_argument("--set", required=True, metavar="NAME", help="a set, as `sets` says it, or ir:ID of ir_datasets")
-    found.add_argument("--data", type=Path, metavar="DIR", help="a folder of the released format, in place of a kept set")
+    found.add_argument(
+        "--data", type=Path, metavar="DIR", help="a folder of the released format, in place of a kept set"
+    )
     found.add_argument("--facet", default="", metavar="F", help="of CSFCube: background, method, result or all")
     found.add_argument("--split", metavar="S", help=f"(default: {SPLIT}, or the only one)")
     found.add_argument(
