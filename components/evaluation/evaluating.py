@@ -31,7 +31,7 @@ from components.evaluation.results import (
 from components.evaluation.runs import read_rankings
 from components.evaluation.scoring import by_fold, means, score
 from components.evaluation.statistics import bootstrap_interval
-from components.index_curve import machine_words
+from components.index_curve.measuring import machine_words
 from corpus.hashing import sha256_of
 from corpus.pools import JudgedSet, Pool
 

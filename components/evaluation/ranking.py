@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,17 +56,19 @@ class TieOrder:
         self._place[self._row_at] = np.arange(len(ids), dtype=np.uint64)
         self._name = judged.name
 
-    def ranked(self, query: str, rows: Rows, scores: NDArray[np.float32], *, ascending: bool) -> RankedPool:
-        """A pool, best first. rows: int32 (n,). scores: float32 (n,), of those rows.
+    def ranked(self, query: str, rows: Rows, scores: NDArray[np.floating[Any]], *, ascending: bool) -> RankedPool:
+        """A pool, best first. rows: int32 (n,). scores: (n,), of those rows; they are compared as float32.
 
         ascending: the smallest is the best. Raises RankingError where a score is no number, or infinite.
         """
+        with np.errstate(over="ignore"):
+            scores = np.asarray(scores, dtype=np.float32)
         if not np.isfinite(scores).all():
             raise RankingError(
                 f"{self._name}, query {query!s:.80}: a candidate's score is no finite number. Compute the scores again."
             )
         # Score and place in one integer: sorting those is many times faster than sorting by two keys.
-        keys = _as_integers(np.asarray(scores, dtype=np.float32))
+        keys = _as_integers(scores)
         if not ascending:
             keys = ~keys
         keys = keys.astype(np.uint64) << np.uint64(32) | self._place[rows]
@@ -196,7 +199,8 @@ def _distances(vectors: NDArray[np.float32], queries: Rows, candidates: Rows) ->
             some = slice(first, first + step)
             differences = asked[near_query[some]] - these[near[some]]
             squared[near_query[some], near[some]] = np.einsum("ij,ij->i", differences, differences)
-        found[:, start : start + step] = np.sqrt(squared, out=squared)
+        with np.errstate(over="ignore"):  # what is too far for float32 becomes infinite, which is refused later
+            found[:, start : start + step] = np.sqrt(squared, out=squared)
     return found
 
 
