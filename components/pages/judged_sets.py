@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
-from corpus.pools.topics import build_from_topics
 
 from components import background
 from components.corpora import atlases_of, corpora
@@ -17,6 +16,7 @@ from components.places import NAME
 from components.view import EvaluationView
 from corpus.errors import CociteAtlasError
 from corpus.pools import SetError
+from corpus.pools.topics import build_from_topics
 
 _UPLOAD_MB = 200  # of one file, as .streamlit/config.toml says
 _FORMAT = (
