@@ -45,7 +45,7 @@ def first_step() -> None:
             "Make a set of the default corpus's topics", type="primary", icon=":material/auto_awesome:", key="first-set"
         ):
             _made(MEDLINE, _free(f"{MEDLINE}-topics"))
-        st.caption("Published sets are added at the left: upload their files, or use the command line for large ones.")
+        st.caption("To check published figures, upload the files of a published set under “Add a judged set”.")
 
 
 def add_set() -> None:
