@@ -33,15 +33,8 @@ def read_ir_dataset(id: str, *, progress: Progress = quiet) -> JudgedSet:
     """
     with _told(id):
         dataset = load_dataset(id)
-        lacks = [
-            what
-            for what, there in (("queries", dataset.has_queries()), ("judgements", dataset.has_qrels()))
-            if not there
-        ]
-        if lacks:
-            raise SetError(
-                f"The set {id[:80]!r} has no {' and no '.join(lacks)}. Choose a part of it, as {id[:80]}/test."
-            )
+        if not (dataset.has_queries() and dataset.has_qrels()):
+            raise SetError(f"The set {id[:80]!r} has no queries with judgements. Choose a part of it that has.")
         judged = _judged(dataset, id=id, progress=progress)
         tally = Tally()
         papers = _documents(dataset, {document for pool in judged.values() for document, _ in pool}, tally, progress)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ Progress = Callable[[str, int, int], None]
 
 # CORD-19's table has more than 1 GB. Long rows of equal grades pack to gzip's own limit: only the sum tells a bomb.
 LIMITS = Limits(file_bytes=4 * 2**30, unpacked_bytes=4 * 2**30, unpacked_ratio=1_100, record_bytes=32 * 2**20)
-_SMALL_BYTES = 32 * 2**20  # of a JSON file that is read at once: lists of queries
+_SMALL_BYTES = 32 * 2**20  # of a file that is read at once: lists of queries, topics
+SMALL_LIMITS = Limits(file_bytes=_SMALL_BYTES, unpacked_bytes=_SMALL_BYTES, record_bytes=_SMALL_BYTES)
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
 _EVERY = 1_000  # lines between two reports of progress
 _HEAD_BYTES = 65_536
 
@@ -87,10 +90,17 @@ def is_json(path: Path) -> bool:
         return head_text(stream.head(_HEAD_BYTES)).lstrip()[:1] in ("{", "[")
 
 
+class Members(list[tuple[str, Any]]):
+    """The members of a JSON object in their order, of which some may have the same name."""
+
+
 def json_items(path: Path, *, stage: str, progress: Progress = quiet) -> Iterator[tuple[str, Any]]:
-    """The keys of a file's one JSON object with their values, one after another; a key may come again."""
+    """The keys of a file's one JSON object with their values, one after another; a key may come again.
+
+    Objects among the values are Members.
+    """
     with opened(path) as stream:
-        values = JsonValues(text_lines(stream), most=LIMITS.record_bytes)
+        values = JsonValues(text_lines(stream), most=LIMITS.record_bytes, object_of=Members)
         if values.next() != "{":
             raise SetError(f"{path.name}: it does not begin with an object in braces. Check that it is the right file.")
         for key in values.keys_of_object():
@@ -110,9 +120,24 @@ def json_members(path: Path, *, stage: str, progress: Progress = quiet) -> Itera
             yield member
 
 
+def qrels(path: Path, *, stage: str, progress: Progress = quiet) -> Iterator[tuple[str, str, int]]:
+    """Topic, document and judgement of each row of judgements as TREC writes them: four columns, the second unused."""
+    with opened(path) as stream:
+        for number, line in _lines(path, stream, stage=stage, progress=progress):
+            cells = line.split()
+            if not cells:
+                continue
+            if len(cells) != 4 or not _WHOLE.fullmatch(cells[3]):
+                raise SetError(
+                    f"{path.name}, line {number}: it should be topic, iteration, document and a whole number as the "
+                    f"judgement, parted by spaces, and is {clean(line)[:80]!r}. Correct it."
+                )
+            yield identifier(cells[0]), identifier(cells[2]), int(cells[3])
+
+
 def small_json(path: Path) -> Any:
     """The JSON of a small file."""
-    with opened(path, limits=Limits(file_bytes=_SMALL_BYTES, unpacked_bytes=_SMALL_BYTES)) as stream:
+    with opened(path, limits=SMALL_LIMITS) as stream:
         values = JsonValues(text_lines(stream), most=_SMALL_BYTES)
         value = values.value()
         _end(values)

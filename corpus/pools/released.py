@@ -4,18 +4,19 @@ abstracts-<d>.jsonl             paper_id, title, abstract (a list of sentences)
 test-pid2anns-<d>.json          {query: {"cands": [...], "relevance_adju": [...]}}; <d>-<facet> where judged by facets
 <d>-evaluation_splits.json      {"dev": [...], "test": [...]}; by facets and folds for CSFCube
 <d>-queries-release.csv         paper_id, topic_ids; may be absent
-set.json                        relevant_from, origin, rules: of sets that nobody released
+set.json                        relevant_from, origin, rules, handled: of sets that nobody released
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from corpus.pools.checking import RawPool, Tally, judged_set
-from corpus.pools.judged import JudgedSet, Origin, PoolPaper, SetError
+from corpus.pools.judged import Handled, HandledKind, JudgedSet, Origin, PoolPaper, SetError
 from corpus.pools.reading import (
+    Members,
     Progress,
     grade_in,
     identifier,
@@ -45,6 +46,7 @@ _SCIDOCS = re.compile(r"scid(?:ocs|cite|cocite|coread|coview)")
 _FOLD = re.compile(r"fold(?P<fold>[0-9]{1,3})_(?P<split>.+)")
 _DEVELOPED_ON = "dev"  # of folds, the first alone: what one is developed on, another is tested on
 _LONGEST_RULES = 20_000  # characters
+_LONGEST_EXAMPLE = 1_000  # characters of a name
 _LONGEST_SPLIT = 64  # characters of its name
 
 
@@ -133,7 +135,7 @@ def read_released(folder: Path, *, name: str = "", facet: str = "", progress: Pr
     settings = _settings(files)
     splits = _splits(files, facet)
     groups = _groups(files)
-    tally = Tally()
+    tally = Tally(settings.handled)
     papers = read_texts(files.texts, tally=tally, progress=progress)
     return judged_set(
         name=files.name,
@@ -153,6 +155,7 @@ class _Settings:
     relevant_from: int
     origin: Origin
     rules: str = ""
+    handled: tuple[Handled, ...] = ()
 
 
 def _chosen(files: ReleasedFiles, facet: str) -> Sequence[str]:
@@ -182,7 +185,26 @@ def _settings(files: ReleasedFiles) -> _Settings:
         raise SetError(f"{place}: origin is {origin!r:.40}; it is constructed or own. Correct it, or delete the file.")
     if not isinstance(rules, str) or len(rules) > _LONGEST_RULES:
         raise SetError(f"{place}: rules should be a text of at most {_LONGEST_RULES:,} characters. Correct it.")
-    return _Settings(grade, origin, rules)
+    return _Settings(grade, origin, rules, _handled(raw.get("handled", []), place=place))
+
+
+def _handled(raw: object, *, place: str) -> tuple[Handled, ...]:
+    """What was met when the set was made."""
+    found = []
+    for one in raw if isinstance(raw, list) else [None]:
+        kind, count, examples = (
+            (one.get(key) for key in ("kind", "count", "examples")) if isinstance(one, dict) else "???"
+        )
+        if (
+            kind not in get_args(HandledKind)
+            or type(count) is not int
+            or not 0 < count < 2**53
+            or not isinstance(examples, list)
+            or not all(isinstance(name, str) and len(name) <= _LONGEST_EXAMPLE for name in examples)
+        ):
+            raise SetError(f"{place}: handled should be a list of objects with kind, count and examples. Correct it.")
+        found.append(Handled(cast(HandledKind, kind), count, tuple(map(clean, examples[:5]))))
+    return tuple(found)
 
 
 def _pools(
@@ -192,7 +214,8 @@ def _pools(
     for key, value in json_items(path, stage=READING_POOLS, progress=progress):
         query = identifier(key)
         place = f"{path.name}, query {query[:60]!r}"
-        candidates, grades = (value.get("cands"), value.get("relevance_adju")) if isinstance(value, dict) else (0, 0)
+        told = dict(value) if isinstance(value, Members) else {}
+        candidates, grades = told.get("cands"), told.get("relevance_adju")
         if not query or not isinstance(candidates, list) or not isinstance(grades, list):
             raise SetError(f'{place}: it should be {{"cands": [ids], "relevance_adju": [grades]}}. Correct it.')
         if len(candidates) != len(grades):

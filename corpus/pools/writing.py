@@ -5,16 +5,21 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
 
-from corpus.pools.judged import JudgedSet, Pool, SetError
+from corpus.pools.judged import HandledKind, JudgedSet, Pool, SetError
 from corpus.pools.released import FACETS_TOGETHER, SETTINGS, file_kind, relevant_grade
 from corpus.readers.cells import guarded
 
+# What is in the set, and so is met again where it is read; all else was left out, and must not be forgotten.
+_MET_AGAIN: frozenset[HandledKind] = frozenset({"title_only", "pool_under_five", "without_positive", "in_two_splits"})
+
 
 def write_released(judged: JudgedSet, folder: Path) -> None:
-    """Write a set into a folder, which is made. A set that nobody released gets a set.json beside its files.
+    """Write a set into a folder, which is made. A set that nobody released, or of which something was left out when it
+    was read, gets a set.json beside its files.
 
     Raises SetError where its name or a facet cannot be part of a file's name, and OSError.
     """
@@ -31,11 +36,14 @@ def write_released(judged: JudgedSet, folder: Path) -> None:
     _write(folder / f"{name}-evaluation_splits.json", [json.dumps(_splits(judged, facets), indent=1), "\n"])
     if not judged.facet and any(pool.group for pool in judged.pools):
         _write(folder / f"{name}-queries-release.csv", _queries(judged))
-    if judged.origin != "released" or judged.relevant_from != relevant_grade(name):
+    lost = [asdict(one) for one in judged.handled if one.kind not in _MET_AGAIN]
+    if judged.origin != "released" or judged.relevant_from != relevant_grade(name) or lost:
         settings = {
             "relevant_from": judged.relevant_from,
+            # What stands in these files is no longer what was released.
             "origin": "own" if judged.origin == "released" else judged.origin,
             "rules": judged.rules,
+            "handled": lost,
         }
         _write(folder / SETTINGS, [json.dumps(settings, indent=1), "\n"])
 

@@ -1,7 +1,7 @@
 """A long JSON text, value by value, of which no more than the present one is kept."""
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NoReturn
 
 from corpus.readers.report import UnsafeFileError
@@ -16,12 +16,19 @@ class BrokenJson(Exception):
 class JsonValues:
     """A text as JSON values, one after another, of which no more than the present one is kept."""
 
-    def __init__(self, pieces: Iterator[str], *, most: int) -> None:
+    def __init__(
+        self,
+        pieces: Iterator[str],
+        *,
+        most: int,
+        object_of: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    ) -> None:
+        """most: characters of one value. object_of: makes an object of its members; a dict where None."""
         self._pieces = pieces
         self._most = most
         self._text = ""
         self._at = 0
-        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=object_of)
 
     def records(self, *, lists: Container[str] | None) -> Iterator[Any]:
         """The members of lists, also of those under the keys `lists` of objects where some are given; other values as
