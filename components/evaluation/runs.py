@@ -24,6 +24,7 @@ from corpus.readers.json_values import BrokenJson, JsonValues
 from corpus.readers.limits import Limits
 from corpus.readers.report import UnreadableFileError
 from corpus.readers.streams import CappedStream
+from corpus.readers.text import clean
 
 READING = "Reading the rankings"  # the stage's name
 
@@ -33,6 +34,7 @@ _LIMITS = Limits(file_bytes=4 * _GIB, unpacked_bytes=16 * _GIB, unpacked_ratio=3
 _LONGEST_POOL = 64 * 2**20  # characters of one query's list: a million candidates
 _HEAD = 4096
 _FIELDS = 6  # of a line of a TREC run
+_LARGEST = float(np.finfo(np.float32).max)  # score
 _MOST_CANDIDATES = 100_000_000  # lines that are kept, 8 bytes each
 
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]  # rows of the set's papers (-1: not in it), and their scores
@@ -175,7 +177,7 @@ class _Reader:
 
     def _query(self, name: str) -> str | None:
         """The query that a name in the file is of; None where nobody asked for it."""
-        for known in (name, unescaped(name)):
+        for known in _forms(name):
             if known in self._pools:
                 return known
             if known in self._by_paper:
@@ -185,16 +187,14 @@ class _Reader:
 
     def _row(self, candidate: str) -> int:
         row = self._row_of.get(candidate)
-        return self._row_of.get(unescaped(candidate), -1) if row is None else row
+        if row is not None:
+            return row
+        return next((self._row_of[form] for form in _forms(candidate) if form in self._row_of), -1)
 
     def _checked(self, score: float, place: str, written: object) -> float:
-        try:
-            near = np.float32(score)
-        except OverflowError:
-            near = np.float32(np.inf)
-        if not np.isfinite(near):
+        if not abs(score) <= _LARGEST:  # of NaN, too, this is false
             raise self._error(f"{place} has the score {written!s:.40}, which is no finite number of 32 bits")
-        return float(near)
+        return float(score)
 
     def _pool(self, pool: Pool, rows: NDArray[np.int32], scores: NDArray[np.float32]) -> RankedPool:
         """What a file ranks of one pool, each candidate once, in the file's order."""
@@ -231,6 +231,11 @@ class _Reader:
 
     def _error(self, reason: str) -> RankingError:
         return RankingError(f"{self._name}: {reason}.")
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """What may be meant by a name: itself, what was escaped to it, and both as sets keep their ids."""
+    return name, unescaped(name), clean(name), clean(unescaped(name))
 
 
 def _in_order(pool: RankedPool, ties: TieOrder, *, ascending: bool) -> bool:

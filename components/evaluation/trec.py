@@ -48,8 +48,13 @@ def escaped(name: str) -> str:
 
 
 def unescaped(field: str) -> str:
-    """The id that `escaped` made a field of. A percent sign that no two hexadecimal digits follow stays."""
-    return "" if field == "%" else urllib.parse.unquote(field, errors="surrogatepass")
+    """The id that `escaped` made a field of; a field that it cannot have made, as it is."""
+    if field == "%":
+        return ""
+    try:
+        return urllib.parse.unquote(field, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return field
 
 
 def write_run(
