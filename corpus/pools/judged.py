@@ -25,6 +25,7 @@ HandledKind = Literal[
     "split_without_pool",  # a split names a query that has no pool: left out
     "repeated_in_split",  # a split names a query twice: it counts once
     "in_two_splits",  # kept in both
+    "repeated_paper",  # listed more than once, or a text again in one review: one of its texts is kept
 ]
 
 
@@ -75,7 +76,8 @@ class JudgedSet:
     has none. papers: those of all pools and queries. splits: name of a split → its folds → queries; one fold, but for
     sets whose figures are the mean over folds. Every query in a split has a pool. relevant_from: the lowest grade that
     is relevant. rules: how it was made from its originals, seed included; "" for a set as released.
-    fingerprint: 16 hexadecimal digits of a SHA-256 over texts, pools, grades and splits.
+    fingerprint: 16 hexadecimal digits of a SHA-256 over texts, pools, grades, splits and relevant_from; the order of
+    papers, pools and candidates does not change it.
     """
 
     name: str

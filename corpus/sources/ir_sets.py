@@ -33,7 +33,7 @@ class IrDatasets:
 
     def count(self, query: str, *, client: Client | None = None) -> int:  # noqa: ARG002
         """See Source. Without fetching the set, where the package knows how many documents it has."""
-        return _count(_load(query))
+        return _count(load_dataset(query))
 
     def pages(
         self,
@@ -44,7 +44,7 @@ class IrDatasets:
         most: int | None = None,  # noqa: ARG002
     ) -> Iterator[Page]:
         """See Source."""
-        dataset = _load(query)
+        dataset = load_dataset(query)
         total = _count(dataset)
         if not (cursor or "0").isdigit():
             raise SourceError(f"{self.title}: no place to go on from: {cursor[:40]!r}. Start the fetch again.")
@@ -53,7 +53,7 @@ class IrDatasets:
             documents = islice(dataset.docs_iter(), start, None)
             while batch := list(islice(documents, _PAGE)):
                 start += len(batch)
-                papers, problems = sort_out(map(_paper, batch), title=self.title)
+                papers, problems = sort_out(map(document_paper, batch), title=self.title)
                 more = len(batch) == _PAGE
                 yield Page(papers=papers, problems=problems, cursor=str(start) if more else "", total=max(total, start))
                 if not more:
@@ -73,7 +73,8 @@ class IrDatasets:
         raise PaperNotFound(f"{self.title} does not look up {identifier}.")
 
 
-def _load(query: str) -> Any:
+def load_dataset(query: str) -> Any:
+    """A set of the package, whose documents have titles; nothing is fetched yet. Raises SourceError."""
     name = understood(query, title=IrDatasets.title)
     if os.environ.get(OFFLINE_VARIABLE, "").strip() not in ("", "0"):
         raise SourceUnavailable(
@@ -105,7 +106,9 @@ def _count(dataset: Any) -> int:
     return counted if isinstance(counted, int) else 0
 
 
-def _paper(document: Any) -> Paper | Left:
+def document_paper(document: Any) -> Paper | Left:
+    """A document of a set as a paper, under its own id."""
+
     def field(name: str) -> object:
         return getattr(document, name, None)
 
