@@ -95,8 +95,9 @@ def curve(
             seconds += time.perf_counter() - began
             there = part.size
             points += _points(graph, part, m=m, seconds=seconds, settings=settings, steps=steps)
-            keep(so_far())
-    return so_far()
+            found = so_far()
+            keep(found)
+    return found
 
 
 def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Progress = quiet) -> Curve:

@@ -50,7 +50,8 @@ def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> N
     off_rows = asked != _ON
     palette = DARK if st.context.theme.type == "dark" else LIGHT
     drawn = figure(curve, size=size, off_rows=off_rows, palette=palette)
-    st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
+    if drawn["data"]:  # plotly takes no figure of nothing
+        st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
     st.caption(_legend(curve, size=size, off_rows=off_rows))
     st.dataframe(
         [_row(one, curve) for one in sufficient(curve)], hide_index=True, width="stretch", key=f"{key}-sufficient"
@@ -92,7 +93,8 @@ def _facts(curve: Curve) -> str:
     return (
         f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}. Recall is the share of the true {curve.k} "
         f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked "
-        f"alone, on one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
+        "alone, on one thread. Smaller corpora are samples of this one. "
+        f"Measured {curve.made} on {curve.machine}; {versions}."
     )
 
 
