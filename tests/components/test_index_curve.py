@@ -573,7 +573,7 @@ def test_the_panel_draws_the_largest_size_for_pasted_texts_first(home: Path) -> 
     assert any("\\<script\\>" in one.value for one in app.caption)
     frame = app.dataframe[0].value
     assert len(frame) == 6
-    assert frame["ef_search for 0.99"].tolist()[3:] == pytest.approx([float("nan"), 256, 128], nan_ok=True)
+    assert frame["ef_search"].tolist()[3:] == pytest.approx([float("nan"), 256, 128], nan_ok=True)
     app.selectbox(key="here-size").set_value(1000).run()
     assert plotted(app)["data"][0]["x"][0] == milliseconds(8, 1000, 128)
 
