@@ -78,7 +78,7 @@ def more(visit: Any, title: str, what: str) -> Any:
 def ended(visit: Any, told: str) -> None:
     """Wait for the job in the background, and put its end away."""
     expect(visit.page.get_by_text(told)).to_be_visible(timeout=BUILDING)
-    visit.page.get_by_role("button", name="Close").click()
+    visit.page.locator(".st-key-build").get_by_role("button", name="Close").click()
     expect(visit.page.get_by_text(told)).to_have_count(0)
     idle(visit)
 
@@ -239,7 +239,7 @@ def test_an_archive_that_is_none_is_refused(visit: Any, tmp_path: Path) -> None:
     idle(visit)
     page.get_by_role("button", name="Import it").click()
     expect(page.get_by_text("Importing bad: failed.")).to_be_visible(timeout=BUILDING)
-    page.get_by_role("button", name="Close").click()
+    page.locator(".st-key-build").get_by_role("button", name="Close").click()
     # It waits to be tried again, and can be thrown away.
     expect(page.get_by_text("Importing bad was stopped.")).to_be_visible()
     idle(visit)
