@@ -111,7 +111,7 @@ def _choose(view: EvaluationView, card: SetCard, names: list[str]) -> None:
     st.subheader("Evaluate", anchor=False)
     st.session_state[_SET] = view.set
     st.selectbox("Judged set", names, key=_SET, on_change=_on_set, args=(view,))
-    st.caption(escaped(_facts(card)))
+    _facts(card, view)
     if facets := _facets(card):
         st.session_state[_FACET] = view.facet
         st.selectbox("Facet", facets, key=_FACET, on_change=_on_change, args=(view, "facet", _FACET))
@@ -143,28 +143,32 @@ def _choose(view: EvaluationView, card: SetCard, names: list[str]) -> None:
         )
         precision = "bfloat16" if rounded else "float32"
     _estimate(system, card)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Run",
-            type="primary",
-            icon=":material/play_arrow:",
-            key="run-evaluation",
-            disabled=jobs.runs() or not view.split,
-            on_click=_run,
-            args=(view, system, precision),
-        )
-        _delete_button(view.set)
+    st.button(
+        "Run",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="run-evaluation",
+        disabled=jobs.runs() or not view.split,
+        on_click=_run,
+        args=(view, system, precision),
+    )
     if jobs.runs():
         st.caption("Something is under way, as this page says above: this can be begun when it is done.")
 
 
-def _facts(card: SetCard) -> str:
+def _facts(card: SetCard, view: EvaluationView) -> None:
     made = {
         "released": "As its authors released it.",
-        "constructed": "Made here from its originals, by written rules.",
+        "constructed": "Made here, by written rules.",
         "own": "Your own.",
-    }[card.origin]
-    return f"{card.pools:,} queries, {card.papers:,} papers, {size_words(card.bytes)}. {made} {card.rules}".strip()
+    }.get(card.origin, "")
+    counts = f"{_queries(card.pools)}, {card.papers:,} papers, {size_words(card.bytes)}"
+    st.caption(escaped(f"{counts}. {made}".strip()))
+    with st.container(horizontal=True, gap="medium"):
+        if card.rules:
+            with st.popover("How it was made", type="tertiary"):
+                st.markdown(escaped(card.rules))
+        _delete_button(view.set)
 
 
 def _queries(count: int) -> str:

@@ -12,6 +12,7 @@ from components.evaluation.published import published_figures, published_rows
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
 from components.evaluation.statistics import PairedTest, paired_test
+from components.evaluation.usual import USUAL
 from components.evaluation.wording import called, set_words
 from components.markdown import escaped
 from components.pages import jobs, session
@@ -26,7 +27,7 @@ from corpus.errors import CociteAtlasError
 _FIRST, _SECOND, _METRIC, _ORDER, _MORE, _FILTER = (
     "queries-first", "queries-second", "queries-metric", "queries-order", "queries-shown", "leaderboard-set",
 )  # fmt: skip
-_METRICS = {MAP: "Average precision", NDCG_20_PERCENT: "NDCG%20"}
+_METRICS = {MAP: "Average precision", NDCG_20_PERCENT: "NDCG%20", **{name: name for name in USUAL}}
 _ORDERS: Mapping[Order, str] = {"worst": "Worst first", "best": "Best first", "lost": "Most lost", "won": "Most won"}
 _PAGE = 10  # queries that are drawn; more on asking
 _NONE = ""
@@ -170,9 +171,7 @@ def _choose(view: EvaluationView, found: Sequence[Evaluation], others: Sequence[
             args=(view,),
         )
     with right:
-        st.segmented_control(
-            "Metric", list(_METRICS), format_func=_METRICS.__getitem__, default=_metric(), required=True, key=_METRIC
-        )
+        st.selectbox("Metric", list(_METRICS), format_func=_METRICS.__getitem__, key=_METRIC)
 
 
 def _distinct(one: Evaluation, found: Sequence[Evaluation]) -> str:

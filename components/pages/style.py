@@ -84,13 +84,15 @@ _CSS = """
   table.evaluations small, .query-figure small { font-size: .78rem; font-weight: 400; opacity: .72; }
   table.evaluations th small, table.evaluations td small:last-child:not(:nth-child(2)) { display: block; }
   table.evaluations tr.published { opacity: .8; }
-  .scale { display: block; position: relative; height: .7rem; margin: .3rem 0 .25rem; border-radius: .2rem;
-    background: linear-gradient(var(--st-border-color, rgb(128 128 128 / 30%)), var(--st-border-color)) 0 50% / 100% 1px
-    no-repeat; }
-  .scale i, .evaluations-key i { display: block; position: absolute; top: 50%; transform: translate(-50%, -50%); }
-  .scale i.line { transform: translate(0, -50%); height: .28rem; border-radius: .14rem; opacity: .45;
-    background: var(--st-primary-color, #d9480f); }
-  i.dot { width: .6rem; height: .6rem; border-radius: 50%; background: var(--st-primary-color, #d9480f); }
+  table.evaluations .ends { display: flex; justify-content: space-between; font-size: .72rem; }
+  table.evaluations .interval { white-space: nowrap; }
+  .scale { display: block; position: relative; height: .7rem; margin: .25rem 0; }
+  .scale::before { content: ""; position: absolute; inset: 50% 0 auto; border-top: 1px solid var(--quiet);
+    opacity: .6; }
+  .scale i { display: block; position: absolute; top: 50%; transform: translate(-50%, -50%); }
+  .scale i.line { transform: translate(0, -50%); height: .3rem; border-radius: .15rem; background: var(--accent);
+    opacity: .5; }
+  i.dot { width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
   i.mark { width: .5rem; height: .5rem; border: 1.5px solid currentColor; rotate: 45deg; box-sizing: border-box; }
   .evaluations-key { font-size: .8rem; opacity: .72; margin: 0; }
   .evaluations-key i { position: static; display: inline-block; transform: none; margin: 0 .3rem 0 .8rem; }
@@ -106,22 +108,18 @@ _CSS = """
   [class*="st-key-look-"] button, [class*="st-key-look-"] button * { text-align: left; }
   [class*="st-key-query-row-"] { border-top: 1px solid var(--st-border-color, rgb(128 128 128 / 25%));
     padding-top: .45rem; flex-wrap: nowrap !important; }
-  table.board-figures { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
-  table.board-figures td { padding: 0 .6rem 0 0; }
-  table.board-figures td:last-child { text-align: right; }
+  [class*="st-key-board-row-"] { flex-wrap: nowrap !important; }
   .strip { position: relative; height: 1.5rem; border-radius: .25rem; overflow: hidden;
-    background: var(--st-secondary-background-color, rgb(128 128 128 / 15%)); }
-  .strip span { position: absolute; inset: 0 auto 0 0; background: var(--st-border-color, rgb(128 128 128 / 30%)); }
-  .strip i { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px;
-    background: var(--st-primary-color, #d9480f); }
+    background: rgb(128 128 128 / 12%); }
+  .strip span { position: absolute; inset: 0 auto 0 0; background: rgb(128 128 128 / 20%); }
+  .strip i { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; background: var(--accent); }
   .strip-ends { display: flex; justify-content: space-between; font-size: .75rem; opacity: .68; }
   .strip-told { font-size: .88rem; margin: .2rem 0 0; }
   p.words { font-size: .8rem; line-height: 1.9; margin: 0; overflow-wrap: anywhere; }
   p.words em { font-style: normal; opacity: .68; margin-right: .25rem; }
   p.words span { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
     padding: .05rem .5rem; white-space: nowrap; }
-  p.words span.both { background: var(--st-primary-color, #d9480f); border-color: transparent;
-    color: var(--st-background-color, #fff); }
+  p.words span.both { background: color-mix(in srgb, var(--accent) 22%, transparent); border-color: transparent; }
   p.words span.lacking { border-style: dashed; }
   @media (max-width: 640px) { [class*="st-key-corpus-"] img { max-height: 6.5rem; } }
   @media (max-width: 640px) { [class*="st-key-compared-map-"] .map-root .plot { height: 340px; } }

@@ -1,16 +1,19 @@
 """The evaluation table panel: what each system reached on one split of a set, with published figures beside it."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
 from components.evaluation.published import PublishedRow
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
-from components.evaluation.wording import called, handled_words, points
+from components.evaluation.wording import called, handled_words, percent, points
 from components.markdown import escaped
+from components.palette import css_colours
 
-_HEADLINE = (MAP, NDCG_20_PERCENT)
+MAIN = (MAP, NDCG_20_PERCENT)
 _HELP = {
     MAP: "Mean average precision",
     NDCG_20_PERCENT: "Over the top 20 % of each pool. It is not nDCG@20",
@@ -30,41 +33,70 @@ def evaluation_table(
     published: by an evaluation's id, the published figures of its system as fractions, by metric. others: what is
     published of encoders that are not among them. stale: by id, why one is not of the set as it is here.
     """
-    best = {metric: max(one.means[metric] for one in evaluations) for metric in _HEADLINE}
-    head = "".join(f'<th title="{_HELP[metric]}">{metric}</th>' for metric in _HEADLINE)
-    rows = "".join(_row(one, published.get(one.id, {}), stale.get(one.id, ""), best) for one in evaluations)
-    rows += "".join(map(_published_row, others))
+    columns = [
+        _Column.of(metric, evaluations, [*published.values(), *(row.figures for row in others)]) for metric in MAIN
+    ]
+    head = "".join(
+        f'<th title="{_HELP[column.metric]}">{column.metric}<span class="ends"><span>{column.low}</span>'
+        f"<span>{column.high}</span></span></th>"
+        for column in columns
+    )
+    rows = "".join(_row(one, published.get(one.id, {}), stale.get(one.id, ""), columns) for one in evaluations)
+    rows += "".join(_published_row(row, columns) for row in others)
+    colours = css_colours(dark=st.context.theme.type == "dark")
     st.html(
-        f'<table class="evaluations"><thead><tr><th>System</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<div style="{colours}"><table class="evaluations"><thead><tr><th>System</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
         '<p class="evaluations-key"><i class="dot"></i> ours, with its 95 % interval'
         + ('<i class="mark"></i> published' if others or any(published.get(one.id) for one in evaluations) else "")
-        + " · the scale runs from 0 to 100 %</p>"
+        + "</p></div>"
     )
     _reasons(evaluations)
 
 
-def _row(one: Evaluation, published: Mapping[str, float], stale: str, best: Mapping[str, float]) -> str:
-    facts = [_KINDS[one.system.kind], one.made[:10]]
-    mark = (
-        '<span class="yes">✓ comparable with the published figures</span>'
-        if one.comparable
-        else '<span class="no">not comparable with published figures</span>'
-    )
-    old = f'<span class="no">⚠ {html.escape(stale)}</span>' if stale else ""
-    cells = "".join(_cell(one, metric, published.get(metric), best[metric]) for metric in _HEADLINE)
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One metric's column: the ends of its scale in percent, and the best mean, a fraction."""
+
+    metric: str
+    low: int
+    high: int
+    best: float
+
+    @classmethod
+    def of(cls, metric: str, evaluations: Sequence[Evaluation], published: Sequence[Mapping[str, float]]) -> "_Column":
+        """The column whose scale holds all intervals and published figures, to the next ten."""
+        figures = [figures[metric] for figures in published if metric in figures]
+        low = min([one.intervals[metric][0] for one in evaluations] + figures)
+        high = max([one.intervals[metric][1] for one in evaluations] + figures)
+        return cls(
+            metric=metric,
+            low=max(0, 10 * math.floor(10 * low - 0.05)),
+            high=min(100, 10 * math.ceil(10 * high + 0.05)),
+            best=max(one.means[metric] for one in evaluations),
+        )
+
+    def at(self, figure: float) -> str:
+        """Where a figure, a fraction, stands on the scale, in percent of its width."""
+        return f"{100 * (100 * figure - self.low) / max(self.high - self.low, 1):.2f}%"
+
+
+def _row(one: Evaluation, published: Mapping[str, float], stale: str, columns: Sequence[_Column]) -> str:
+    mark = '<span class="yes">✓ comparable</span>' if one.comparable else "not comparable"
+    cells = "".join(_cell(one, column, published.get(column.metric)) for column in columns)
     return (
-        f'<tr><th scope="row">{html.escape(called(one))}<small>{html.escape(" · ".join(facts))}</small>'
-        f"<small>{mark}</small>{f'<small>{old}</small>' if old else ''}</th>{cells}</tr>"
+        f'<tr><th scope="row">{html.escape(called(one))}<small>{_KINDS[one.system.kind]}</small>'
+        f"<small>{mark}</small>{f'<small>⚠ {html.escape(stale)}</small>' if stale else ''}</th>{cells}</tr>"
     )
 
 
-def _published_row(row: PublishedRow) -> str:
+def _published_row(row: PublishedRow, columns: Sequence[_Column]) -> str:
     cells = "".join(
-        f'<td><b>{100 * figure:.2f}</b><span class="scale"><i class="mark" style="left:{100 * figure:.2f}%"></i></span>'
+        f'<td><b>{percent(figure)}</b><span class="scale"><i class="mark" style="left:{column.at(figure)}"></i></span>'
         "</td>"
-        if (figure := row.figures.get(metric)) is not None
+        if (figure := row.figures.get(column.metric)) is not None
         else "<td>–</td>"
-        for metric in _HEADLINE
+        for column in columns
     )
     return (
         f'<tr class="published"><th scope="row">{html.escape(row.encoder)}<small>published; not evaluated here</small>'
@@ -72,21 +104,21 @@ def _published_row(row: PublishedRow) -> str:
     )
 
 
-def _cell(one: Evaluation, metric: str, published: float | None, best: float) -> str:
-    value = 100 * one.means[metric]
-    low, high = (100 * bound for bound in one.intervals[metric])
-    told = f"{metric} {value:.2f} percent, 95 percent interval {low:.2f} to {high:.2f}"
+def _cell(one: Evaluation, column: _Column, published: float | None) -> str:
+    mean, (low, high) = one.means[column.metric], one.intervals[column.metric]
+    told = f"{column.metric} {percent(mean)} percent, 95 percent interval {percent(low)} to {percent(high)}"
     beside, mark = "", ""
     if published is not None:
-        differs = f" ({points(one.means[metric] - published)})" if one.comparable else ""
-        beside = f"<small>published {100 * published:.2f}{differs}</small>"
-        mark = f'<i class="mark" style="left:{100 * published:.2f}%"></i>'
-        told += f", published {100 * published:.2f}"
-    leading = ' class="best"' if one.means[metric] >= best else ""
+        differs = f" ({points(mean - published)})" if one.comparable else ""
+        beside = f"<small>published {percent(published)}{differs}</small>"
+        mark = f'<i class="mark" style="left:{column.at(published)}"></i>'
+        told += f", published {percent(published)}"
+    leading = ' class="best"' if mean >= column.best else ""
     return (
-        f"<td{leading}><b>{value:.2f}</b> <small>{low:.2f} – {high:.2f}</small>"
-        f'<span class="scale" role="img" aria-label="{told}"><i class="line" style="left:{low:.2f}%;'
-        f'width:{max(high - low, 0):.2f}%"></i>{mark}<i class="dot" style="left:{value:.2f}%"></i></span>{beside}</td>'
+        f'<td{leading}><b>{percent(mean)}</b> <small class="interval">{percent(low)} – {percent(high)}</small>'
+        f'<span class="scale" role="img" aria-label="{told}"><i class="line" style="left:{column.at(low)};'
+        f'right:calc(100% - {column.at(high)})"></i>{mark}<i class="dot" style="left:{column.at(mean)}"></i></span>'
+        f"{beside}</td>"
     )
 
 
@@ -94,7 +126,7 @@ def _reasons(evaluations: Sequence[Evaluation]) -> None:
     """Why figures may not be set beside published ones; said once where it is so for all."""
     if all(one.comparable for one in evaluations):
         return
-    with st.expander("Why not comparable", icon=":material/info:"):
+    with st.expander("Why not comparable with published figures", icon=":material/info:"):
         if len({one.not_comparable for one in evaluations}) == 1:
             st.markdown("\n".join(f"- {escaped(reason)}" for reason in evaluations[0].not_comparable))
             return
@@ -107,11 +139,11 @@ def _reasons(evaluations: Sequence[Evaluation]) -> None:
 
 def usual_table(evaluations: Sequence[Evaluation]) -> None:
     """Draw the usual metrics, as ir-measures computes them; at least one evaluation."""
-    names = [name for name in evaluations[0].means if name not in _HEADLINE]
+    names = [name for name in evaluations[0].means if name not in MAIN]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(called(one))}</th>'
-        + "".join(f"<td>{100 * one.means[name]:.2f}</td>" if name in one.means else "<td>–</td>" for name in names)
+        + "".join(f"<td>{percent(one.means.get(name))}</td>" for name in names)
         + "</tr>"
         for one in evaluations
     )
@@ -146,7 +178,8 @@ def measured(evaluations: Sequence[Evaluation]) -> None:
     for one in evaluations:
         took = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())
         versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())
-        facts.append((called(one), f"fingerprint {one.system.fingerprint[:16]} · {took} · {versions}"))
+        told = [f"fingerprint {one.system.fingerprint[:16]}", one.made, took, versions, one.machine, *one.notes]
+        facts.append((called(one), " · ".join(told)))
     entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts)
     with st.expander("What exactly was measured", icon=":material/fact_check:"):
         st.html(f'<dl class="facts">{entries}</dl>')

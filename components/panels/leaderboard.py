@@ -6,7 +6,7 @@ from itertools import groupby
 import streamlit as st
 
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
-from components.evaluation.wording import called
+from components.evaluation.wording import called, percent
 from components.markdown import escaped
 
 
@@ -37,19 +37,13 @@ def _row(
 ) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"board-row-{one.id}"):
         with st.container(gap=None):
-            st.markdown(f"{rank}\\. **{escaped(called(one))}**")
-            comparable = "comparable with published figures" if one.comparable else "not comparable with published ones"
-            st.caption(escaped(f"{one.queries:,} queries · {one.made[:10]} · {comparable}"))
-        st.html(
-            '<table class="board-figures"><tbody>'
-            + "".join(
-                f"<tr><td>{metric}</td><td><b>{100 * one.means[metric]:.2f}</b></td></tr>"
-                for metric in (MAP, NDCG_20_PERCENT)
-            )
-            + "</tbody></table>",
-            width="content",
-        )
-        st.button("Open", key=f"open-{one.id}", on_click=on_open, args=(one,))
-        with st.popover("", icon=":material/delete:", help="Delete this evaluation", key=f"delete-menu-{one.id}"):
+            figures = " · ".join(f"{metric} **{percent(one.means[metric])}**" for metric in (MAP, NDCG_20_PERCENT))
+            st.markdown(f"{rank}\\. **{escaped(called(one))}** · {figures}")
+            comparable = "comparable" if one.comparable else "not comparable"
+            st.caption(escaped(f"{one.queries:,} queries · {one.made[:10]} · {comparable} with published figures"))
+        st.button("Open", key=f"open-{one.id}", type="tertiary", on_click=on_open, args=(one,), width="content")
+        with st.popover(
+            "", icon=":material/delete:", type="tertiary", help="Delete this evaluation", key=f"delete-menu-{one.id}"
+        ):
             st.markdown("Delete this evaluation, with its run file? Evaluating again brings it back.")
             st.button("Delete it", type="primary", key=f"delete-{one.id}", on_click=on_delete, args=(one,))

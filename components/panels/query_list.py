@@ -8,6 +8,7 @@ import streamlit as st
 from components.evaluation.looking import Placed
 from components.evaluation.statistics import PairedTest
 from components.markdown import escaped
+from components.palette import css_colours
 
 _LONGEST = 160  # characters of a title
 _SURE = 0.05
@@ -15,10 +16,11 @@ _SURE = 0.05
 
 def query_list(placed: Sequence[Placed], *, on_open: Callable[[str], None]) -> None:
     """Draw some queries. on_open: called with the name of the one to look at."""
+    colours = css_colours(dark=st.context.theme.type == "dark")
     for number, one in enumerate(placed):
         scores = one.scores
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"query-row-{number}"):
-            st.html(_figure(one), width=128)
+            st.html(_figure(one, colours), width=128)
             with st.container(gap=None):
                 title = scores.title or scores.query
                 st.button(
@@ -32,7 +34,7 @@ def query_list(placed: Sequence[Placed], *, on_open: Callable[[str], None]) -> N
                 st.caption(escaped(f"{scores.relevant:,} of {scores.candidates:,} relevant · {scores.query}{group}"))
 
 
-def _figure(one: Placed) -> str:
+def _figure(one: Placed, colours: str) -> str:
     """The query's figure, a bar of it, and beside it the other's."""
     value = 100 * one.value
     other, mark = "", ""
@@ -41,7 +43,8 @@ def _figure(one: Placed) -> str:
         mark = f'<i class="mark" style="left:{100 * one.other:.2f}%"></i>'
     told = html.escape(f"{value:.1f} percent" + (f", beside {100 * one.other:.1f}" if one.other is not None else ""))
     return (
-        f'<div class="query-figure"><b>{value:.1f}</b>{other}<span class="scale" role="img" aria-label="{told}">'
+        f'<div class="query-figure" style="{colours}"><b>{value:.1f}</b>{other}'
+        f'<span class="scale" role="img" aria-label="{told}">'
         f'<i class="line" style="left:0;width:{value:.2f}%"></i>{mark}</span></div>'
     )
 
@@ -57,7 +60,7 @@ def paired_words(test: PairedTest, *, first: str, second: str) -> str:
         same = f"{escaped(first)} and {escaped(second)} reach the same at each of the {test.ties:,} queries"
         return f"**No difference**: {same}."
     better, worse = (first, second) if test.difference >= 0 else (second, first)
-    p = f"p = {test.p_value:.4f}" if test.p_value >= 0.0001 else f"p = {test.p_value:.1e}"
+    p = f"p = {test.p_value:.4f}" if test.p_value >= 0.0001 else "p < 0.0001"
     head = (
         f"**{escaped(better)} is better** than {escaped(worse)} by {100 * abs(test.difference):.2f} percent points"
         if test.p_value < _SURE

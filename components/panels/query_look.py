@@ -9,6 +9,7 @@ from components.encoder import Reading
 from components.evaluation.looking import Candidate, Looked, words_mislead
 from components.evaluation.results import QueryScores
 from components.markdown import escaped
+from components.palette import css_colours
 
 _NAMED_RANKS = 12  # of the relevant, that are named; the strip shows all
 _MOST_TICKS = 1_500  # of the strip; more cannot be told apart
@@ -35,7 +36,8 @@ def query_look(
         if value is not None
     )
     st.markdown(f"{found:,} of {looked.candidates:,} candidates are relevant. In percent: {figures}.")
-    st.html(_strip(looked))
+    colours = css_colours(dark=st.context.theme.type == "dark")
+    st.html(_strip(looked, colours))
     _abstract(looked.query.abstract, label="Abstract of the query")
     _verdict(looked)
     _read(looked, readings)
@@ -56,7 +58,7 @@ def query_look(
     )
 
 
-def _strip(looked: Looked) -> str:
+def _strip(looked: Looked, colours: str) -> str:
     """The whole pool as a strip from the first rank to the last, a tick where a relevant candidate stands."""
     count = looked.candidates
     ticks = "".join(
@@ -67,7 +69,8 @@ def _strip(looked: Looked) -> str:
     told = f"The relevant candidates stand at rank {named}{more}." if named else "None of the candidates is relevant."
     cut = 100 * (count * 20 // 100) / count
     return (
-        f'<div class="strip" role="img" aria-label="{told}"><span style="width:{cut:.3f}%"></span>{ticks}</div>'
+        f'<div class="strip" style="{colours}" role="img" aria-label="{told}">'
+        f'<span style="width:{cut:.3f}%"></span>{ticks}</div>'
         f'<div class="strip-ends"><span>rank 1</span><span>the top 20 % is shaded</span><span>{count:,}</span></div>'
         f"<p class='strip-told'>{told}</p>"
     )
@@ -86,7 +89,7 @@ def _verdict(looked: Looked) -> None:
         front = sum(one.overlap for one in looked.ahead) / len(looked.ahead)
         end = sum(one.overlap for one in looked.behind) / len(looked.behind)
         told.append(
-            f"Those in front have {front:.0%} of the query's words, the relevant ones at the end {end:.0%}: "
+            f"Those in front have {_share(front)} of the query's words, the relevant ones at the end {_share(end)}: "
             + (
                 "the words themselves lead astray here."
                 if mislead
@@ -102,6 +105,10 @@ def _verdict(looked: Looked) -> None:
         )
     for sentence in told:
         st.markdown(f":material/lightbulb: {escaped(sentence)}")
+
+
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
 
 
 def _read(looked: Looked, readings: Mapping[str, Reading] | None) -> None:
@@ -125,14 +132,15 @@ def _candidate(one: Candidate, *, ascending: bool, reading: Reading | None) -> N
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escaped(one.paper.title or 'No title')}**")
         facts = [f"rank {one.rank:,}", f"{measure} {one.score:.4g}", f"grade {one.grade}"]
-        facts.append(f"{one.overlap:.0%} of the query's words")
+        facts.append(f"{_share(one.overlap)} of the query's words")
         st.caption(escaped(" · ".join(facts)))
         if not one.paper.abstract:
             st.caption(":material/info: It has no abstract: only its title was compared.")
         if reading is not None and not reading.complete:
             st.caption(f":material/content_cut: Of it, {_part(reading)}.")
+        colours = css_colours(dark=st.context.theme.type == "dark")
         st.html(
-            f'<p class="words">{_chips(one.shared, "both", "in both")}'
+            f'<p class="words" style="{colours}">{_chips(one.shared, "both", "in both")}'
             f"{_chips(one.lacking, 'lacking', 'only in the query')}{_chips(one.other, 'other', 'only here')}</p>"
         )
         _abstract(one.paper.abstract, label="Abstract")
