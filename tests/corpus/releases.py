@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.pools import Handled
+from corpus.pools import Handled, JudgedSet
 
 
 def write(path: Path, content: object, *, lines: bool = False) -> None:
@@ -42,3 +42,37 @@ def release(
 def counts(handled: Sequence[Handled]) -> dict[str, int]:
     """What was met, how often."""
     return {one.kind: one.count for one in handled}
+
+
+POOLS = {"1": {"2": 2, "3": 1, "4": 0, "5": 0, "6": 0}, "2": {"1": 0, "3": 2, "4": 2, "5": 1, "6": 0}}
+SPLITS = {"dev": ["1"], "test": ["2"]}
+
+
+def planted(folder: Path, name: str = "relish", **more: Any) -> Path:
+    """A small set of two queries and six papers."""
+    return release(folder, name, papers=texts(*range(1, 7)), pools=POOLS, splits=SPLITS, **more)
+
+
+def as_ids(judged: JudgedSet) -> dict[str, dict[str, int]]:
+    """The grades of each query's pool, by id."""
+    return {
+        pool.query: dict(zip((judged.papers[row].id for row in pool.rows), pool.grades.tolist(), strict=True))
+        for pool in judged.pools
+    }
+
+
+def cube(folder: Path) -> Path:
+    """CSFCube in small: three facets, two folds, queries 1 to 4, of which 4 has no method."""
+    write(folder / "abstracts-csfcube-preds.jsonl", texts(*range(1, 9)), lines=True)
+    splits: dict[str, dict[str, list[str]]] = {}
+    for facet in ("background", "method", "result"):
+        asked = [q for q in "1234" if (q, facet) != ("4", "method")]
+        pools = {q: {"cands": list("5678"), "relevance_adju": [len(facet) % 4, 1, 0, 3]} for q in asked}
+        write(folder / f"test-pid2anns-csfcube-{facet}.json", pools)
+        halves = [[f"{q}_{facet}" for q in asked[:2]], [f"{q}_{facet}" for q in asked[2:]]]
+        splits[facet] = {
+            "fold1_dev": halves[1], "fold1_test": halves[0], "fold2_dev": halves[0], "fold2_test": halves[1],
+        }  # fmt: skip
+    splits["all"] = {key: [q for facet in splits.values() for q in facet[key]] for key in splits["method"]}
+    write(folder / "evaluation_splits.json", splits)
+    return folder
