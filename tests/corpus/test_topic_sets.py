@@ -23,7 +23,7 @@ def topical(groups: int, each: int, *, lone: int = 0) -> list[Paper]:
     return papers + alone
 
 
-def test_topics_stand_for_judgements(tmp_path: Path) -> None:
+def test_topics_stand_for_judgements() -> None:
     found = build_from_topics(to_table(topical(12, 3, lone=20)), name="mine", queries=20)
     assert (len(found.pools), len(found.papers), found.relevant_from) == (20, 56, 2)
     for query, pool in as_ids(found).items():
