@@ -215,20 +215,19 @@ def _facts(one: Evaluation) -> str:
 
 
 def _main_table(evaluations: list[Evaluation]) -> str:
+    published = {one.id: _published(one) for one in evaluations}
+    beside = any(published.values())  # else there is nothing to set beside ours
     head = ["system"]
     for metric in MAIN:
-        head += [metric, "95 % interval", "published", "difference"]
+        head += [metric, "95 % interval", *(["published", "difference"] if beside else [])]
     rows = []
     for one in evaluations:
-        row, published, differences = [cell(called(one))], _published(one), _differences(one)
+        row, differences = [cell(called(one))], _differences(one)
         for metric in MAIN:
             low, high = one.intervals.get(metric, (None, None))
-            row += [
-                f"**{percent(one.means[metric])}**",
-                f"{percent(low)} to {percent(high)}",
-                percent(published.get(metric)),
-                points(differences.get(metric)),
-            ]
+            row += [f"**{percent(one.means[metric])}**", f"{percent(low)} to {percent(high)}"]
+            if beside:
+                row += [percent(published[one.id].get(metric)), points(differences.get(metric))]
         rows.append([*row, "yes" if one.comparable else "no"])
     return table([*head, "comparable"], rows)
 

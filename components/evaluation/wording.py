@@ -21,7 +21,10 @@ _HANDLED: dict[HandledKind, str] = {
     "repeated_in_split": "queries that a split names twice; each counts once",
     "in_two_splits": "queries in two splits; each counts in both",
 }
-_PLAIN = re.compile(r"[A-Za-z0-9]+(?:[ ._/+-][A-Za-z0-9]+)*")  # text that Markdown cannot take for more
+# A word, with a bracket or a stop at its ends, that Markdown cannot take for more; and what begins a list.
+_PLAIN = re.compile(r"\(?[A-Za-z0-9]+(?:[._,/+'-][A-Za-z0-9]+)*\)?[.,;:]?")
+_BEGINS_LIST = re.compile(r"\d+[.)]")
+_NUMBER = re.compile(r"\**[+−]?\d[\d,.]*(?: to \d[\d.]*)?\**|–")
 
 
 def handled_words(handled: Iterable[Handled]) -> list[str]:
@@ -73,12 +76,12 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are set to the right where they begin with a number."""
+    """A Markdown table; columns of numbers, but for the first column, are set to the right."""
     rows = list(rows)
-    numeric = re.compile(r"[*+−–]*\d|–")
-    rules = ["---:" if rows and all(numeric.match(row[i]) for row in rows) else "---" for i in range(len(head))]
-    lines = [head, rules, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rules = [
+        "---:" if i and rows and all(_NUMBER.fullmatch(row[i]) for row in rows) else "---" for i in range(len(head))
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rules, *rows])
 
 
 def one_line(text: str) -> str:
@@ -87,9 +90,15 @@ def one_line(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Such a text as Markdown that shows it and does nothing else, within a table or without."""
-    line = one_line(text)
-    return line if _PLAIN.fullmatch(line) and "www" not in line else escaped(line)
+    """Such a text as Markdown that shows it and does nothing else, within a table or without.
+
+    >>> cell("It has 2 (of 3): a-b, www.x.y and *z*|"), cell("1. x")
+    ('It has 2 (of 3): a-b, www\\u2060\\\\.x\\\\.y and \\\\*z\\\\*\\\\|', '1\\\\. x')
+    """
+    words = one_line(text).split(" ")
+    plain = [bool(_PLAIN.fullmatch(word)) and not word.lower().startswith(("www.", "(www.")) for word in words]
+    plain[0] = plain[0] and not _BEGINS_LIST.fullmatch(words[0])
+    return " ".join(word if as_it_is else escaped(word) for word, as_it_is in zip(words, plain, strict=True))
 
 
 def code(text: str) -> str:

@@ -28,7 +28,7 @@ def parser(*, verbs: Sequence[str]) -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m components.evaluation",
         description="Rank the pools of a judged set by encoders, by peers or by rankings in files, and report MAP, "
-        "NDCG%%20 and the usual metrics. Every evaluation is kept.",
+        "NDCG%20 and the usual metrics. Every evaluation is kept.",
         epilog=f"Verbs, each with its own --help: {', '.join(verbs)}.",
     )
     found.add_argument("--set", required=True, metavar="NAME", help="a set, as `sets` says it, or ir:ID of ir_datasets")

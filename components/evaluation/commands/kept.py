@@ -53,10 +53,7 @@ def _list(options: argparse.Namespace) -> int:
         for one in found:
             scores = f"MAP {percent(one.means[MAP]):>6}  NDCG%20 {percent(one.means[NDCG_20_PERCENT]):>6}"
             mark = "  comparable" if one.comparable else ""
-            print(
-                one_line(f"{one.id}  {one.made}  {scores}")
-                + f"  {one_line(called(one))} on {one_line(set_words(one))}{mark}"
-            )
+            print(f"{one.id}  {one_line(one.made)}  {scores}  {one_line(f'{called(one)} on {set_words(one)}')}{mark}")
         if not found:
             print("No evaluation is kept yet.")
     for id in store.damaged():

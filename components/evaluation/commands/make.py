@@ -126,10 +126,10 @@ def _topics(options: argparse.Namespace, progress: Progress) -> JudgedSet:
     return build_from_topics(papers, name=options.name, queries=options.queries, seed=options.seed)
 
 
-def _plain(options: argparse.Namespace, _: Progress) -> JudgedSet:
+def _plain(options: argparse.Namespace, progress: Progress) -> JudgedSet:
     from corpus.pools.plain import read_plain
 
-    return read_plain(_path(options.judgements), _path(options.texts), name=options.name)
+    return read_plain(_path(options.judgements), _path(options.texts), name=options.name, progress=progress)
 
 
 def _released(options: argparse.Namespace, progress: Progress) -> JudgedSet:
