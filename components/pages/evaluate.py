@@ -9,7 +9,7 @@ import streamlit as st
 from components import atlas as store
 from components import background, choices
 from components.background import PEERS, evaluate_job
-from components.encoder import EMBEDDED, Precision, default_precision, has_fast_bfloat16
+from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
@@ -138,8 +138,7 @@ def _choose(view: EvaluationView, card: SetCard, names: list[str]) -> None:
         rounded = st.toggle(
             "Faster, slightly rounded (bfloat16)",
             key=_ROUNDED,
-            value=default_precision() == "bfloat16",
-            help="Published figures were computed in float32; the rounding moves them in the second decimal.",
+            help="Published figures are of vectors in float32: rounded ones are not marked as comparable.",
         )
         precision = "bfloat16" if rounded else "float32"
     _estimate(system, card)
