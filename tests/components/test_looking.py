@@ -1,6 +1,8 @@
-"""Looking at a query: what stands wrongly, in which words it lies, and queries in order; each against a plain oracle."""
+"""Looking at a query: what stands wrongly, in which words that lies, queries in order; each against a plain oracle."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ def test_what_stands_wrongly_is_what_a_plain_reading_of_the_list_says(data: st.D
     assert found.relevant_ranks == tuple(right)
     assert [one.rank for one in found.ahead] == [rank for rank in wrong if right and rank < max(right)][:3]
     assert [one.rank for one in found.behind] == [rank for rank in reversed(right) if wrong and rank > min(wrong)][:3]
-    assert found.ties == sum(a == b for a, b in zip(scores, scores[1:], strict=False))
+    assert found.ties == sum(a == b for a, b in pairwise(scores))
     assert found.perfect == (listed == sorted(listed, key=lambda one: one[1] < least))
     for one in (*found.ahead, *found.behind):
         row, grade = listed[one.rank - 1]
