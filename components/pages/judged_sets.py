@@ -38,8 +38,8 @@ def first_step() -> None:
         )
         st.markdown(
             "No set is here yet. To try it at once, make one of the default corpus: two of its papers count as "
-            "relevant to each other where they share rare MeSH headings. It needs no judgements: **nobody judged it**, "
-            "and its figures can be compared with each other alone."
+            "relevant to each other where they share rare MeSH headings or keywords. It needs no judgements: **nobody "
+            "judged it**, and its figures can be compared with each other alone."
         )
         if st.button(
             "Make a set of the default corpus's topics", type="primary", icon=":material/auto_awesome:", key="first-set"
