@@ -1,6 +1,5 @@
 """Ranking: pools in the order of their scores, ties broken one way, many queries at a time and in bounded memory."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +96,7 @@ def rank_by_vectors(
             f"{judged.name} has {len(judged.papers):,} papers and the vectors are of shape {given.vectors.shape} for "
             f"{len(given.at):,}. Encode the set again."
         )
-    same, at = _check_and_match(judged, pools, given)
+    same, at = _check_and_match(judged, pools, given), given.at
 
     def distances(queries: Rows, candidates: Rows) -> NDArray[np.float32]:
         return _distances(given.vectors, at[queries], at[candidates])
@@ -159,25 +158,38 @@ def blocks(pools: Sequence[Pool], stand_in: Rows) -> Iterator[tuple[list[Pool], 
         yield block, np.flatnonzero(seen == number).astype(np.int32)
 
 
-def _check_and_match(judged: JudgedSet, pools: Sequence[Pool], given: SetVectors) -> tuple[Rows, Rows]:
-    """(of each paper the first one with an equal vector, where each paper's vector is). Looks at needed papers alone.
+def _check_and_match(judged: JudgedSet, pools: Sequence[Pool], given: SetVectors) -> Rows:
+    """Of each needed paper the first one with an equal vector, itself for the others: int32 (papers,).
 
     A product of two matrices does not round alike in all of its columns: equal vectors are computed once.
     """
-    n = len(judged.papers)
-    needed = np.zeros(n, dtype=bool)
+    needed = np.zeros(len(judged.papers), dtype=bool)
     for pool in pools:
         needed[pool.rows] = needed[pool.row] = True
-    same = np.arange(n, dtype=np.int32)
-    first: dict[bytes, int] = {}
-    for row in np.flatnonzero(needed).tolist():
-        at = int(given.at[row])
-        vector = np.ascontiguousarray(given.vectors[at]) if 0 <= at < len(given.vectors) else None
-        if vector is None or not np.isfinite(vector).all():
-            what = "has no vector" if vector is None else "has a vector with a value that is no finite number"
-            raise RankingError(f"{judged.name}: the paper {judged.papers[row].id!s:.80} {what}. Encode the set again.")
-        same[row] = first.setdefault(hashlib.blake2b(vector.data, digest_size=16).digest(), row)
-    return same, given.at
+    rows = np.flatnonzero(needed)
+    at = given.at[rows]
+    absent = (at < 0) | (at >= len(given.vectors))
+    if absent.any():
+        raise _unusable(judged, rows[absent][0], "has no vector")
+    factors = np.random.default_rng(0).integers(0, 2**63, size=given.vectors.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    step = max(1, _PIECE // (8 * max(1, given.vectors.shape[1])))
+    for start in range(0, len(rows), step):
+        part = np.ascontiguousarray(given.vectors[at[start : start + step]], dtype=np.float32)
+        broken = ~np.isfinite(part).all(axis=1)
+        if broken.any():
+            raise _unusable(judged, rows[start:][broken.argmax()], "has a vector with a value that is no finite number")
+        hashes[start : start + step] = (part.view(np.uint32) * factors).sum(axis=1)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    same = np.arange(len(judged.papers), dtype=np.int32)
+    for i in np.flatnonzero(first[group] != np.arange(len(rows))):  # which are few, but for odd encoders
+        if np.array_equal(given.vectors[at[i]], given.vectors[at[first[group[i]]]]):
+            same[rows[i]] = rows[first[group[i]]]
+    return same
+
+
+def _unusable(judged: JudgedSet, row: int, what: str) -> RankingError:
+    return RankingError(f"{judged.name}: the paper {judged.papers[row].id!s:.80} {what}. Encode the set again.")
 
 
 def _distances(vectors: NDArray[np.float32], queries: Rows, candidates: Rows) -> NDArray[np.float32]:

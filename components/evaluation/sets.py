@@ -7,6 +7,7 @@
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ _CARD = "card.json"
 _LARGEST_CARD = 2**20  # bytes; the rules may have 20,000 characters
 _VERSION = 1
 _PART = 2**20
+_TORN_AFTER = 86_400  # seconds; nobody takes a day to give the files of a set
 
 
 class Readable(Protocol):
@@ -129,7 +131,7 @@ def delete_set(name: str) -> None:
     """Delete a kept set; nothing where it is gone. Its evaluations stay. Raises SetError for what is no name."""
     folder = _folder(name)
     gone = _top() / f".gone-{secrets.token_hex(8)}"
-    with suppress(FileNotFoundError), disk_errors():
+    with disk_errors(), suppress(FileNotFoundError):
         folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
@@ -167,6 +169,7 @@ def _new(name: str) -> Iterator[Path]:
     if folder.exists():
         raise SetError(taken)
     with disk_errors():
+        _clear_torn()
         work = _top() / f".new-{secrets.token_hex(8)}"
         work.mkdir(parents=True)
         try:
@@ -176,6 +179,16 @@ def _new(name: str) -> Iterator[Path]:
             work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear_torn() -> None:
+    """Throw away what a process left that was killed while it kept or deleted a set."""
+    for path in _top().glob(".gone-*") if _top().is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)
+    for path in _top().glob(".new-*") if _top().is_dir() else ():
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _TORN_AFTER:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _card(folder: Path, *, name: str, progress: Progress) -> SetCard:

@@ -13,8 +13,9 @@ FLOOR = 0.8  # of recall: below it nobody would use an index
 LINE_COLOURS = (0, 1, 6, 7, 4)
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 _HEIGHT = 420  # px
+_FONT = "'Source Sans', sans-serif"  # the page's own
 # How near, as shares of the plot's width and height, a label may come to another label.
-_LABEL_WIDTH, _LABEL_HEIGHT = 0.05, 0.05
+_LABEL_WIDTH, _LABEL_HEIGHT = 0.08, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +152,21 @@ def _layout(axes: _Axes, exact_ms: float | None, *, k: int, palette: Palette) ->
         "margin": {"l": 64, "r": 16, "t": 36, "b": 56},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": palette.ink, "size": 13},
+        "font": {"family": _FONT, "color": palette.ink, "size": 13},
         "hoverlabel": {"bgcolor": palette.halo, "font": {"color": palette.ink}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": palette.ink}},
         "xaxis": {
             **plain,
             "type": "log",
             "range": [math.log10(axes.left), math.log10(axes.right)],
-            "title": {"text": "median time of one query, ms"},
+            "title": {"text": "median time of one query, ms", "font": {"size": 13}},
             "tickvals": _ticks(axes.left, axes.right),
             "fixedrange": True,
         },
         "yaxis": {
             **plain,
             "range": [FLOOR, axes.top],
-            "title": {"text": f"ann_recall_at_{k}"},
+            "title": {"text": f"ann_recall_at_{k}", "font": {"size": 13}},
             "tickformat": ".2f",
             "fixedrange": True,
         },

@@ -95,8 +95,9 @@ def curve(
             seconds += time.perf_counter() - began
             there = part.size
             points += _points(graph, part, m=m, seconds=seconds, settings=settings, steps=steps)
-            keep(so_far())
-    return so_far()
+            found = so_far()
+            keep(found)
+    return found
 
 
 def curve_of(atlas: Atlas, *, settings: CurveSettings = DEFAULTS, progress: Progress = quiet) -> Curve:
@@ -172,12 +173,14 @@ def _points(
         recalls.append(graph.shares_found(part.asked, ef_search=ef_search))
         steps.add(settings.queries)
     times: list[list[float]] = [[] for _ in efs]
-    # Each query comes once at every ef_search, but never at two of them in a row, when its rows would still be in the
-    # processor's cache; and what slows the machine for a while slows all of them alike.
+    # Each query comes once at every ef_search; and in random order, since after a large one, or after the same query,
+    # the processor's cache is another. What slows the machine for a while slows all of them alike.
+    rng = np.random.default_rng(settings.seed)
     for start in range(len(efs)):
         with threadpool_limits(limits=1):
-            for place, query in enumerate(part.asked.off):
+            for place in rng.permutation(len(part.asked.off)).tolist():
                 turn = (start + place) % len(efs)
+                query = part.asked.off[place]
                 times[turn].append(_seconds(_search(graph, query, k=settings.k, ef_search=efs[turn])))
         steps.add(settings.queries)
     found = []

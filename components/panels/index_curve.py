@@ -50,10 +50,25 @@ def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> N
     off_rows = asked != _ON
     palette = DARK if st.context.theme.type == "dark" else LIGHT
     drawn = figure(curve, size=size, off_rows=off_rows, palette=palette)
-    st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
+    if drawn["data"]:  # plotly takes no figure of nothing
+        st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
     st.caption(_legend(curve, size=size, off_rows=off_rows))
+    st.markdown(f"**The smallest ef_search that finds {100 * TARGET:.0f} % of the nearest**")
+    number = st.column_config.NumberColumn
     st.dataframe(
-        [_row(one, curve) for one in sufficient(curve)], hide_index=True, width="stretch", key=f"{key}-sufficient"
+        [_row(one, curve) for one in sufficient(curve)],
+        hide_index=True,
+        width="stretch",
+        key=f"{key}-sufficient",
+        column_config={
+            "Papers": number(format="localized"),
+            "Recall of papers": number(format="%.4f"),
+            "Recall of pasted texts": number(format="%.4f"),
+            "Median, ms": number(format="%.3f"),
+            "Exact search, ms": number(format="%.3f"),
+            "Times faster": number(format="%.1f"),
+            "Built in, s": number(format="%.1f"),
+        },
     )
     st.caption(escaped(_facts(curve)))
     _downloads(curve, key=key)
@@ -76,12 +91,12 @@ def _row(one: Sufficient, curve: Curve) -> dict[str, object]:
     return {
         "Papers": one.size,
         "M": one.m,
-        f"ef_search for {TARGET}": None if one.point is None else one.point.ef_search,
+        "ef_search": None if one.point is None else one.point.ef_search,
         "Recall of papers": None if one.point is None else one.point.recall,
         "Recall of pasted texts": None if one.point is None else one.point.recall_off_rows,
         "Median, ms": None if one.point is None else one.point.p50_ms,
         "Exact search, ms": one.exact_ms,
-        "Times faster": None if one.times_faster is None else round(one.times_faster, 1),
+        "Times faster": one.times_faster,
         "Built in, s": next(iter(curve.line(size=one.size, m=one.m))).build_seconds,
     }
 
@@ -92,7 +107,8 @@ def _facts(curve: Curve) -> str:
     return (
         f"{curve.rows:,} vectors of {curve.dimensions} dimensions{by}. Recall is the share of the true {curve.k} "
         f"nearest that the graph finds, over {curve.queries:,} queries of each kind. Times are of one query, asked "
-        f"alone, on one thread. Smaller corpora are samples of this one. Measured {curve.made} on {curve.machine}; {versions}."
+        "alone, on one thread. Smaller corpora are samples of this one. "
+        f"Measured {curve.made} on {curve.machine}; {versions}."
     )
 
 

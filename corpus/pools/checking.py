@@ -159,8 +159,9 @@ def _pool(raw: RawPool, row_of: Mapping[str, int], met: Tally) -> Pool | None:
             f"query {raw.query!r} has {len(raw.candidates):,} candidates and {len(raw.grades):,} grades. "
             "Give each candidate one."
         )
-    wrong = next((grade for grade in raw.grades if not 0 <= grade <= HIGHEST_GRADE), None)
-    if wrong is not None:
+    lowest, highest = min(raw.grades, default=0), max(raw.grades, default=0)
+    if lowest < 0 or highest > HIGHEST_GRADE:
+        wrong = lowest if lowest < 0 else highest
         raise SetError(f"query {raw.query!r} has a grade of {wrong}. Grades are 0 to {HIGHEST_GRADE:,}: correct it.")
     # The first place, the last grade.
     grade_of = dict(zip(raw.candidates, raw.grades, strict=True))

@@ -19,7 +19,7 @@ _RULES = (
     "is graded 1 or more is relevant. All queries are one split."
 )
 _TITLES = ("text", "title", "query")  # the fields of a query that may hold its text, the first that does
-_ABSTRACTS = ("description", "question", "narrative")
+_ABSTRACTS = ("description", "question")  # a narrative also says what is not wanted
 _QUERY = "query-"  # before a query's own id: those of documents are often the same numbers
 _EVERY = 1_000
 _MOST = 5_000_000  # judgements; more are no set of papers
@@ -46,8 +46,10 @@ def read_ir_dataset(id: str, *, progress: Progress = quiet) -> JudgedSet:
                 while name in papers:
                     name = _QUERY + name
                 papers[name] = pool_paper(name, _first(query, _TITLES), _first(query, _ABSTRACTS))
-                candidates, grades = zip(*judged[number], strict=True)
+                candidates, grades = zip(*judged.pop(number), strict=True)
                 pools.append(RawPool(name, name, candidates, grades))
+        # What is left of the judgements is of queries that the set does not have.
+        pools += [RawPool(_QUERY + number, "", (), ()) for number in judged]
     return judged_set(
         name=f"ir:{id}",
         origin="own",
