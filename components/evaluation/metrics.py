@@ -1,10 +1,13 @@
 """MAP and NDCG%20 of one ranked pool, as the published numbers compute them. Textbooks differ; see each."""
 
-import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
-def average_precision(relevant: Sequence[bool]) -> float:
+def average_precision(relevant: Sequence[bool] | NDArray[np.bool_]) -> float:
     """Average precision of one query, 0 … 1. Its mean over queries is MAP.
 
     relevant: whether each candidate is relevant, in rank order, nearest first; the whole pool.
@@ -19,16 +22,11 @@ def average_precision(relevant: Sequence[bool]) -> float:
     >>> average_precision([])
     0.0
     """
-    found = 0
-    total = 0.0
-    for rank, is_relevant in enumerate(relevant, start=1):
-        if is_relevant:
-            found += 1
-            total += found / rank
-    return total / found if found else 0.0
+    ranks = np.flatnonzero(np.asarray(relevant, dtype=bool)) + 1
+    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks)) if len(ranks) else 0.0
 
 
-def ndcg_at(grades: Sequence[float], k: int) -> float:
+def ndcg_at(grades: Sequence[float] | NDArray[Any], k: int) -> float:
     """NDCG of one query over the first k ranks, 0 … 1.
 
     grades: the grade of each candidate (0 or more), in rank order, nearest first; the whole pool, because the
@@ -48,14 +46,16 @@ def ndcg_at(grades: Sequence[float], k: int) -> float:
     """
     if k < 0:
         raise ValueError(f"the cut-off is {k}; it is a number of ranks, 0 or more")
-    for rank, grade in enumerate(grades, start=1):
-        if not math.isfinite(grade) or grade < 0:
-            raise ValueError(f"the grade at rank {rank} is {grade}; grades are finite and 0 or more")
-    ideal = _dcg(sorted(grades, reverse=True)[:k])
-    return _dcg(grades[:k]) / ideal if ideal > 0 else 0.0
+    gains = np.asarray(grades)
+    if len(gains) and not bool(((gains >= 0) & np.isfinite(gains)).all()):
+        first = int(np.argmin((gains >= 0) & np.isfinite(gains)))
+        raise ValueError(f"the grade at rank {first + 1} is {gains[first]}; grades are finite and 0 or more")
+    weights = 1 / np.log2(np.maximum(np.arange(1, min(k, len(gains)) + 1), 2))
+    ideal = float(np.sort(gains)[::-1][:k] @ weights)
+    return float(gains[:k] @ weights) / ideal if ideal > 0 else 0.0
 
 
-def ndcg_at_percent(grades: Sequence[float], *, percent: int = 20) -> float:
+def ndcg_at_percent(grades: Sequence[float] | NDArray[Any], *, percent: int = 20) -> float:
     """NDCG over the nearest `percent` of the pool, 0 … 1; at 20 it is NDCG%20, which is not NDCG@20.
 
     grades: as in `ndcg_at`, whose gain, discount and denominator these are.
@@ -72,7 +72,3 @@ def ndcg_at_percent(grades: Sequence[float], *, percent: int = 20) -> float:
         raise ValueError(f"percent is {percent}; it lies between 0 and 100")
     # In integers: int(percent / 100 * n) falls one short for some percents (29 % of 100 gives 28).
     return ndcg_at(grades, len(grades) * percent // 100)
-
-
-def _dcg(gains: Sequence[float]) -> float:
-    return sum(gain / math.log2(max(rank, 2)) for rank, gain in enumerate(gains, start=1))

@@ -1,66 +1,227 @@
-"""From vectors to a ranked pool, and from ranked pools to the mean scores of a system."""
+"""Ranking: pools in the order of their scores, ties broken one way, many queries at a time and in bounded memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from components.evaluation.metrics import average_precision, ndcg_at_percent
+from components.build import Progress, quiet
+from components.evaluation.results import RankedPool, Ranking
+from corpus.errors import CociteAtlasError
+from corpus.pools import JudgedSet, Pool
 
-Array = npt.NDArray[Any]
+RANKING = "Ranking the pools"  # the stage's name
 
+Rows = NDArray[np.int32]
+# (rows of b queries, rows of u candidates) → the score of each pair, float32 (b, u).
+Scorer = Callable[[Rows, Rows], NDArray[np.float32]]
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One query's pool, ranked. grades: of its candidates, in rank order, nearest first, the query left out."""
-
-    query: str
-    grades: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Means over `queries` queries, each counting once; fractions 0 … 1, where papers print percent."""
-
-    queries: int
-    mean_average_precision: float
-    ndcg_at_20_percent: float
+MOST_CELLS = 4_000_000  # pairs scored at a time: 16 MB of float32, and as much of what they are computed from
+_PIECE = 16 * 2**20  # bytes of vectors in float64, or of their differences, at a time
+# Of |q|² + |c|². Below it, |q|² + |c|² - 2qc has lost more than half of float64's digits: the pair is computed by
+# differences. Above it, what is lost is far below the last digit of float32.
+_NEAR = 1e-6
+_NO_ID = np.uint64(0xFFFFFFFF)
+_SIGN = np.uint32(0x80000000)
 
 
-def rank_pool(query_vector: Array, candidate_vectors: Array) -> npt.NDArray[np.intp]:
-    """The order of a pool by L2 distance to the query, nearest first: positions (n,) into the candidates.
+class RankingError(CociteAtlasError):
+    """Scores or vectors that cannot rank a pool, or a ranking that is not one of its pool."""
 
-    query_vector: float (d,). candidate_vectors: float (n, d). Equal distances keep the candidates' order, so
-    that a run can be repeated. Raises ValueError where the shapes do not agree or a number is not finite.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetVectors:
+    """Vectors of a set's papers, equal ones kept once.
+
+    vectors: float32 (u, d). at: int32 (papers,), which of them is each paper's; -1 where a paper was not needed.
     """
-    query = np.asarray(query_vector, dtype=np.float64)
-    candidates = np.asarray(candidate_vectors, dtype=np.float64)
-    if query.ndim != 1 or candidates.ndim != 2 or candidates.shape[1] != len(query):
-        raise ValueError(f"a query of shape {query.shape} and candidates of {candidates.shape}; give (d,), (n, d)")
-    # Differences first: |q|² + |c|² - 2qc is faster, but rounds near neighbours into ties of its own.
-    squared = np.square(candidates - query).sum(axis=1)
-    if not np.isfinite(squared).all():
-        raise ValueError("a query or candidate vector is not finite; encode its paper again")
-    return np.argsort(squared, kind="stable")
+
+    vectors: NDArray[np.float32]
+    at: NDArray[np.int32]
 
 
-def evaluate(runs: Iterable[Run], *, relevant_from: float) -> Scores:
-    """MAP and NDCG%20 of a system: the plain mean over its runs, as published numbers are made.
+class TieOrder:
+    """The order of equal scores in one set: by candidate id as text, from high to low, which is what trec_eval does.
 
-    relevant_from: the lowest grade that counts as relevant in average precision; NDCG uses every grade. A query
-    without a relevant candidate stays in the mean with 0. Raises ValueError where there are no runs.
+    Never the order of a file: files often list the relevant first, and every system with ties would be flattered.
     """
-    precisions: list[float] = []
-    gains: list[float] = []
-    for run in runs:
-        precisions.append(average_precision([grade >= relevant_from for grade in run.grades]))
-        gains.append(ndcg_at_percent(run.grades))
-    if not precisions:
-        raise ValueError("no runs to evaluate; rank at least one query's pool")
-    return Scores(
-        queries=len(precisions),
-        mean_average_precision=sum(precisions) / len(precisions),
-        ndcg_at_20_percent=sum(gains) / len(gains),
-    )
+
+    def __init__(self, judged: JudgedSet) -> None:
+        ids = [paper.id for paper in judged.papers]
+        self._row_at = np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.int32)
+        self._place = np.empty(len(ids), dtype=np.uint64)
+        self._place[self._row_at] = np.arange(len(ids), dtype=np.uint64)
+        self._name = judged.name
+
+    def ranked(self, query: str, rows: Rows, scores: NDArray[np.floating[Any]], *, ascending: bool) -> RankedPool:
+        """A pool, best first. rows: int32 (n,). scores: (n,), of those rows; they are compared as float32.
+
+        ascending: the smallest is the best. Raises RankingError where a score is no number, or infinite.
+        """
+        with np.errstate(over="ignore"):
+            scores = np.asarray(scores, dtype=np.float32)
+        if not np.isfinite(scores).all():
+            raise RankingError(
+                f"{self._name}, query {query!s:.80}: a candidate's score is no finite number. Compute the scores again."
+            )
+        # Score and place in one integer: sorting those is many times faster than sorting by two keys.
+        keys = _as_integers(scores)
+        if not ascending:
+            keys = ~keys
+        keys = keys.astype(np.uint64) << np.uint64(32) | self._place[rows]
+        keys.sort()
+        sorted_scores = (keys >> np.uint64(32)).astype(np.uint32)
+        return RankedPool(
+            query=query,
+            rows=self._row_at[keys & _NO_ID],
+            scores=_as_scores(sorted_scores if ascending else ~sorted_scores),
+        )
+
+
+def rank_by_vectors(
+    judged: JudgedSet, pools: Sequence[Pool], vectors: NDArray[np.float32] | SetVectors, *, progress: Progress = quiet
+) -> Ranking:
+    """Every pool by the L2 distance of its candidates to its query, nearest first. Distances are true, not squared.
+
+    vectors: float32 (papers, d), row i of the set's paper i, or what `encode_set` gives. Equal vectors are at equal
+    distances, bit for bit; a candidate with the query's own vector is at distance 0.
+    Computed in float64 by matrix products; beside vectors and ranking (8 bytes a pair) it takes about 100 MB.
+    Raises RankingError where a paper has no vector or one that is not finite, and what `progress` does.
+    """
+    given = vectors if isinstance(vectors, SetVectors) else SetVectors(vectors, np.arange(len(vectors), dtype=np.int32))
+    if given.vectors.ndim != 2 or given.at.shape != (len(judged.papers),):
+        raise RankingError(
+            f"{judged.name} has {len(judged.papers):,} papers and the vectors are of shape {given.vectors.shape} for "
+            f"{len(given.at):,}. Encode the set again."
+        )
+    same, at = _check_and_match(judged, pools, given), given.at
+
+    def distances(queries: Rows, candidates: Rows) -> NDArray[np.float32]:
+        return _distances(given.vectors, at[queries], at[candidates])
+
+    return rank_by_scores(judged, pools, distances, ascending=True, same=same, progress=progress)
+
+
+def rank_by_scores(
+    judged: JudgedSet,
+    pools: Sequence[Pool],
+    scorer: Scorer,
+    *,
+    ascending: bool,
+    same: Rows | None = None,
+    progress: Progress = quiet,
+) -> Ranking:
+    """Every pool, once, by the scores of pairs. Pools that share most of their candidates are scored together.
+
+    same: int32 (papers,), a paper in whose place each is scored, where several are alike to the scorer: itself, or
+    another. Raises RankingError where a score is not finite, and what `progress` does.
+    """
+    asked = list({pool.query: pool for pool in pools}.values())  # a query may be in two folds
+    stand_in = np.arange(len(judged.papers), dtype=np.int32) if same is None else same
+    ties = TieOrder(judged)
+    ranked: list[RankedPool] = []
+    column = np.zeros(len(judged.papers), dtype=np.int32)
+    progress(RANKING, 0, len(asked))
+    for block, candidates in blocks(asked, stand_in):
+        column[candidates] = np.arange(len(candidates), dtype=np.int32)
+        scores = scorer(stand_in[[pool.row for pool in block]], candidates)
+        for pool, line in zip(block, scores, strict=True):
+            mine = line[column[stand_in[pool.rows]]]
+            ranked.append(ties.ranked(pool.query, pool.rows, mine, ascending=ascending))
+        progress(RANKING, len(ranked), len(asked))
+    return Ranking(pools=tuple(ranked), ascending=ascending)
+
+
+def blocks(pools: Sequence[Pool], stand_in: Rows) -> Iterator[tuple[list[Pool], Rows]]:
+    """Runs of pools with all of their candidates (sorted, each once), to be scored as one matrix.
+
+    stand_in: as `same` in `rank_by_scores`. A run ends where over half of the matrix would be wasted, or where it would
+    have more than MOST_CELLS; one pool alone may have more.
+    """
+    seen = np.full(len(stand_in), -1, dtype=np.int32)
+    block: list[Pool] = []
+    number = wanted = union = 0
+    for pool in pools:
+        rows = stand_in[pool.rows]
+        new = int(np.count_nonzero(seen[rows] != number))
+        cells = (len(block) + 1) * (union + new)
+        if block and (cells > MOST_CELLS or cells > 2 * (wanted + len(rows))):
+            yield block, np.flatnonzero(seen == number).astype(np.int32)
+            block, number, wanted, union, new = [], number + 1, 0, 0, len(rows)
+        seen[rows] = number
+        block.append(pool)
+        wanted += len(rows)
+        union += new
+    if block:
+        yield block, np.flatnonzero(seen == number).astype(np.int32)
+
+
+def _check_and_match(judged: JudgedSet, pools: Sequence[Pool], given: SetVectors) -> Rows:
+    """Of each needed paper the first one with an equal vector, itself for the others: int32 (papers,).
+
+    A product of two matrices does not round alike in all of its columns: equal vectors are computed once.
+    """
+    needed = np.zeros(len(judged.papers), dtype=bool)
+    for pool in pools:
+        needed[pool.rows] = needed[pool.row] = True
+    rows = np.flatnonzero(needed)
+    at = given.at[rows]
+    absent = (at < 0) | (at >= len(given.vectors))
+    if absent.any():
+        raise _unusable(judged, rows[absent][0], "has no vector")
+    factors = np.random.default_rng(0).integers(0, 2**63, size=given.vectors.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    step = max(1, _PIECE // (8 * max(1, given.vectors.shape[1])))
+    for start in range(0, len(rows), step):
+        part = np.ascontiguousarray(given.vectors[at[start : start + step]], dtype=np.float32)
+        broken = ~np.isfinite(part).all(axis=1)
+        if broken.any():
+            raise _unusable(judged, rows[start:][broken.argmax()], "has a vector with a value that is no finite number")
+        hashes[start : start + step] = (part.view(np.uint32) * factors).sum(axis=1)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    same = np.arange(len(judged.papers), dtype=np.int32)
+    for i in np.flatnonzero(first[group] != np.arange(len(rows))):  # which are few, but for odd encoders
+        if np.array_equal(given.vectors[at[i]], given.vectors[at[first[group[i]]]]):
+            same[rows[i]] = rows[first[group[i]]]
+    return same
+
+
+def _unusable(judged: JudgedSet, row: int, what: str) -> RankingError:
+    return RankingError(f"{judged.name}: the paper {judged.papers[row].id!s:.80} {what}. Encode the set again.")
+
+
+def _distances(vectors: NDArray[np.float32], queries: Rows, candidates: Rows) -> NDArray[np.float32]:
+    """The L2 distance of each pair: float32 (b, u). queries, candidates: rows of `vectors`."""
+    asked = vectors[queries].astype(np.float64)
+    asked_norms = np.einsum("ij,ij->i", asked, asked)
+    found = np.empty((len(queries), len(candidates)), dtype=np.float32)
+    step = max(1, _PIECE // (8 * max(1, vectors.shape[1])))
+    for start in range(0, len(candidates), step):
+        part = candidates[start : start + step]
+        these = vectors[part].astype(np.float64)
+        sums = asked_norms[:, None] + np.einsum("ij,ij->i", these, these)
+        squared = asked @ these.T
+        squared *= -2.0
+        squared += sums
+        sums *= _NEAR
+        near_query, near = np.nonzero(squared <= sums)
+        for first in range(0, len(near), step):
+            some = slice(first, first + step)
+            differences = asked[near_query[some]] - these[near[some]]
+            squared[near_query[some], near[some]] = np.einsum("ij,ij->i", differences, differences)
+        with np.errstate(over="ignore"):  # what is too far for float32 becomes infinite, which is refused later
+            found[:, start : start + step] = np.sqrt(squared, out=squared)
+    return found
+
+
+def _as_integers(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Integers in the order of the scores. IEEE 754 numbers of one sign order as their bits do."""
+    bits = (scores + np.float32(0.0)).view(np.uint32)  # -0.0 becomes 0.0: the two are equal
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _as_scores(integers: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """What `_as_integers` was given."""
+    return np.where(integers & _SIGN, integers & ~_SIGN, ~integers).view(np.float32)

@@ -4,6 +4,7 @@ from components.index.base import Index, Mask, Neighbours, Vectors
 from components.index.exact import ExactIndex
 from components.index.hnsw import HnswIndex, HnswSettings, Tuning
 from components.index.neighbour_index import GRAPH_FROM, NeighbourIndex
+from components.index.questions import Questions, questions
 from components.index.tuned import tuned_graph
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Mask",
     "NeighbourIndex",
     "Neighbours",
+    "Questions",
     "Tuning",
     "Vectors",
+    "questions",
     "tuned_graph",
 ]

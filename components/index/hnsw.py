@@ -1,5 +1,6 @@
 """hnswlib over L2: build, tune against exact search, save, load. The graph that answers the queries."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from components.index.base import Mask, Neighbours, Vectors, checked_query, checked_vectors, ranked
 from components.index.exact import ExactIndex
+from components.index.questions import Questions, questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,6 @@ class Tuning:
 _INSERTED_AT_ONCE = 2000  # rows between two words of progress
 _TUNING_ROWS = 1000  # recall of 0.99 known to ±0.001 (10,000 neighbours looked at)
 _OUTSIDE_QUERIES = 400  # each costs an exact search; ±0.0015
-# Rows moved any way by this many times the median distance to a row's nearest. On the default corpus the ef_search that
-# serves its own rows (24: 0.995) found 0.968 of the neighbours of abstracts from elsewhere (SciFact's); the one that
-# serves rows moved so far (64) found 0.998.
-_OUTSIDE = 1.5
 _TUNING_K = 10
 _EF_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -127,23 +125,15 @@ class HnswIndex:
         finds itself does not flatter the recall. A graph finds the neighbours of its own rows more easily than those
         of other texts, so rows moved away from their place are asked for, too.
         """
-        n, dimensions = self._vectors.shape
+        n = len(self._vectors)
         k = min(_TUNING_K, n - 1)
         if k == 0:
             return Tuning(ef_search=self._ef_search, ann_recall_at_10=1.0, ann_recall_at_10_outside=1.0, sample=0)
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(n)[:_TUNING_ROWS].astype(np.int64)
-        rows = self._vectors[sample]
-        truth = exact.all_neighbours(sample, k=k)
-        limits = np.linalg.norm(self._vectors[truth[:, -1]] - rows, axis=1)
-        step = _OUTSIDE * float(np.median(np.linalg.norm(self._vectors[truth[:, 0]] - rows, axis=1)))
-        moves = rng.normal(size=(min(_OUTSIDE_QUERIES, len(rows)), dimensions)).astype(np.float32)
-        outside = rows[: len(moves)] + moves * (step / np.linalg.norm(moves, axis=1, keepdims=True))
-        outside_limits = np.array([exact.search(query, k=k).l2_distances[-1] for query in outside])
+        asked = questions(exact, sample, k=k, off_rows=_OUTSIDE_QUERIES, rng=rng)
         for ef in _EF_STEPS:
-            self._graph.set_ef(max(ef, k + 1))
-            recall = self._share_found(rows, limits, k=k, own=sample)
-            recall_outside = self._share_found(outside, outside_limits, k=k, own=None)
+            recall, recall_outside = self.shares_found(asked, ef_search=max(ef, k + 1))
             if min(recall, recall_outside) >= settings.target_recall:
                 break
         self._ef_search = max(ef, k + 1)
@@ -155,21 +145,49 @@ class HnswIndex:
             sample=len(sample),
         )
 
+    def shares_found(self, asked: Questions, *, ef_search: int) -> tuple[float, float]:
+        """ann_recall_at_k at this very ef_search (more than k), 0 to 1: on the rows, and on the queries off them."""
+        with self._ef_lock:
+            self._graph.set_ef(ef_search)
+            found = (
+                self._share_found(asked.on, asked.on_reach, k=asked.k, own=asked.rows),
+                self._share_found(asked.off, asked.off_reach, k=asked.k, own=None),
+            )
+            self._graph.set_ef(self._ef_search)
+        return found
+
     def _share_found(
-        self, queries: Vectors, limits: NDArray[np.floating], *, k: int, own: NDArray[np.int64] | None
+        self, queries: Vectors, reach: NDArray[np.floating], *, k: int, own: NDArray[np.int64] | None
     ) -> float:
-        """Which share of k neighbours of each query the graph finds: rows no farther than `limits` (q,), the distance
+        """Which share of k neighbours of each query the graph finds: rows no farther than `reach` (q,), the distance
         of its true k-th. By distance, so that one of several rows at the same place is as good as the other.
         """
         wanted = k if own is None else k + 1
-        rows, squared = self._graph.knn_query(queries, k=wanted, num_threads=-1)
-        near = np.sqrt(np.maximum(squared, 0)) <= limits[:, None] * (1 + 1e-5) + 1e-6
+        try:
+            rows, squared = self._graph.knn_query(queries, k=wanted, num_threads=-1)
+        except RuntimeError:  # one of them reaches too few rows: what it reached is not told, and counts as nothing
+            rows, squared = self._one_by_one(queries, k=wanted)
+        near = np.sqrt(np.maximum(squared, 0)) <= reach[:, None] * (1 + 1e-5) + 1e-6
         if own is not None:
             near &= rows.astype(np.int64) != own[:, None]
         return float(np.minimum(near.sum(axis=1), k).mean() / k)
 
-    def search(self, query: Vectors, *, k: int, allowed: Mask | None = None) -> Neighbours:
-        """See `Index.search`; approximate. Raises ValueError where the graph cannot reach k of the allowed rows."""
+    def _one_by_one(self, queries: Vectors, *, k: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+        """The nearest rows of each query and their squared distances: (q, k); infinite where k are not reached."""
+        rows = np.zeros((len(queries), k), dtype=np.uint64)
+        squared = np.full((len(queries), k), np.inf, dtype=np.float32)
+        for place, query in enumerate(queries):
+            with contextlib.suppress(RuntimeError):
+                rows[place], squared[place] = self._graph.knn_query(query[None, :], k=k)
+        return rows, squared
+
+    def search(
+        self, query: Vectors, *, k: int, allowed: Mask | None = None, ef_search: int | None = None
+    ) -> Neighbours:
+        """See `Index.search`; approximate. Raises ValueError where the graph cannot reach k of the allowed rows.
+
+        ef_search: to measure with, k or more; None takes the tuned one, more of it for a large k.
+        """
         n, dimensions = self._vectors.shape
         query = checked_query(query, dimensions=dimensions, rows=n, k=k, allowed=allowed)
         k = min(k, n if allowed is None else int(allowed.sum()))
@@ -178,7 +196,7 @@ class HnswIndex:
         admits = None if allowed is None else allowed.item
         try:
             with self._ef_lock:  # ef belongs to the whole graph: a larger one for a large k must not leak
-                self._graph.set_ef(max(self._ef_search, 2 * k))
+                self._graph.set_ef(max(self._ef_search, 2 * k) if ef_search is None else ef_search)
                 rows, _ = self._graph.knn_query(query[None, :], k=k, filter=admits)
                 self._graph.set_ef(self._ef_search)
         except RuntimeError as error:

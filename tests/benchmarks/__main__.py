@@ -12,6 +12,7 @@ from pathlib import Path
 
 import corpus_build
 import encoding
+import evaluation
 import index
 import map_bytes
 import search
@@ -22,7 +23,7 @@ from components.atlas import Atlas, open_atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.medline import ensure_medline
 
-PARTS = ("start", "search", "encoding", "index", "map", "corpus")
+PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation")
 
 
 def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
@@ -39,6 +40,8 @@ def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[
         return encoding.measure(atlas, quick=quick)
     if part == "index":
         return index.measure(atlas, quick=quick), ""
+    if part == "evaluation":
+        return evaluation.measure(quick=quick), ""
     if part == "corpus":
         return corpus_build.measure(atlas, quick=quick, whole=whole)
     return map_bytes.measure(atlas), ""

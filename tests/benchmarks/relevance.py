@@ -1,22 +1,18 @@
-"""Does the embedded encoder find what reviewers included? It beside TF-IDF, on eight systematic reviews.
+"""Does the embedded encoder find what reviewers included? It beside TF-IDF and BM25, on eight systematic reviews.
 
-Each included paper (grade 2) is a query against the other records of its review; a candidate is relevant where it
-was included too, and NDCG%20 takes the grades 2, 1 and 0 as gains. Records of one review with the same text count
-once, with their highest grade: a copy of the query in its own pool would be found by anything. The reviews lie
-beside the repository, in `../shared/data/sysrev`, and not in it.
+The judged set is `corpus.pools`' of screened records: each included paper is a query against the other records of its
+review. The reviews lie beside the repository, in `../shared/data/sysrev`, and not in it.
 
     .venv/bin/python tests/benchmarks/relevance.py [--encoder NAME_OR_FOLDER] [--limit QUERIES_PER_REVIEW]
 """
 
 import argparse
-import gzip
-import json
 import os
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,103 +21,57 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from components.encoder import EMBEDDED, load_encoder  # noqa: E402
-from components.evaluation import Run, Scores, evaluate, rank_pool  # noqa: E402
+from components.evaluation import encode_set, rank_by_bm25, rank_by_tfidf, rank_by_vectors, score  # noqa: E402
+from components.evaluation.results import MAP, NDCG_20_PERCENT, QueryScores, Ranking  # noqa: E402
+from components.places import HOME_VARIABLE  # noqa: E402
+from corpus.pools import JudgedSet, Pool  # noqa: E402
+from corpus.pools.screening import build_screening  # noqa: E402
 
 RECORDS = Path("shared", "data", "sysrev", "sysrev_graded.jsonl.gz")  # from the repository's parent
-INCLUDED = 2
-Ranker = Callable[[int, np.ndarray], np.ndarray]  # (query row, candidate rows) -> order of the candidates
+Scores = dict[str, list[QueryScores]]  # by review
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a review's search. grade: 2 included, 1 passed the abstract screen, 0 left out."""
-
-    topic: str
-    title: str
-    abstract: str
-    grade: int
-
-
-def read_records(path: Path) -> list[Record]:
-    """The records of all reviews in the file's order, each text once a review, with its highest grade."""
-    kept: dict[tuple[str, str, str], int] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            text = (row["topic"], row["title"].strip(), row["abstract"].strip())
-            kept[text] = max(int(row["rel"]), kept.get(text, 0))
-    return [Record(*text, grade) for text, grade in kept.items()]
-
-
-def encoder_ranker(records: list[Record], name: str) -> tuple[Ranker, str]:
-    """Ranking by the L2 distance of an encoder's vectors, and what its encoding took."""
+def by_encoder(judged: JudgedSet, pools: Sequence[Pool], name: str) -> tuple[Ranking, str]:
+    """The ranking by the L2 distance of an encoder's vectors, and what its encoding took."""
     encoder = load_encoder(name)
-    texts = list(dict.fromkeys((record.title, record.abstract) for record in records))
     start = time.perf_counter()
-    encoded = encoder.encode(texts)
+    with tempfile.TemporaryDirectory() as home:  # vectors of another run would make this one look fast
+        os.environ[HOME_VARIABLE] = home
+        vectors = encode_set(judged, pools, encoder)
     seconds = time.perf_counter() - start
-    at = {text: i for i, text in enumerate(texts)}
-    vectors = encoded[[at[record.title, record.abstract] for record in records]]
-    took = f"{encoder.name}: {len(texts):,} texts encoded in {seconds:.0f} s, {len(texts) / seconds:.1f} a second"
-    return lambda query, pool: rank_pool(vectors[query], vectors[pool]), took
+    n = len(vectors.vectors)
+    took = f"{encoder.name}: {n:,} texts encoded in {seconds:.0f} s, {n / seconds:.1f} a second"
+    return rank_by_vectors(judged, pools, vectors), took
 
 
-def tf_idf_ranker(records: list[Record]) -> Ranker:
-    """Ranking by the cosine of TF-IDF vectors over all records: sublinear counts, English stop words left out."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    texts = [f"{record.title} {record.abstract}" for record in records]
-    rows = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(texts)
-    # Rows come L2-normalised: their products are cosines.
-    return lambda query, pool: np.argsort(-(rows[pool] @ rows[[query]].T).toarray().ravel(), kind="stable")
-
-
-def runs_of(records: list[Record], rank: Ranker, *, limit: int | None) -> dict[str, list[Run]]:
-    """Every query's pool, ranked, by review."""
-    found: dict[str, list[Run]] = {}
-    grades = np.array([record.grade for record in records])
-    topics = np.array([record.topic for record in records])
-    for topic in dict.fromkeys(record.topic for record in records):
-        review = np.flatnonzero(topics == topic)
-        found[topic] = []
-        for query in review[grades[review] == INCLUDED][:limit]:
-            pool = review[review != query]
-            ranked = grades[pool[rank(int(query), pool)]]
-            found[topic].append(Run(query=records[query].title, grades=tuple(ranked.tolist())))
+def by_review(judged: JudgedSet, pools: Sequence[Pool], ranking: Ranking) -> Scores:
+    """The scores of a ranking."""
+    found: Scores = {}
+    for one in score(judged, [pools], ranking):
+        found.setdefault(one.group, []).append(one)
     return found
 
 
-def table(systems: dict[str, dict[str, list[Run]]]) -> str:
+def table(systems: dict[str, Scores]) -> str:
     """A markdown table, percent: a row a review, then the mean over all queries and the mean over reviews."""
-    scores = {
-        name: {topic: evaluate(runs, relevant_from=INCLUDED) for topic, runs in by_topic.items()}
-        for name, by_topic in systems.items()
-    }
     head = "| review | queries | pool | " + " | ".join(f"{name} MAP | NDCG%20" for name in systems) + " |"
     lines = [head, "| --- |" + " ---: |" * (2 + 2 * len(systems))]
-    first = next(iter(systems.values()))
-    for topic, runs in first.items():
-        cells = _cells([scores[name][topic] for name in systems])
-        lines.append(f"| {topic} | {len(runs)} | {len(runs[0].grades):,} | {cells} |")
-    pooled = [
-        evaluate((run for runs in by_topic.values() for run in runs), relevant_from=INCLUDED)
-        for by_topic in systems.values()
-    ]
-    lines.append(f"| **mean over queries** | {pooled[0].queries} | | {_cells(pooled)} |")
-    means = [
-        Scores(
-            queries=len(by_topic),
-            mean_average_precision=float(np.mean([one.mean_average_precision for one in by_topic.values()])),
-            ndcg_at_20_percent=float(np.mean([one.ndcg_at_20_percent for one in by_topic.values()])),
-        )
-        for by_topic in scores.values()
-    ]
-    lines.append(f"| **mean over reviews** | | | {_cells(means)} |")
+    for review, first in next(iter(systems.values())).items():
+        cells = _cells([_means(scores[review]) for scores in systems.values()])
+        lines.append(f"| {review} | {len(first)} | {first[0].candidates:,} | {cells} |")
+    everything = [[one for found in scores.values() for one in found] for scores in systems.values()]
+    lines.append(f"| **mean over queries** | {len(everything[0])} | | {_cells([_means(one) for one in everything])} |")
+    reviews = [np.mean([_means(found) for found in scores.values()], axis=0) for scores in systems.values()]
+    lines.append(f"| **mean over reviews** | | | {_cells(reviews)} |")
     return "\n".join(lines)
 
 
-def _cells(scores: list[Scores]) -> str:
-    return " | ".join(f"{100 * s.mean_average_precision:.2f} | {100 * s.ndcg_at_20_percent:.2f}" for s in scores)
+def _means(scores: Sequence[QueryScores]) -> np.ndarray:
+    return np.mean([[one.metrics[MAP], one.metrics[NDCG_20_PERCENT]] for one in scores], axis=0)
+
+
+def _cells(means: Sequence[np.ndarray]) -> str:
+    return " | ".join(f"{100 * mean_precision:.2f} | {100 * ndcg:.2f}" for mean_precision, ndcg in means)
 
 
 def main() -> int:
@@ -136,13 +86,18 @@ def main() -> int:
     if not path.is_file():
         print(f"skipped: ../{RECORDS} is not there; it holds the judged records")
         return 0
-    records = read_records(path)
-    rank, took = encoder_ranker(records, arguments.encoder)
-    systems = {
-        arguments.encoder: runs_of(records, rank, limit=arguments.limit),
-        "TF-IDF": runs_of(records, tf_idf_ranker(records), limit=arguments.limit),
+    judged = build_screening(path)
+    reviews: dict[str, list[Pool]] = {}
+    for pool in judged.pools:
+        reviews.setdefault(pool.group, []).append(pool)
+    pools = [pool for review in reviews.values() for pool in review[: arguments.limit]]
+    ranking, took = by_encoder(judged, pools, arguments.encoder)
+    rankings = {
+        arguments.encoder: ranking,
+        "TF-IDF": rank_by_tfidf(judged, pools),
+        "BM25": rank_by_bm25(judged, pools),
     }
-    print(table(systems))
+    print(table({name: by_review(judged, pools, one) for name, one in rankings.items()}))
     print(f"\nCommand: `python {' '.join(sys.argv)}`")
     print(f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. {took}.")
     return 0

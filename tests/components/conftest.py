@@ -1,4 +1,4 @@
-"""What tests of downloads share: a web server that can be made to fail, a hub in it, an empty cache; and archives."""
+"""What tests of components share: a web server that can be made to fail, a hub in it, archives, and judged sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from corpus.pools import JudgedSet, Pool, PoolPaper
 
 
 class Web:
@@ -267,3 +270,38 @@ def alone(packed: Path, home: Path) -> Path:
     """The archive of the atlas `one`, in a home without any atlas."""
     shutil.rmtree(home)
     return packed
+
+
+# Judged sets.
+
+
+def _judged_set(
+    grades: dict[str, dict[str, int]],
+    *,
+    texts: dict[str, tuple[str, str]] | None = None,
+    folds: list[list[str]] | None = None,
+    relevant_from: int = 1,
+    ids: list[str] | None = None,
+) -> JudgedSet:
+    """grades: query → candidate → grade. ids: of all papers, in their order; by default as they come."""
+    names = ids or list(dict.fromkeys([*grades, *(one for pool in grades.values() for one in pool)]))
+    row = {name: i for i, name in enumerate(names)}
+    told = texts or {}
+    papers = tuple(PoolPaper(name, *told.get(name, (f"Title of {name}", "An abstract."))) for name in names)
+    pools = tuple(
+        Pool(
+            query,
+            row[query],
+            np.array([row[one] for one in pool], dtype=np.int32),
+            np.array(list(pool.values()), dtype=np.int16),
+        )
+        for query, pool in grades.items()
+    )
+    splits = {"test": tuple(tuple(fold) for fold in folds or [list(grades)])}
+    return JudgedSet("planted", "", "own", papers, pools, splits, relevant_from, (), "0" * 16)
+
+
+@pytest.fixture(scope="session")
+def judged_set() -> Callable[..., JudgedSet]:
+    """judged_set({query: {candidate: grade}}): a set with these pools; a query's name is its paper's id."""
+    return _judged_set
