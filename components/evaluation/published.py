@@ -31,6 +31,7 @@ _LEFT_OUT: dict[HandledKind, str] = {
     "repeated_candidate": "candidates that were twice in a pool",
     "query_in_its_pool": "queries that were in their own pool",
     "empty_pool": "queries without a candidate",
+    "split_without_pool": "queries that a split names and that have no pool",
 }
 
 
