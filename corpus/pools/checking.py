@@ -17,6 +17,8 @@ from corpus.readers.text import clean
 ALL = "all"  # the one split of a set that has none
 HIGHEST_GRADE = 1_000  # grades are 0 to 3 in every set known; int16 holds this
 MOST_CANDIDATES = 100_000_000  # of all pools together, 6 bytes each; TRECCOVID-RF has 11 million
+# Characters. More than a corpus takes: of a set no paper can be refused, and CORD-19 has books of abstracts.
+LONGEST_TITLE, LONGEST_ABSTRACT = 20_000, 1_000_000
 _EXAMPLES = 5
 _FEW = 5  # candidates of which the top 20 % are one
 
@@ -65,8 +67,8 @@ def pool_paper(id: str, title: str, abstract: str) -> PoolPaper:
     paper = PoolPaper(clean(id), clean(title), clean(abstract))
     for what, text, most in (
         ("id", paper.id, DEFAULT_LIMITS.field_chars),
-        ("title", paper.title, DEFAULT_LIMITS.title_chars),
-        ("abstract", paper.abstract, DEFAULT_LIMITS.abstract_chars),
+        ("title", paper.title, LONGEST_TITLE),
+        ("abstract", paper.abstract, LONGEST_ABSTRACT),
     ):
         if len(text) > most:
             told = f"{what} of {len(text):,} characters; at most {most:,} are read"

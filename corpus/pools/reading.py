@@ -74,6 +74,8 @@ def table_rows(path: Path, *, stage: str, progress: Progress = quiet) -> Iterato
 
     Headers are in small letters. Cells of tab-separated tables are never quoted: titles hold quotes of their own.
     """
+    if csv.field_size_limit() < LIMITS.line_bytes:
+        csv.field_size_limit(LIMITS.line_bytes)  # of the whole process, and no smaller than what others may count on
     with opened(path) as stream:
         first = head_text(stream.head(_HEAD_BYTES)).partition("\n")[0]
         lines = (line for _, line in _lines(path, stream, stage=stage, progress=progress))

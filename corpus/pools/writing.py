@@ -65,8 +65,7 @@ def _pools(judged: JudgedSet, pools: list[Pool]) -> Iterator[str]:
 def _splits(judged: JudgedSet, facets: list[str]) -> dict[str, object]:
     if not judged.facet:
         return dict(_by_fold(judged, ""))
-    wanted = [FACETS_TOGETHER, *facets] if judged.facet == FACETS_TOGETHER else [judged.facet]
-    return {facet: _by_fold(judged, "" if facet == FACETS_TOGETHER else facet) for facet in wanted}
+    return {facet: _by_fold(judged, "" if facet == FACETS_TOGETHER else facet) for facet in (FACETS_TOGETHER, *facets)}
 
 
 def _by_fold(judged: JudgedSet, facet: str) -> dict[str, list[str]]:

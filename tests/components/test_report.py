@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ import pytest
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import Evaluation, QueryScores, System
 from components.evaluation.statistics import paired_test
-from components.evaluation.wording import cell, percent, points, summary, table
-from corpus.pools import Handled
+from components.evaluation.wording import cell, handled_words, percent, points, summary, table
+from corpus.pools import Handled, HandledKind
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> | [x](javascript:1) `\n# :red[x] $a$ @www.x.y \u202e\x00"
 
@@ -170,3 +171,10 @@ def test_cells_show_what_they_are_given() -> None:
 def test_a_summary_is_one_sentence() -> None:
     told = summary(evaluation("a", "specter", facet="method", set_name="csfcube"))
     assert told == "specter on csfcube (method), split test: MAP 50.00 %, NDCG%20 60.00 %, over 4 queries."
+
+
+def test_all_that_can_be_met_in_a_set_has_its_words() -> None:
+    met = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
+    words = handled_words(met)
+    assert len(set(words)) == len(met)
+    assert words[0] == "1 queries without a text, left out (such as a)"

@@ -73,6 +73,16 @@ def test_a_set_of_facets_is_described_as_a_whole(home: Path, tmp_path: Path) -> 
         read_set("csfcube")
 
 
+@pytest.mark.parametrize("facet", ["method", "all"])
+def test_one_facet_or_all_of_a_set_are_kept(home: Path, tmp_path: Path, facet: str) -> None:
+    judged = read_released(cube(tmp_path / "cube"), facet=facet)
+    card = keep_set(judged, "mine")
+    assert card.facets == (("method",) if facet == "method" else ("background", "method", "result"))
+    assert (card.pools, card.splits["test"]) == (len(judged.pools), sum(map(len, judged.splits["test"])))
+    found = read_set("mine", facet=facet)
+    assert (found.fingerprint, found.splits, found.origin) == (judged.fingerprint, judged.splits, "own")
+
+
 def test_a_folder_is_read_where_it_lies(home: Path, folder: Path, judged: JudgedSet) -> None:
     assert read_set("relish", data=folder).fingerprint == judged.fingerprint
     assert read_set("", data=folder).name == "relish"

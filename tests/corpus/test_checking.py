@@ -170,8 +170,8 @@ def test_nothing_is_relevant_from_grade_0() -> None:
 
 def test_texts_are_cleaned_and_bounded() -> None:
     assert pool_paper(" 1\x00", "A\u202e  title", "One.\n Two.") == PoolPaper("1", "A title", "One. Two.")
-    with pytest.raises(SetError, match="paper '7' has abstract of 50,001 characters; at most 50,000 are read"):
-        pool_paper("7", "t", "a" * 50_001)
+    with pytest.raises(SetError, match="paper '7' has abstract of 1,000,001 characters; at most 1,000,000 are read"):
+        pool_paper("7", "t", "a" * 1_000_001)
 
 
 # The fingerprint

@@ -173,11 +173,13 @@ def test_of_a_paper_with_several_records_the_first_with_both_texts_counts(tmp_pa
     (tmp_path / "metadata.csv").write_text(
         "cord_uid,sha,title,abstract,publish_time\n"
         'a,,One,"First, of\n two lines",2020\nb,,Two,,2020\nb,,Two again,Text,2021\nb,,Thrice,Text,2021\n'
-        "c,,,No title,\nd,,Other,Text,\nd,,Other,Text,\n"
+        f"c,,,No title,\nd,,Other,Text,\nd,,Other,Text,\ne,,Book,{'Long. ' * 50_000},\n"
     )
+    with (tmp_path / "q.txt").open("a") as file:
+        file.write("1 0 e 2\n")
     found = build_treccovid(tmp_path / "q.txt", tmp_path / "t.xml", tmp_path / "metadata.csv")
     assert [(paper.id, paper.title, paper.abstract) for paper in found.papers] == [
-        ("a", "One", "First, of two lines"), ("b", "Two again", "Text"),
+        ("a", "One", "First, of two lines"), ("b", "Two again", "Text"), ("e", "Book", ("Long. " * 50_000).strip()),
     ]  # fmt: skip
     assert counts(found.handled)["repeated_paper"] == 2
     assert counts(found.handled)["candidate_without_text"] == 1
@@ -320,3 +322,13 @@ def test_own_judgements_that_are_none_are_named(tmp_path: Path, text: str, messa
     write(tmp_path / "t.jsonl", texts(*"ab"), lines=True)
     with pytest.raises(SetError, match=message):
         read_plain(tmp_path / "j.json", tmp_path / "t.jsonl", name="mine")
+
+
+def test_a_quote_that_is_not_closed_is_refused_before_memory_is_spent(tmp_path: Path) -> None:
+    write(tmp_path / "j.json", {"a": {"b": 1}})
+    with (tmp_path / "t.csv").open("w") as file:
+        file.write('id,title,abstract\na,A,"')
+        for _ in range(1_000):
+            file.write("one line of many\n" * 1_000)
+    with pytest.raises(SetError, match=r"t.csv: it is no table \(field larger than field limit"):
+        read_plain(tmp_path / "j.json", tmp_path / "t.csv", name="mine")

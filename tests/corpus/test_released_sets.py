@@ -177,7 +177,7 @@ def test_judgements_that_are_no_json_are_refused(tmp_path: Path, text: str, mess
         ('{"paper_id": "9", "title": 5}', "line 2: title is a number"),
         ('{"paper_id": "9", "title": "A", "abstract": [1]}', "line 2: abstract is a list"),
         ('{"paper_id": "9", "title": NaN}', "line 2: it is no JSON"),
-        (json.dumps({"paper_id": "9", "title": "A" * 2_001}), "line 2: paper '9' has title of 2,001 characters"),
+        (json.dumps({"paper_id": "9", "title": "A" * 20_001}), "line 2: paper '9' has title of 20,001 characters"),
         ('{"paper_id": ' + "[" * 100_000, "line 2: it is no JSON"),
     ],
 )

@@ -20,6 +20,8 @@ from corpus.commands.shared import add_progress_options, existing_files, json_li
 from corpus.errors import CociteAtlasError
 from corpus.pools import JudgedSet, SetError
 
+KEEPING = "Writing the run"  # the stage's name: ten million lines take some seconds
+
 _PEERS: tuple[SystemKind, ...] = ("tfidf", "bm25")
 
 
@@ -120,6 +122,7 @@ def _evaluated(
     judged: JudgedSet, split: str, choice: Choice, progress: Progress
 ) -> tuple[Evaluation, list[QueryScores]]:
     evaluation, scores, ranking = evaluate_set(judged, split, choice, progress=progress)
+    progress(KEEPING, 0, 1)
     with disk_errors():
         store.save(evaluation, scores, ranking, judged)
     return evaluation, scores
