@@ -1,8 +1,9 @@
 """What was evaluated, on the Evaluate page: the table of a set, its queries, and the leaderboard of all sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -145,12 +146,20 @@ def queries_tab(view: EvaluationView, here: Sequence[Evaluation]) -> None:
 
 
 def _metric() -> str:
-    return str(st.session_state.get(_METRIC) or MAP)
+    return str(_remembered(_METRIC, MAP, among=_METRICS))
 
 
 def _order_chosen(with_second: bool) -> Order:
-    chosen: Order = st.session_state.get(_ORDER) or "worst"
-    return chosen if with_second or chosen in ("worst", "best") else "worst"
+    orders = [order for order in _ORDERS if with_second or order in ("worst", "best")]
+    chosen: Order = _remembered(_ORDER, "worst", among=orders)
+    return chosen
+
+
+def _remembered(key: str, default: str, *, among: Container[str]) -> Any:
+    """What a widget holds. Set anew, so that it stays while a query is looked at and the widget is not drawn."""
+    chosen = st.session_state.get(key)
+    st.session_state[key] = chosen if chosen in among else default
+    return st.session_state[key]
 
 
 def _choose(view: EvaluationView, found: Sequence[Evaluation], others: Sequence[Evaluation]) -> None:
@@ -181,14 +190,10 @@ def _distinct(one: Evaluation, found: Sequence[Evaluation]) -> str:
 
 
 def _orders(with_second: bool) -> None:
-    orders = [order for order in _ORDERS if with_second or order in ("worst", "best")]
-    if st.session_state.get(_ORDER) not in orders:
-        st.session_state.pop(_ORDER, None)
     st.segmented_control(
         "Order of the queries",
-        orders,
+        [order for order in _ORDERS if with_second or order in ("worst", "best")],
         format_func=_ORDERS.__getitem__,
-        default="worst",
         required=True,
         key=_ORDER,
         label_visibility="collapsed",

@@ -121,7 +121,8 @@ def _name(key: str, *, suggested: str) -> str:
         key=f"set-name-{key}",
         max_chars=64,
         placeholder=suggested,
-        help="Small letters, digits, '.', '_' and '-'. It stands in links and in the command line.",
+        help="Small letters, digits, '.', '_' and '-'. It stands in links and in the command line. Published figures "
+        "are set beside a set that has the name its authors gave it.",
     ).strip()
     return typed or suggested
 

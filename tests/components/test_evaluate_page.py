@@ -246,6 +246,23 @@ def test_queries_are_shown_looked_at_and_gone_through_by_links_without_texts(sky
     assert set(params(app)) <= {"set", "facet", "split", "system", "beside", "query", "tab"}
 
 
+def test_the_order_and_the_metric_stay_while_queries_are_looked_at(sky: dict[str, str]) -> None:
+    app = page(tab="queries", system=sky["bm25"], beside=sky["tfidf"])
+    whole(app.selectbox(key="queries-metric").set_value("nDCG@10").run())
+    whole(app.get("button_group")[0].set_value("won").run())
+    listed = [button.key for button in app.button if (button.key or "").startswith("look-")]
+    press(app, listed[0])
+    for key in listed[1:]:
+        press(app, "query-after")
+        assert params(app)["query"] == key.split("-", 2)[2]
+    press(app, "all-queries")
+    assert app.selectbox(key="queries-metric").value == "nDCG@10"
+    assert [button.key for button in app.button if (button.key or "").startswith("look-")] == listed
+    # Without a second system there is nothing to win against.
+    whole(app.selectbox(key="queries-second").set_value("").run())
+    assert app.session_state["queries-order"] == "worst"
+
+
 def test_a_hostile_paper_is_shown_and_does_nothing(sky: dict[str, str]) -> None:
     app = page(tab="queries", system=sky["bm25"], query="heart-0")
     assert "Heart failure" in app.subheader[-1].value
