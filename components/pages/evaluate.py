@@ -15,6 +15,7 @@ from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
 from components.evaluation.results import Evaluation
 from components.evaluation.sets import SetCard
+from components.evaluation.wording import handled_words
 from components.files import size_words
 from components.markdown import escaped
 from components.medline import NAME as MEDLINE
@@ -167,6 +168,9 @@ def _facts(card: SetCard, view: EvaluationView) -> None:
         if card.rules:
             with st.popover("How it was made", type="tertiary"):
                 st.markdown(escaped(card.rules))
+        if card.handled:
+            with st.popover("What was met in it", type="tertiary"):
+                st.markdown("\n".join(f"- {escaped(words)}" for words in handled_words(card.handled)))
         _delete_button(view.set)
 
 

@@ -18,7 +18,7 @@ from components.evaluation import sets, store
 from components.evaluation.evaluating import Choice, evaluate_set
 from components.pages import evaluated, looked, resources
 from corpus.paper import Paper, to_table
-from corpus.pools import JudgedSet, PoolPaper
+from corpus.pools import Handled, JudgedSet, PoolPaper
 from corpus.pools.checking import RawPool, judged_set
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -115,6 +115,16 @@ def whole(app: AppTest) -> AppTest:
     """The page, which was drawn without an exception."""
     assert not app.exception, app.exception
     return app
+
+
+def test_what_was_left_out_of_a_set_is_said_before_anything_is_run(
+    topical: Path, planted: Callable[[int], list[Paper]]
+) -> None:
+    judged = hearts_and_galaxies(planted)
+    sets.keep_set(replace(judged, handled=(Handled("candidate_without_text", 7, ("<b>gone</b>",)),)), "sky")
+    assert any(
+        "7 candidates without a text" in one.value and "<b>" not in one.value for one in page(set="sky").markdown
+    )
 
 
 def press(app: AppTest, key: str) -> AppTest:
