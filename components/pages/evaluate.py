@@ -50,14 +50,12 @@ def evaluate() -> None:
         return
     jobs.say_refusal()
     names = sets.set_names()
-    if view.set and view.set not in names:
-        st.warning(escaped(f"There is no judged set {view.set!r:.80} here."), icon=":material/link_off:")
-    view = replace(view, set=view.set if view.set in names else names[0] if names else "")
     found = kept.evaluations()
+    view = _there(view, names, found)
     left, right = st.columns([4, 9], gap="large")
     with left:
         jobs.under_way()
-        card = _card(view.set) if names else None
+        card = _card(view.set) if view.set in names else None
         if card is not None:
             view = _chosen(view, card)
             _choose(view, card, names)
@@ -68,6 +66,21 @@ def evaluate() -> None:
         _kept_vectors()
     with right:
         _tabs(view, card, found)
+
+
+def _there(view: EvaluationView, names: list[str], found: list[Evaluation]) -> EvaluationView:
+    """The view, of a set that is kept, or of which evaluations are; what is not there is said."""
+    if view.set in names:
+        return view
+    its = [one for one in found if one.set_name == view.set]
+    if same := [one for one in its if (one.facet, one.split) == (view.facet, view.split)] or its:
+        told = f"The judged set {view.set} is not here, only what was evaluated on it. To open its queries, add it."
+        st.info(escaped(told), icon=":material/link_off:")
+        return replace(view, facet=same[0].facet, split=same[0].split)
+    if view.set:
+        told = f"There is no judged set {view.set!r:.80} here. Choose another one, or add it."
+        st.warning(escaped(told), icon=":material/link_off:")
+    return replace(view, set=next(iter(names), ""))
 
 
 def _card(name: str) -> SetCard | None:
@@ -102,10 +115,12 @@ def usual_split(card: SetCard) -> str:
 
 
 def _choose_another(view: EvaluationView, names: list[str]) -> None:
-    """The choice of a set beside one that cannot be read."""
+    """The choice of a set beside one that cannot be read, or is not there."""
     st.session_state[_SET] = view.set
-    st.selectbox("Judged set", names, key=_SET, on_change=_on_set, args=(view,))
-    _delete_button(view.set)
+    options = names if view.set in names else [view.set, *names]
+    st.selectbox("Judged set", options, key=_SET, on_change=_on_set, args=(view,))
+    if view.set in names:
+        _delete_button(view.set)
 
 
 def _choose(view: EvaluationView, card: SetCard, names: list[str]) -> None:

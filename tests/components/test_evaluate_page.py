@@ -127,6 +127,21 @@ def test_what_was_left_out_of_a_set_is_said_before_anything_is_run(
     )
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_was_evaluated_on_a_set_that_is_not_kept_can_be_opened(
+    sky: dict[str, str], planted: Callable[[int], list[Paper]], others: int
+) -> None:
+    sets.delete_set("sky")
+    if others:
+        sets.keep_set(hearts_and_galaxies(planted), "another")
+    app = press(page(tab="all"), f"open-{sky['bm25']}")
+    assert any("sky, split test" in one.value for one in app.subheader)
+    assert ["not here" in one.value for one in app.info] == [True]
+    assert not app.warning
+    whole(page(set="sky", tab="queries"))
+    assert any("no judged set 'cloud'" in one.value for one in page(set="cloud").warning)
+
+
 def press(app: AppTest, key: str) -> AppTest:
     return whole(app.button(key=key).click().run())
 
