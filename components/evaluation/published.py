@@ -32,6 +32,7 @@ _LEFT_OUT: dict[HandledKind, str] = {
     "query_in_its_pool": "queries that were in their own pool",
     "empty_pool": "queries without a candidate",
     "split_without_pool": "queries that a split names and that have no pool",
+    "query_in_no_split": "queries that no split names",
 }
 
 

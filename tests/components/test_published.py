@@ -56,7 +56,14 @@ def test_a_set_of_the_published_shape_is_comparable_on_its_test_split_alone(judg
 
 @pytest.mark.parametrize(
     "kind",
-    ["query_without_text", "candidate_without_text", "repeated_candidate", "query_in_its_pool", "empty_pool"],
+    [
+        "query_without_text",
+        "candidate_without_text",
+        "repeated_candidate",
+        "query_in_its_pool",
+        "empty_pool",
+        "query_in_no_split",
+    ],
 )
 def test_what_was_left_out_is_a_reason(kind: str) -> None:
     judged = replace(RELISH, handled=(Handled(kind, 3), Handled("title_only", 7)))  # type: ignore[arg-type]
