@@ -272,6 +272,14 @@ def test_each_included_paper_asks_in_its_review(tmp_path: Path) -> None:
     assert counts(found.handled) == {"repeated_paper": 1, "pool_under_five": 2}
 
 
+def test_records_without_text_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    rows = [record("R", pid, rel) for pid, rel in zip("abcdef", (2, 2, 1, 0, 0, 0), strict=True)]
+    rows += [record("R", pid, rel) | {"title": "", "abstract": None} for pid, rel in (("x", 2), ("y", 0), ("z", 1))]
+    write(tmp_path / "r.jsonl", rows, lines=True)
+    found = build_screening(tmp_path / "r.jsonl")
+    assert counts(found.handled) == {"query_without_text": 1, "candidate_without_text": 6}
+
+
 @pytest.mark.parametrize("change", [{"rel": 3}, {"rel": None}, {"rel": -1}, {"topic": ""}, {"pid": None}, {"title": 5}])
 def test_a_record_that_is_none_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "r.jsonl", [record("R", "a", 2), record("R", "b", 2) | change], lines=True)
