@@ -132,6 +132,8 @@ class _Reader:
 
     def ranking(self, found: dict[str, Ranked], *, by_score: bool) -> tuple[Ranking, tuple[str, ...]]:
         """All pools, ranked, and the notes."""
+        if by_score:  # the first place of what is there twice is that of its highest score
+            found = {query: _sorted(*lists) for query, lists in found.items()}
         ranked = [self._pool(pool, *found[query]) for query, pool in self._pools.items() if query in found]
         self._check_missing(ranked)
         notes = [f"{self._name}: {count:,} {what}." for what, count in self._told() if count]
@@ -197,7 +199,7 @@ class _Reader:
         return float(score)
 
     def _pool(self, pool: Pool, rows: NDArray[np.int32], scores: NDArray[np.float32]) -> RankedPool:
-        """What a file ranks of one pool, each candidate once, in the file's order."""
+        """What a file ranks of one pool, each candidate once, in the order given."""
         asked = np.isin(rows, pool.rows)
         self._counts["candidates"] += int((~asked).sum())
         rows, scores = rows[asked], scores[asked]
@@ -231,6 +233,12 @@ class _Reader:
 
     def _error(self, reason: str) -> RankingError:
         return RankingError(f"{self._name}: {reason}.")
+
+
+def _sorted(rows: NDArray[np.int32], scores: NDArray[np.float32]) -> Ranked:
+    """Both, the highest score first."""
+    order = np.argsort(-scores, kind="stable")
+    return rows[order], scores[order]
 
 
 def _forms(name: str) -> tuple[str, ...]:
