@@ -173,6 +173,7 @@ def test_a_pool_that_is_none_is_named(tmp_path: Path, value: object, message: st
         ('{"1": {"cands": ["2"], "relevance_adju": [' + "9" * 5_000 + "]}}", "no JSON, or ends too early"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1001]}}', "a grade of 1001. Grades are 0 to 1,000"),
         ('{"1": ' + "[" * 100_000, "nested too deep"),
+        ('{"1": {"cands": ["2"], "relevance_adju": [1]},}', "a comma stands before '}'"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1]}} x', "'x' stands behind its end"),
         ('{"  ": {"cands": ["2"], "relevance_adju": [1]}}', "query ''"),
     ],
