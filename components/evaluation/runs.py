@@ -35,6 +35,7 @@ _LONGEST_POOL = 64 * 2**20  # characters of one query's list: a million candidat
 _HEAD = 4096
 _FIELDS = 6  # of a line of a TREC run
 _LARGEST = float(np.finfo(np.float32).max)  # score
+_MOST_OTHERS = 1_000_000  # queries that nobody asked for, which are counted
 _MOST_CANDIDATES = 100_000_000  # lines that are kept, 8 bytes each
 
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]  # rows of the set's papers (-1: not in it), and their scores
@@ -185,6 +186,10 @@ class _Reader:
             if known in self._by_paper:
                 return self._by_paper[known]
         self._other_queries.add(hash(name))
+        if len(self._other_queries) > _MOST_OTHERS:
+            raise self._error(
+                f"it ranks more than {_MOST_OTHERS:,} queries that were not asked for. Give the split's queries alone"
+            )
         return None
 
     def _row(self, candidate: str) -> int:

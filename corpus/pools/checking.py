@@ -17,6 +17,7 @@ from corpus.readers.text import clean
 ALL = "all"  # the one split of a set that has none
 HIGHEST_GRADE = 1_000  # grades are 0 to 3 in every set known; int16 holds this
 MOST_CANDIDATES = 100_000_000  # of all pools together, 6 bytes each; TRECCOVID-RF has 11 million
+MOST_QUERIES = 500_000  # a hundred times RELISH's; each takes a kilobyte, its candidates apart
 # Characters. More than a corpus takes: of a set no paper can be refused, and CORD-19 has books of abstracts.
 LONGEST_TITLE, LONGEST_ABSTRACT = 20_000, 1_000_000
 LONGEST_GROUP = DEFAULT_LIMITS.field_chars
@@ -115,6 +116,8 @@ def judged_set(
         pool = _pool(raw, row_of, met)
         found[raw.query] = pool, met
         total += _size(pool)
+        if len(found) > MOST_QUERIES:
+            raise SetError(f"{name} has more than {MOST_QUERIES:,} queries. Split it.")
         if total > MOST_CANDIDATES:
             raise SetError(f"{name} has more than {MOST_CANDIDATES:,} candidates in its pools. Split it.")
     kept = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.pools import Handled, JudgedSet, PoolPaper, SetError
+from corpus.pools import Handled, JudgedSet, PoolPaper, SetError, checking
 from corpus.pools.checking import HIGHEST_GRADE, LONGEST_EXAMPLE, RawPool, judged_set, pool_paper
 from tests.corpus.releases import counts
 
@@ -182,6 +182,13 @@ def test_what_is_relevant_is_a_grade(relevant_from: int) -> None:
 def test_the_name_of_a_group_is_no_text() -> None:
     with pytest.raises(SetError, match=r"query 'a' is of a group with a name of 1,001 characters"):
         check(raw("a", "bc", group="g" * 1_001))
+
+
+def test_queries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "MOST_QUERIES", 2)
+    assert len(check(raw("a", "bc"), raw("b", "cd")).pools) == 2
+    with pytest.raises(SetError, match="more than 2 queries"):
+        check(raw("a", "bc"), raw("x", ""), raw("b", "cd"))
 
 
 def test_as_many_grades_as_candidates() -> None:
