@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from components.evaluation.results import (
     System,
     evaluation_id,
     from_json,
+    queries_csv,
+    read_queries_csv,
     to_json,
 )
 from corpus.errors import CociteAtlasError
@@ -316,6 +319,15 @@ def test_what_is_no_run_of_ours_is_refused(tmp_path: Path, text: str) -> None:
     path.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(ValueError):
         list(trec.read_own_run(path, candidates=["a"]))
+
+
+def test_a_table_of_queries_without_the_metrics_of_a_report_is_refused() -> None:
+    _, scores, _, _ = planted()
+    text = queries_csv(scores)
+    assert len(read_queries_csv(io.StringIO(text, newline=""))) == len(scores)
+    for metric in ("MAP", "NDCG%20"):
+        with pytest.raises(ValueError, match="lacks a metric"):
+            read_queries_csv(io.StringIO(text.replace(f",{metric}", ",other"), newline=""))
 
 
 def test_what_a_killed_process_left_is_cleared_by_the_next(home: Path) -> None:
