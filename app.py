@@ -12,6 +12,7 @@ from components.pages import frame, resources
 from components.pages.compare import compare
 from components.pages.corpora import corpora_page
 from components.pages.encoders import encoders
+from components.pages.evaluate import evaluate
 from components.pages.explore import explore
 from components.pages.style import style
 from components.routes import map_routes
@@ -28,6 +29,7 @@ def main() -> None:
         "Explore": st.Page(explore, title="Explore", default=True),
         "Compare": st.Page(compare, title="Compare"),
         "Corpora": st.Page(corpora_page, title="Corpora", url_path="corpora"),
+        "Evaluate": st.Page(evaluate, title="Evaluate", url_path="evaluate"),
         "Encoders": st.Page(encoders, title="Encoders"),
     }
     frame.remember(pages)

@@ -18,11 +18,13 @@ from components.staging import Staged, StagedKind
 from corpus.errors import CociteAtlasError
 
 State = Literal["running", "stopping", "done", "stopped", "failed"]
-JobKind = Literal["encode"] | StagedKind
+EvaluationKind = Literal["evaluate", "curve"]
+JobKind = Literal["encode"] | EvaluationKind | StagedKind
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _PATIENCE = 60.0  # seconds from asking a job to stop to ending it: a pass of a large model takes some
 _STOPPED = 130  # exit code of a job that was asked to stop
+_OWN_WORDS = ("corpus: ", "evaluation: ")  # what begins a line in which a command line says what is wrong
 _LONGEST_WORD = 2_000  # characters kept of what a job says when it fails
 
 
@@ -32,11 +34,12 @@ class JobUnderWay(CociteAtlasError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call of `python -m corpus build`, and what it is about.
+    """One call of `python -m corpus build` or of `python -m components.evaluation`, and what it is about.
 
-    title: what people call the corpus. base: the atlas whose papers are encoded again; empty for all but "encode".
-    encoder: a catalogue name, or the path of a folder or zip; empty where the job has none to choose. staged: the id of
-    what waits to be built; empty for "encode".
+    title: what people call the corpus or the judged set. base: the atlas whose papers are encoded again, or whose index
+    is measured; empty for others. encoder: a catalogue name, or the path of a folder or zip; of "evaluate", what ranks;
+    empty where the job has none to choose. staged: the id of what waits to be built; of uploads alone. options: of
+    "evaluate", the other arguments of its command line.
     """
 
     kind: JobKind
@@ -45,12 +48,22 @@ class Job:
     base: str = ""
     precision: Precision = "float32"
     staged: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The command line, as `python -m` runs it."""
+        return "components.evaluation" if self.kind in ("evaluate", "curve") else "corpus"
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Those of the command line, `python -m corpus` aside."""
+        """Those of the command line, `python -m` and its module aside."""
         if self.kind == "encode":
             return ("build", "--from", self.base, "--encoder", self.encoder, "--precision", self.precision)
+        if self.kind == "evaluate":
+            return self.options
+        if self.kind == "curve":
+            return ("index", "--atlas", self.base)
         return ("build", "--staged", self.staged)
 
     @property
@@ -67,7 +80,10 @@ _WORDS: dict[JobKind, str] = {
     "remove": "removing papers from {title}",
     "rebuild": "laying out the map of {title} again",
     "import": "importing {title}",
+    "evaluate": "evaluating {encoder} on {title}",
+    "curve": "measuring the index of {title}",
 }
+PEERS = ("tfidf", "bm25")  # what ranks by words alone, as the command line of evaluations calls them
 
 
 def encode_job(base: str, *, encoder: str, precision: Precision = "float32", title: str = "") -> Job:
@@ -83,12 +99,35 @@ def staged_job(staged: Staged) -> Job:
     return Job(kind=staged.kind, title=staged.called, encoder=staged.encoder, staged=staged.id)
 
 
+def evaluate_job(
+    name: str, *, system: str, split: str, facet: str = "", precision: Precision = "float32", called: str = ""
+) -> Job:
+    """The job of ranking a judged set's pools and scoring them.
+
+    system: one of PEERS, or an encoder as a catalogue name or the path of a folder or zip. called: the system, for
+    people; by default its name.
+    """
+    # Joined by "=": a split is named by a file, and might be called like an option.
+    asked = [f"--set={name}", f"--split={split}"]
+    if facet:
+        asked.append(f"--facet={facet}")
+    asked += [f"--peer={system}"] if system in PEERS else [f"--encoder={system}", f"--precision={precision}"]
+    title = f"{name} ({facet})" if facet else name
+    return Job(kind="evaluate", title=title, encoder=called or system, precision=precision, options=tuple(asked))
+
+
+def curve_job(atlas: str, *, title: str = "") -> Job:
+    """The job of measuring what an atlas's neighbour index finds, and how fast. title: of its corpus."""
+    return Job(kind="curve", title=title or atlas, base=atlas)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a job is. done, total: within its stage, in the stage's own unit (0 or 1: it does not count).
 
     seconds: that the stage has taken so far; seconds_left: that it will take yet, and rate: units a second, where it
-    counts. built: the atlas that it has made, and result: a sentence of what came of it, both known at its end.
+    counts. built: the atlas or the evaluation that it has made, and result: a sentence of what came of it, both known
+    at its end.
     told: why it failed, in its own words; empty otherwise.
     """
 
@@ -122,7 +161,7 @@ class BackgroundJob:
         self._built, self._result = "", ""
         self._process = subprocess.Popen(  # noqa: S603  (no shell; names that were checked by the command itself)
             [
-                sys.executable, "-m", "corpus", *job.arguments,
+                sys.executable, "-m", job.module, *job.arguments,
                 "--progress", "json", "--low-priority", "--stop-with-stdin",
             ],
             cwd=_PROJECT,
@@ -218,9 +257,9 @@ class BackgroundJob:
 def _reason(words: str, code: int | None) -> str:
     """Why a job failed: what the command line says under its own name, else the last line, else its exit code."""
     lines = [line for line in words.splitlines() if line.strip()]
-    said = [line.removeprefix("corpus: ") for line in lines if line.startswith("corpus: ")]
+    said = [line for line in lines if line.startswith(_OWN_WORDS)]
     if said:
-        return said[-1]
+        return said[-1].partition(": ")[2]
     last = f" It said last: {lines[-1]}" if lines else ""
     return f"It ended without a word of its own (exit code {code}).{last}"
 

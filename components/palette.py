@@ -49,3 +49,9 @@ REGION_COLOURS = len(LIGHT.regions)
 def palettes() -> dict[str, dict[str, Any]]:
     """Both palettes as plain values, by theme, for the pieces of the page that run in the browser."""
     return {"light": asdict(LIGHT), "dark": asdict(DARK)}
+
+
+def css_colours(*, dark: bool) -> str:
+    """A theme's accent, quiet line and background as custom properties of CSS, for the style of an element."""
+    palette = DARK if dark else LIGHT
+    return f"--accent:{palette.accent};--quiet:{palette.unlabelled};--faded:{palette.faded};--halo:{palette.halo}"

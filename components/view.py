@@ -11,6 +11,7 @@ from components.atlas import DEFAULT_ATLAS
 from components.facets import Filters
 
 Colour = Literal["region", "year", "topic"]
+Tab = Literal["results", "queries", "all", "index"]
 Point = tuple[float, float]
 
 K_CHOICES = (5, 10, 20, 50, 100)
@@ -133,6 +134,47 @@ class Pair:
         right = next(iter(params.get("right", ())), "")[:_LONGEST_NAME]
         k = view.k if view.k in PAIR_K_CHOICES else DEFAULT_K
         return cls(left=view.atlas, right=right, like=view.like, k=k)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationView:
+    """What the Evaluate page shows. Each is empty where the page is to choose.
+
+    set, facet, split: of the judged set. system, beside: ids of evaluations. query: the one that is looked at, by its
+    name in the set. tab: which side of it. atlas: whose index is measured, and where the other pages go back to.
+    """
+
+    atlas: str = ""
+    set: str = ""
+    facet: str = ""
+    split: str = ""
+    system: str = ""
+    beside: str = ""
+    query: str = ""
+    tab: Tab = "results"
+
+    def to_params(self) -> dict[str, str | list[str]]:
+        """As query parameters; what is at its default is left out."""
+        told = {name: str(getattr(self, name)) for name in _OF_EVALUATIONS}
+        return {name: value for name, value in told.items() if value and (name, value) != ("tab", "results")}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> "EvaluationView":
+        """What query parameters ask for. Never raises: what is not understood is left at its default."""
+        first = {name: values[0][:_LONGEST] for name, values in params.items() if values}
+        view = cls(
+            atlas=first.get("atlas", "")[:_LONGEST_NAME],
+            set=first.get("set", "")[:_LONGEST_NAME],
+            facet=first.get("facet", ""),
+            split=first.get("split", ""),
+            system=first.get("system", ""),
+            beside=first.get("beside", ""),
+            query=first.get("query", ""),
+        )
+        return next((replace(view, tab=tab) for tab in get_args(Tab) if tab == first.get("tab")), view)
+
+
+_OF_EVALUATIONS = ("atlas", "set", "facet", "split", "system", "beside", "query", "tab")
 
 
 def thinned(corners: Sequence[Point]) -> tuple[Point, ...]:

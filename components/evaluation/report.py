@@ -270,7 +270,7 @@ def _system_table(evaluations: list[Evaluation]) -> str:
             one.system.kind,
             f"`{code(one.system.fingerprint[:16])}`",
             cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())),
-            cell(one.made),
+            f"`{code(one.made)}`",
             f"`{code(one.id)}`",
         ]
         for one in evaluations

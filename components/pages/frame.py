@@ -45,4 +45,6 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
 def _params(name: str, atlas: str) -> dict[str, str | list[str]]:
     if name == "Explore":
         return session.last_link(atlas)
+    if name == "Evaluate":
+        return session.evaluation_link(atlas)
     return session.pair_link(atlas) if name == "Compare" else {"atlas": atlas}

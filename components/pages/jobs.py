@@ -9,11 +9,12 @@ import streamlit as st
 from components import atlas as store
 from components import background
 from components.background import Job
+from components.evaluation import store as evaluations
 from components.manifest import Manifest
 from components.markdown import escaped
 from components.pages import frame
 from components.panels.job_status import job_status
-from components.view import View
+from components.view import EvaluationView, View
 from corpus.errors import CociteAtlasError
 
 _RUNS, _SAID, _CHANGED = "job-runs", "said", "job-changed"
@@ -83,8 +84,23 @@ def _forget() -> None:
 
 
 def _ready(now: background.Progress) -> None:
+    if now.job.kind in ("evaluate", "curve"):
+        _way_to_evaluation(now)
+        return
     with suppress(CociteAtlasError):  # it was deleted meanwhile
         way_to(store.read_manifest(now.built), label="Explore it")
+
+
+def _way_to_evaluation(now: background.Progress) -> None:
+    """The link to what was evaluated or measured."""
+    view = EvaluationView(atlas=now.job.base, tab="index")
+    if now.job.kind == "evaluate":
+        try:
+            found = evaluations.read(now.built)
+        except CociteAtlasError:  # it was deleted meanwhile
+            return
+        view = EvaluationView(set=found.set_name, facet=found.facet, split=found.split, system=found.id)
+    st.page_link(frame.page("Evaluate"), label="See it", query_params=view.to_params(), icon=":material/analytics:")
 
 
 def way_to(manifest: Manifest, *, label: str) -> None:

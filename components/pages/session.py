@@ -6,9 +6,9 @@ from typing import Any, cast
 import streamlit as st
 
 from components.query_text import QueryText
-from components.view import Pair, View
+from components.view import EvaluationView, Pair, View
 
-_VIEW, _ASKED, _LINK, _PAIR = "view", "asked", "link", "pair"
+_VIEW, _ASKED, _LINK, _PAIR, _EVALUATED = "view", "asked", "link", "pair", "evaluated"
 
 
 def view() -> View:
@@ -79,3 +79,22 @@ def pair_link(atlas: str) -> dict[str, str | list[str]]:
     view = cast("View | None", st.session_state.get(_VIEW))
     pair = last if last and atlas in (last.left, last.right) else Pair(left=atlas)
     return replace(pair, like=view.like if view and view.atlas == atlas else ()).to_params()
+
+
+def evaluation_view() -> EvaluationView:
+    """What the Evaluate page is to show, by its link."""
+    view = EvaluationView.from_params({name: st.query_params.get_all(name) for name in st.query_params})
+    st.session_state[_EVALUATED] = view
+    return view
+
+
+def show_evaluation(view: EvaluationView) -> None:
+    """Show something else on the Evaluate page, and say so in its link."""
+    st.session_state[_EVALUATED] = view
+    st.query_params.from_dict(view.to_params())
+
+
+def evaluation_link(atlas: str) -> dict[str, str | list[str]]:
+    """The parameters of what this session had last on the Evaluate page. atlas: the one to go back to from there."""
+    last = cast("EvaluationView | None", st.session_state.get(_EVALUATED))
+    return replace(last or EvaluationView(), atlas=atlas).to_params()

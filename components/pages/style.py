@@ -71,6 +71,56 @@ _CSS = """
   .downloads a { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
     padding: .3rem .85rem; text-decoration: none; color: inherit; font-size: .93rem; }
   .downloads a:hover { border-color: var(--st-primary-color, #d9480f); color: var(--st-primary-color, #d9480f); }
+  /* The Evaluate page. */
+  .st-key-first-step { max-width: 46rem; }
+  table.evaluations { border-collapse: collapse; width: 100%; font-size: .93rem; margin: .2rem 0; }
+  table.evaluations th, table.evaluations td { text-align: left; vertical-align: top; font-weight: 400;
+    padding: .55rem 1rem .55rem 0; border-top: 1px solid var(--st-border-color, rgb(128 128 128 / 25%)); }
+  table.evaluations thead th { border-top: 0; padding: 0 1rem .2rem 0; font-size: .8rem; opacity: .68; }
+  table.evaluations tbody th { width: 34%; overflow-wrap: anywhere; font-weight: 600; }
+  table.evaluations td { width: 33%; font-variant-numeric: tabular-nums; }
+  table.evaluations b { font-weight: 400; font-size: 1.05rem; }
+  table.evaluations .best b { font-weight: 700; }
+  table.evaluations small, .query-figure small { font-size: .78rem; font-weight: 400; opacity: .72; }
+  table.evaluations th small, table.evaluations td small:last-child:not(:nth-child(2)) { display: block; }
+  table.evaluations tr.published { opacity: .8; }
+  table.evaluations .ends { display: flex; justify-content: space-between; font-size: .72rem; }
+  table.evaluations .interval { white-space: nowrap; }
+  .scale { display: block; position: relative; height: .7rem; margin: .25rem 0; }
+  .scale::before { content: ""; position: absolute; inset: 50% 0 auto; border-top: 1px solid var(--quiet);
+    opacity: .6; }
+  .scale i { display: block; position: absolute; top: 50%; transform: translate(-50%, -50%); }
+  .scale i.line { transform: translate(0, -50%); height: .3rem; border-radius: .15rem; background: var(--accent);
+    opacity: .5; }
+  i.dot { width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
+  i.mark { width: .5rem; height: .5rem; border: 1.5px solid currentColor; rotate: 45deg; box-sizing: border-box; }
+  .evaluations-key { font-size: .8rem; opacity: .72; margin: 0; }
+  .evaluations-key i { position: static; display: inline-block; transform: none; margin: 0 .3rem 0 .8rem; }
+  .evaluations-key i:first-child { margin-left: 0; }
+  .wide { overflow-x: auto; }
+  table.usual { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+  table.usual caption { text-align: left; opacity: .72; font-size: .8rem; padding-bottom: .3rem; }
+  table.usual th, table.usual td { padding: .15rem 1.2rem .15rem 0; font-weight: 400; text-align: right; }
+  table.usual th:first-child { text-align: left; }
+  table.usual thead th { opacity: .68; }
+  .query-figure { font-variant-numeric: tabular-nums; }
+  .query-figure small { margin-left: .5rem; }
+  [class*="st-key-look-"] button, [class*="st-key-look-"] button * { text-align: left; }
+  [class*="st-key-query-row-"] { border-top: 1px solid var(--st-border-color, rgb(128 128 128 / 25%));
+    padding-top: .45rem; flex-wrap: nowrap !important; }
+  [class*="st-key-board-row-"] { flex-wrap: nowrap !important; }
+  .strip { position: relative; height: 1.5rem; border-radius: .25rem; overflow: hidden;
+    background: rgb(128 128 128 / 12%); }
+  .strip span { position: absolute; inset: 0 auto 0 0; background: rgb(128 128 128 / 20%); }
+  .strip i { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; background: var(--accent); }
+  .strip-ends { display: flex; justify-content: space-between; font-size: .75rem; opacity: .68; }
+  .strip-told { font-size: .88rem; margin: .2rem 0 0; }
+  p.words { font-size: .8rem; line-height: 1.9; margin: 0; overflow-wrap: anywhere; }
+  p.words em { font-style: normal; opacity: .68; margin-right: .25rem; }
+  p.words span { border: 1px solid var(--st-border-color, rgb(128 128 128 / 40%)); border-radius: 999px;
+    padding: .05rem .5rem; white-space: nowrap; }
+  p.words span.both { background: color-mix(in srgb, var(--accent) 22%, transparent); border-color: transparent; }
+  p.words span.lacking { border-style: dashed; }
   @media (max-width: 640px) { [class*="st-key-corpus-"] img { max-height: 6.5rem; } }
   @media (max-width: 640px) { [class*="st-key-compared-map-"] .map-root .plot { height: 340px; } }
 </style>

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from components.background import Job, Progress
-from components.build import FETCHING, PROJECTING, READING
+from components.build import ENCODING, FETCHING, PROJECTING, READING
 from components.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
@@ -17,6 +17,8 @@ _DONE = {
     "remove": "The papers were removed from {title}.",
     "rebuild": "The map of {title} was laid out again.",
     "import": "{title} was imported.",
+    "evaluate": "{encoder} was evaluated on {title}.",
+    "curve": "The index of {title} was measured.",
 }
 
 
@@ -72,7 +74,8 @@ def _told(now: Progress) -> str:
     rate = ""
     if now.stage == FETCHING:
         amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
-    elif now.stage in (READING, PROJECTING):  # in thousandths of the files, and in epochs
+    elif now.stage in (READING, PROJECTING) or (now.job.module != "corpus" and now.stage != ENCODING):
+        # In thousandths of the files, in epochs, and for an evaluation in queries or settings.
         amount = f"{now.done / now.total:.0%}"
     else:
         amount = f"{now.done:,} of {now.total:,} papers"

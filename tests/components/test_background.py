@@ -1,12 +1,13 @@
 """Jobs in the background, as real processes of the real command line."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from components import background
 from components.atlas import open_atlas, read_manifest
-from components.background import BackgroundJob, JobUnderWay, Progress, encode_job
+from components.background import BackgroundJob, JobUnderWay, Progress, curve_job, encode_job, evaluate_job
 from components.corpora import unfinished
 
 PATIENCE = 300  # seconds; a busy machine is slow, not wrong
@@ -102,3 +103,26 @@ def test_time_left_is_told_by_what_was_done(topics: str) -> None:
     assert all(now.seconds >= 0 for now in seen)
     assert all(now.seconds_left is None or now.seconds_left >= 0 for now in seen)
     assert all((now.rate is None) == (now.seconds_left is None) and (now.rate or 1) > 0 for now in seen)
+
+
+def test_an_evaluation_is_asked_for_in_its_own_command_line() -> None:
+    job = evaluate_job("relish", system="specter", split="--rankings", facet="-x", precision="bfloat16")
+    assert job.module == "components.evaluation"
+    # A split that is called like an option stays a value.
+    assert job.arguments == (
+        "--set=relish", "--split=--rankings", "--facet=-x", "--encoder=specter", "--precision=bfloat16",
+    )  # fmt: skip
+    assert job.words == "evaluating specter on relish (-x)"
+    peer = evaluate_job("relish", system="tfidf", split="test", called="TF-IDF")
+    assert peer.arguments == ("--set=relish", "--split=test", "--peer=tfidf")
+    assert peer.words == "evaluating TF-IDF on relish"
+    index = curve_job("topics", title="Hearts")
+    assert (index.module, index.arguments) == ("components.evaluation", ("index", "--atlas", "topics"))
+    assert index.words == "measuring the index of Hearts"
+    assert encode_job("topics", encoder="m").module == "corpus"
+
+
+def test_an_evaluation_that_fails_says_why_in_its_own_words(home: Path) -> None:
+    last = ended(background.start(evaluate_job("nothing", system="tfidf", split="all")))
+    assert last.state == "failed"
+    assert last.told.startswith("No judged set is kept under the name 'nothing'")

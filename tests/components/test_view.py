@@ -15,6 +15,7 @@ from components.view import (
     MOST_CORNERS,
     MOST_SEEDS,
     PAIR_K_CHOICES,
+    EvaluationView,
     Pair,
     Point,
     View,
@@ -234,3 +235,24 @@ def test_odd_links_of_a_pair_are_read_as_far_as_they_can_be() -> None:
     assert Pair.from_params({"atlas": ["a"], "left": ["c"]}) == Pair("c")
     assert Pair.from_params({"left": ["x" * 300], "right": ["y" * 300]}) == Pair("x" * 64, "y" * 64)
     assert Pair.from_params({"left": [], "right": [], "like": [], "k": []}) == Pair()
+
+
+@given(
+    st.builds(
+        EvaluationView,
+        **dict.fromkeys(["atlas", "set", "facet", "split", "system", "beside", "query"], st.text(max_size=12)),
+        tab=st.sampled_from(["results", "queries", "all", "index"]),
+    )
+)
+def test_a_link_shows_the_same_evaluation_again(view: EvaluationView) -> None:
+    params = {name: [str(value)] for name, value in view.to_params().items()}
+    assert EvaluationView.from_params(params) == view
+    assert all(value for values in params.values() for value in values)
+
+
+@given(st.dictionaries(st.sampled_from(["atlas", "set", "split", "tab", "query", "self", "x"]), st.lists(st.text())))
+def test_any_link_to_an_evaluation_is_understood_or_ignored(params: dict[str, list[str]]) -> None:
+    view = EvaluationView.from_params(params)
+    assert view.tab in ("results", "queries", "all", "index")
+    assert len(view.set) <= 64
+    assert len(view.query) <= 300
