@@ -69,7 +69,7 @@ def not_comparable(judged: JudgedSet, split: str) -> tuple[str, ...]:
         reasons.append("The set is not the released one: its papers, pools and split may be others.")
     if judged.relevant_from != (grade := relevant_grade(judged.name)):
         reasons.append(
-            f"Relevant is here what has grade {judged.relevant_from} or more; as published, it is from grade {grade} on."
+            f"Relevant here is grade {judged.relevant_from} or more; as published, it is from grade {grade} on."
         )
     if split != SPLIT:
         reasons.append(f"Published figures are on the split {SPLIT!r}, and this is {split!r}.")
