@@ -37,6 +37,7 @@ _FIELDS = 6  # of a line of a TREC run
 _LARGEST = float(np.finfo(np.float32).max)  # score
 _MOST_OTHERS = 1_000_000  # queries that nobody asked for, which are counted
 _MOST_CANDIDATES = 100_000_000  # lines that are kept, 8 bytes each
+_FORM = "Give every query a list of [candidate, score], the best first"
 
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]  # rows of the set's papers (-1: not in it), and their scores
 
@@ -146,7 +147,10 @@ class _Reader:
             if all(_in_order(pool, ties, ascending=ascending) for pool in ranked):
                 return Ranking(tuple(ranked), ascending=ascending), tuple(notes)
         # Only so does the run file that is kept say what the lists do.
-        notes.append(f"{self._name}: its scores are not in the order of its lists, so ranks stand for them.")
+        notes.append(
+            f"{self._name}: its scores do not give the order of its lists (they are in another, or some are equal), so "
+            "ranks stand for them."
+        )
         pools = [replace(pool, scores=np.arange(len(pool.rows), 0, -1, dtype=np.float32)) for pool in ranked]
         return Ranking(tuple(pools), ascending=False), tuple(notes)
 
@@ -163,17 +167,17 @@ class _Reader:
 
     def _entries(self, query: str, entries: object) -> Ranked:
         if not isinstance(entries, list):
-            raise self._error(f"the query {query!r:.80} has no list but {entries!r:.40}")
+            raise self._error(f"the query {query!r:.80} has no list but {entries!r:.40}. {_FORM}")
         rows, scores = np.empty(len(entries), np.int32), np.empty(len(entries), np.float32)
         for at, entry in enumerate(entries):
             place = f"entry {at + 1:,} of the query {query!r:.80}"
             if not isinstance(entry, list) or len(entry) != 2:
-                raise self._error(f"{place} is {entry!r:.40}, not [candidate, score]")
+                raise self._error(f"{place} is {entry!r:.40}, not [candidate, score]. {_FORM}")
             candidate, score = entry
             if not isinstance(candidate, str | int) or isinstance(candidate, bool):
-                raise self._error(f"{place} names {candidate!r:.40}, which is no id")
+                raise self._error(f"{place} names {candidate!r:.40}, which is no id. {_FORM}")
             if not isinstance(score, int | float) or isinstance(score, bool):
-                raise self._error(f"{place} has {score!r:.40} for a score, which is no number")
+                raise self._error(f"{place} has {score!r:.40} for a score, which is no number. {_FORM}")
             rows[at] = self._row(str(candidate))
             scores[at] = self._checked(score, place, score)
         return rows, scores
@@ -200,7 +204,8 @@ class _Reader:
 
     def _checked(self, score: float, place: str, written: object) -> float:
         if not abs(score) <= _LARGEST:  # of NaN, too, this is false
-            raise self._error(f"{place} has the score {written!s:.40}, which is no finite number of 32 bits")
+            told = f"{place} has the score {written!s:.40}, which is no finite number of 32 bits"
+            raise self._error(f"{told}. Correct it")
         return float(score)
 
     def _pool(self, pool: Pool, rows: NDArray[np.int32], scores: NDArray[np.float32]) -> RankedPool:

@@ -112,7 +112,8 @@ def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress =
         told = f"{strange[0]!r:.80} is no file of a judged set" if strange else f"{len(files)} files are too many"
         raise SetError(
             f"{told}. Give abstracts-<set>.jsonl, test-pid2anns-<set>.json, <set>-evaluation_splits.json "
-            "and, where there are such, <set>-queries-release.csv and set.json."
+            "and, where there are such, <set>-queries-release.csv and set.json. Of judgements of your own a set "
+            "is made on the command line: python -m components.evaluation make plain --help"
         )
     with _new(name) as work:
         left = LARGEST_FILES
@@ -123,6 +124,7 @@ def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress =
                     if left < 0:
                         raise SetError(f"{called}: with it the files have more than {size_words(LARGEST_FILES)}.")
                     file.write(part)
+        released_files(work, called="What was given")  # an error is to name no folder that is gone at once
         _note_card(work, _card(work, name=name, progress=progress))
     return describe(name, progress=progress)
 

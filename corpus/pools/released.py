@@ -76,8 +76,12 @@ def file_kind(name: str) -> FileKind | None:
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(name)), None)
 
 
-def released_files(folder: Path, *, name: str = "") -> ReleasedFiles:
-    """The files of a set; of the only one in the folder where no name is given. Raises SetError."""
+def released_files(folder: Path, *, name: str = "", called: str = "") -> ReleasedFiles:
+    """The files of a set; of the only one in the folder where no name is given. called: what errors call the folder.
+
+    Raises SetError.
+    """
+    place = called or str(folder)
     try:
         there = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     except OSError as error:
@@ -90,11 +94,12 @@ def released_files(folder: Path, *, name: str = "") -> ReleasedFiles:
                 twins[m["name"]] = found[m["name"]], path
             found[m["name"]] = path
     if name and name not in found:
-        known = f" It has those of: {', '.join(found)}." if found else ""
-        raise SetError(f"{folder} has no abstracts-{name}.jsonl, the texts of {name}.{known}")
+        told = f"It has those of: {', '.join(found)}" if found else "Add it, or give another folder"
+        raise SetError(f"{place} has no abstracts-{name}.jsonl, the texts of {name}. {told}.")
     if not name and len(found) != 1:
-        told = f"the texts of several sets ({', '.join(found)}); say which" if found else "no abstracts-<set>.jsonl"
-        raise SetError(f"{folder} has {told}. A set has abstracts-<set>.jsonl and test-pid2anns-<set>.json.")
+        several = f"the texts of several sets ({', '.join(found)}); give those of one"
+        told = several if found else "no abstracts-<set>.jsonl"
+        raise SetError(f"{place} has {told}. A set has abstracts-<set>.jsonl and test-pid2anns-<set>.json.")
     name = name or next(iter(found))
     if name in twins:
         raise _twins(*twins[name])
@@ -108,7 +113,7 @@ def released_files(folder: Path, *, name: str = "") -> ReleasedFiles:
                     raise _twins(pools[facet], path)
                 pools[facet] = path
     if not pools:
-        raise SetError(f"{folder} has no test-pid2anns-{name}.json, the judgements of {name}. Put it there.")
+        raise SetError(f"{place} has no test-pid2anns-{name}.json, the judgements of {name}. Add it.")
 
     def first(*names: str) -> Path | None:
         for wanted in names:

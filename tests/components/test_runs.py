@@ -81,6 +81,7 @@ def test_where_scores_do_not_tell_the_order_ranks_stand_for_them(
     wanted = [entry[0] for entry in entries]
     assert orders(judged, ranking)["q1"] == wanted
     told = bool(notes)
+    assert all("in another, or some are equal" in note for note in notes)  # of equal ones alone the order is not wrong
     assert told == (entries[0][0] != "b" or entries[1][1] == 5)
     # What is kept of it says the same to trec_eval, which knows scores and ids alone.
     path = tmp_path / "kept.txt.gz"
@@ -191,14 +192,14 @@ def test_a_query_in_two_folds_is_read_once(judged: JudgedSet, tmp_path: Path) ->
         (WHOLE | {"q1": WHOLE["q1"][:1]}, "it lacks 2 candidates in the pools of 1 queries (a of q1 first)"),
         ({"q1": []}, "1 of 2 queries"),
         ({}, "2 of 2 queries"),
-        ({"q1": {"a": 1}}, "the query 'q1' has no list"),
-        ({"q1": ["a", "b"]}, "entry 1 of the query 'q1' is 'a', not [candidate, score]"),
+        ({"q1": {"a": 1}}, "the query 'q1' has no list but {'a': 1}. Give every query a list of [candidate, score]"),
+        ({"q1": ["a", "b"]}, "entry 1 of the query 'q1' is 'a', not [candidate, score]. Give every query a list"),
         ({"q1": [["a", 1, 2]]}, "not [candidate, score]"),
-        ({"q1": [[None, 1]]}, "None, which is no id"),
+        ({"q1": [[None, 1]]}, "None, which is no id. Give every query a list"),
         ({"q1": [[["a"], 1]]}, "which is no id"),
-        ({"q1": [["a", "1"]]}, "'1' for a score"),
+        ({"q1": [["a", "1"]]}, "'1' for a score, which is no number. Give every query a list"),
         ({"q1": [["a", True]]}, "True for a score"),
-        ({"q1": [["a", 1e300]]}, "no finite number"),
+        ({"q1": [["a", 1e300]]}, "no finite number of 32 bits. Correct it"),
         ({"q1": [["a", 10**400]]}, "no finite number"),
         ('{"q1": [["a", NaN]]}', "no JSON object"),
         ('{"q1": [["a", 1]', "no JSON object"),

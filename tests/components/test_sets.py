@@ -138,9 +138,11 @@ def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
     with pytest.raises(SetError, match="query '1': -1 is no grade"):
         keep_files("mine", files)
     del files["test-pid2anns-relish.json"]
-    with pytest.raises(SetError, match="no test-pid2anns-relish.json"):
+    with pytest.raises(SetError, match="^What was given has no test-pid2anns-relish.json.* Add it.$"):
         keep_files("mine", files)
-    with pytest.raises(SetError, match="no abstracts-<set>.jsonl"):
+    with pytest.raises(SetError, match="^What was given has the texts of several sets"):
+        keep_files("mine", {**uploaded(folder), "abstracts-mine.jsonl": io.BytesIO(b"")})
+    with pytest.raises(SetError, match="^What was given has no abstracts-<set>.jsonl"):
         keep_files("mine", {})
     assert (left(home), set_names()) == ([], [])
 
@@ -149,7 +151,7 @@ def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
     "called", ["../abstracts-x.jsonl", "/etc/passwd", "notes.txt", "card.json", "abstracts-x.jsonl/y"]
 )
 def test_a_name_that_is_no_file_of_a_set_is_refused(home: Path, folder: Path, called: str) -> None:
-    with pytest.raises(SetError, match="is no file of a judged set. Give abstracts-<set>.jsonl"):
+    with pytest.raises(SetError, match="is no file of a judged set. Give abstracts-<set>.jsonl.* make plain --help$"):
         keep_files("mine", uploaded(folder) | {called: io.BytesIO(b"x")})
     assert not (home / ".sets").exists()
 

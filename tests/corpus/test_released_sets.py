@@ -96,7 +96,7 @@ def test_one_of_several_sets_in_a_folder_is_named(tmp_path: Path) -> None:
     planted(tmp_path)
     planted(tmp_path, "scidcite")
     assert read_released(tmp_path, name="scidcite").name == "scidcite"
-    with pytest.raises(SetError, match=r"the texts of several sets \(relish, scidcite\); say which"):
+    with pytest.raises(SetError, match=r"the texts of several sets \(relish, scidcite\); give those of one"):
         read_released(tmp_path)
     with pytest.raises(SetError, match="has no abstracts-csfcube.jsonl, the texts of csfcube. It has those of: relish"):
         read_released(tmp_path, name="csfcube")
@@ -242,6 +242,8 @@ def test_damaged_packing_and_missing_files_are_told(tmp_path: Path) -> None:
         read_released(tmp_path)
     with pytest.raises(SetError, match="no abstracts-<set>.jsonl"):
         read_released(tmp_path / "..")
+    with pytest.raises(SetError, match="no abstracts-csfcube.jsonl, the texts of csfcube. Add it, or give another"):
+        read_released(tmp_path / "..", name="csfcube")
     with pytest.raises(SetError, match="is no folder that can be read"):
         read_released(tmp_path / "nowhere")
 
