@@ -321,3 +321,15 @@ def test_an_atlas_s_topics_make_a_set(here: Run, topics: str, home: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("evaluation: from-topics")
     assert "No judged set is kept yet" in here("sets").stdout
+
+
+def test_a_damaged_evaluation_is_told_and_the_list_goes_on(here: Run, data: Path) -> None:
+    assert here("--set", "two-topics", "--data", data, "--peer", "tfidf", "--peer", "bm25").returncode == 0
+    damaged, whole = store.evaluations()
+    assert here("list").returncode == 0
+    (store.evaluations_folder() / damaged.id / "result.json").write_text("{}")
+    told = here("list")
+    assert told.returncode == 1
+    assert whole.id in told.stdout
+    assert damaged.id not in told.stdout
+    assert f"{damaged.id} is damaged" in told.stderr
