@@ -4,6 +4,7 @@ Exit codes: 0 all that was asked was computed; 1 it was not, and a sentence says
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = options.run(options)
-    except (Cancelled, KeyboardInterrupt):
+        sys.stdout.flush()
+    except (Cancelled, KeyboardInterrupt, BrokenPipeError) as stopped:
+        if isinstance(stopped, BrokenPipeError):  # else Python would try again as it ends, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("\nevaluation: stopped. What was done is kept; the same command goes on from there.", file=sys.stderr)
         return _INTERRUPTED
     except CociteAtlasError as error:

@@ -43,6 +43,7 @@ _PACKAGES = {
     "bm25": ("numpy", "bm25s"),
     "rankings": ("numpy",),
 }
+_LEXICAL_PACKAGES = ("numpy", "scikit-learn")
 _MEASURES = "ir-measures"
 _LONGEST_NAME = 100  # characters of a file's name
 _TOP_20_PERCENT_OF = 5  # candidates: of fewer, it is none
@@ -79,9 +80,9 @@ def evaluate_set(
     return replace(evaluation, seconds=clock.seconds), scores, ranking
 
 
-def versions(kind: SystemKind) -> dict[str, str]:
+def versions(system: System) -> dict[str, str]:
     """Of Python, and of the packages that decide a figure of such a system."""
-    names = (*_PACKAGES[kind], _MEASURES)
+    names = (*(_LEXICAL_PACKAGES if system.source == LEXICAL else _PACKAGES[system.kind]), _MEASURES)
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
@@ -176,7 +177,7 @@ def _evaluation(
         pools_under_five=sum(one.candidates < _TOP_20_PERCENT_OF for one in scores),
         not_comparable=reasons,
         seconds={},
-        versions=versions(system.kind),
+        versions=versions(system),
         machine=machine_words(),
         notes=notes,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from components.encoder import CATALOGUE
 from components.evaluation.results import System
 from corpus.pools import HandledKind, JudgedSet, Pool
+from corpus.pools.released import relevant_grade
 
 SPLIT = "test"  # what is reported on
 # (name of a set, facet) → what the catalogue calls it.
@@ -32,6 +33,7 @@ _LEFT_OUT: dict[HandledKind, str] = {
     "query_in_its_pool": "queries that were in their own pool",
     "empty_pool": "queries without a candidate",
     "split_without_pool": "queries that a split names and that have no pool",
+    "query_in_no_split": "queries that no split names",
 }
 
 
@@ -65,6 +67,10 @@ def not_comparable(judged: JudgedSet, split: str) -> tuple[str, ...]:
     reasons = []
     if judged.origin != "released":
         reasons.append("The set is not the released one: its papers, pools and split may be others.")
+    if judged.relevant_from != (grade := relevant_grade(judged.name)):
+        reasons.append(
+            f"Relevant here is grade {judged.relevant_from} or more; as published, it is from grade {grade} on."
+        )
     if split != SPLIT:
         reasons.append(f"Published figures are on the split {SPLIT!r}, and this is {split!r}.")
     left_out = [f"{one.count:,} {_LEFT_OUT[one.kind]}" for one in judged.handled if one.kind in _LEFT_OUT and one.count]

@@ -143,7 +143,8 @@ def _groups(evaluation: Evaluation, scores: Sequence[QueryScores]) -> list[Group
     for name in names:
         mine = [one for one in scores if one.group == name]
         candidates = float(np.mean([one.candidates for one in mine]))
-        means = {metric: float(np.mean([one.metrics[metric] for one in mine])) for metric in mine[0].metrics}
+        # Over folds as the whole is: of CSFCube, a facet has the figure that it has alone.
+        means = {metric: float(np.mean([fold.mean() for fold in by_fold(mine, metric)])) for metric in mine[0].metrics}
         found.append(Group(evaluation.id, name, len(mine), candidates, means))
     return found
 
@@ -269,7 +270,7 @@ def _system_table(evaluations: list[Evaluation]) -> str:
             one.system.kind,
             f"`{code(one.system.fingerprint[:16])}`",
             cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())),
-            cell(one.made),
+            f"`{code(one.made)}`",
             f"`{code(one.id)}`",
         ]
         for one in evaluations

@@ -202,6 +202,8 @@ def read_queries_csv(lines: Iterable[str]) -> list[QueryScores]:
         names = {name: unguarded(row[name]) for name in _FACTS[:4]}
         counts = {name: _count(int(row[name])) for name in _FACTS[4:]}
         metrics = {name: _number(float(value)) for name, value in row.items() if name not in _FACTS}
+        if not {MAP, NDCG_20_PERCENT} <= metrics.keys():
+            raise ValueError("it lacks a metric")
         found.append(QueryScores(**names, **counts, metrics=metrics))  # type: ignore[arg-type]  # two kinds of fields
     return found
 

@@ -35,6 +35,7 @@ _LONGEST_POOL = 64 * 2**20  # characters of one query's list: a million candidat
 _HEAD = 4096
 _FIELDS = 6  # of a line of a TREC run
 _LARGEST = float(np.finfo(np.float32).max)  # score
+_MOST_OTHERS = 1_000_000  # queries that nobody asked for, which are counted
 _MOST_CANDIDATES = 100_000_000  # lines that are kept, 8 bytes each
 _FORM = "Give every query a list of [candidate, score], the best first"
 
@@ -133,6 +134,8 @@ class _Reader:
 
     def ranking(self, found: dict[str, Ranked], *, by_score: bool) -> tuple[Ranking, tuple[str, ...]]:
         """All pools, ranked, and the notes."""
+        if by_score:  # the first place of what is there twice is that of its highest score
+            found = {query: _sorted(*lists) for query, lists in found.items()}
         ranked = [self._pool(pool, *found[query]) for query, pool in self._pools.items() if query in found]
         self._check_missing(ranked)
         notes = [f"{self._name}: {count:,} {what}." for what, count in self._told() if count]
@@ -187,6 +190,10 @@ class _Reader:
             if known in self._by_paper:
                 return self._by_paper[known]
         self._other_queries.add(hash(name))
+        if len(self._other_queries) > _MOST_OTHERS:
+            raise self._error(
+                f"it ranks more than {_MOST_OTHERS:,} queries that were not asked for. Give the split's queries alone"
+            )
         return None
 
     def _row(self, candidate: str) -> int:
@@ -202,7 +209,7 @@ class _Reader:
         return float(score)
 
     def _pool(self, pool: Pool, rows: NDArray[np.int32], scores: NDArray[np.float32]) -> RankedPool:
-        """What a file ranks of one pool, each candidate once, in the file's order."""
+        """What a file ranks of one pool, each candidate once, in the order given."""
         asked = np.isin(rows, pool.rows)
         self._counts["candidates"] += int((~asked).sum())
         rows, scores = rows[asked], scores[asked]
@@ -236,6 +243,12 @@ class _Reader:
 
     def _error(self, reason: str) -> RankingError:
         return RankingError(f"{self._name}: {reason}.")
+
+
+def _sorted(rows: NDArray[np.int32], scores: NDArray[np.float32]) -> Ranked:
+    """Both, the highest score first."""
+    order = np.argsort(-scores, kind="stable")
+    return rows[order], scores[order]
 
 
 def _forms(name: str) -> tuple[str, ...]:

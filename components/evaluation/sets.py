@@ -176,9 +176,12 @@ def _new(name: str) -> Iterator[Path]:
         work.mkdir(parents=True)
         try:
             yield work
-            if folder.exists():  # somebody else was faster; a folder that is not empty is not replaced in any case
-                raise SetError(taken)
-            work.rename(folder)
+            try:
+                work.rename(folder)
+            except OSError as error:  # a folder that is not empty is never replaced: somebody else was faster
+                if folder.exists():
+                    raise SetError(taken) from error
+                raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

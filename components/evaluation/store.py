@@ -30,6 +30,7 @@ from corpus.pools import JudgedSet
 
 EVALUATIONS = ".evaluations"  # in the home of atlases; no atlas's name begins with a dot
 _RESULT, _QUERIES, _RUN, _LOCK = "result.json", "queries.csv", "run.txt.gz", ".lock"
+_PARTIAL, _GONE = ".partial", ".gone"  # after the id: a folder that is being written, or deleted
 _LARGEST_RESULT, _LARGEST_QUERIES = 2**22, 2**27  # bytes that are read of one
 _AGAIN = "Delete the evaluation, and evaluate again."
 
@@ -51,8 +52,8 @@ def save(evaluation: Evaluation, scores: Sequence[QueryScores], ranking: Ranking
     """
     folder = _folder(evaluation.id)
     with _lock():
-        work = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(work, ignore_errors=True)
+        _clear_torn()
+        work = folder.with_name(f"{folder.name}{_PARTIAL}")
         work.mkdir()
         try:
             write_text(work / _QUERIES, queries_csv(scores))
@@ -65,9 +66,11 @@ def save(evaluation: Evaluation, scores: Sequence[QueryScores], ranking: Ranking
             seals = {name: FileSeal((work / name).stat().st_size, sha256_of(work / name)) for name in (_QUERIES, _RUN)}
             more = {"ascending": ranking.ascending, "files": {name: asdict(seal) for name, seal in seals.items()}}
             write_text(work / _RESULT, to_json(evaluation, more=more))
+            gone = folder.with_name(f"{folder.name}{_GONE}")
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(gone)
             work.rename(folder)
+            shutil.rmtree(gone, ignore_errors=True)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -134,8 +137,11 @@ def delete(id: str) -> None:
     folder = _folder(id)
     if not folder.is_dir():
         raise NoSuchEvaluation(f"No evaluation has the id {id!r:.80}, so there is nothing to delete.")
+    gone = folder.with_name(f"{folder.name}{_GONE}")
     with _lock():
-        shutil.rmtree(folder)
+        _clear_torn()
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def evaluations_folder() -> Path:
@@ -160,6 +166,13 @@ def _lock() -> Iterator[None]:
     evaluations_folder().mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(evaluations_folder() / _LOCK):
         yield
+
+
+def _clear_torn() -> None:
+    """Throw away what a process left that was killed as it wrote or deleted one. Only whoever holds the lock may."""
+    for ending in (_PARTIAL, _GONE):
+        for path in evaluations_folder().glob(f"*{ending}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _whole(id: str) -> Evaluation | None:

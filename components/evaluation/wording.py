@@ -20,6 +20,7 @@ _HANDLED: dict[HandledKind, str] = {
     "split_without_pool": "names in a split that have no pool, left out",
     "repeated_in_split": "queries that a split names twice; each counts once",
     "in_two_splits": "queries in two splits; each counts in both",
+    "query_in_no_split": "queries that no split names; they count in no figure",
     "repeated_paper": "records of papers, or texts of one review, that came again; each counts once",
 }
 # A word, with a bracket or a stop at its ends, that Markdown cannot take for more; and what begins a list.

@@ -17,8 +17,11 @@ from corpus.readers.text import clean
 ALL = "all"  # the one split of a set that has none
 HIGHEST_GRADE = 1_000  # grades are 0 to 3 in every set known; int16 holds this
 MOST_CANDIDATES = 100_000_000  # of all pools together, 6 bytes each; TRECCOVID-RF has 11 million
+MOST_QUERIES = 500_000  # a hundred times RELISH's; each takes a kilobyte, its candidates apart
 # Characters. More than a corpus takes: of a set no paper can be refused, and CORD-19 has books of abstracts.
 LONGEST_TITLE, LONGEST_ABSTRACT = 20_000, 1_000_000
+LONGEST_GROUP = DEFAULT_LIMITS.field_chars
+LONGEST_EXAMPLE = 200  # characters: an id that no paper has may be of any length
 _EXAMPLES = 5
 _FEW = 5  # candidates of which the top 20 % are one
 
@@ -58,7 +61,8 @@ class Tally:
         if count:
             before, examples = self._found.get(kind, (0, ()))
             if len(examples) < _EXAMPLES:
-                examples = tuple(dict.fromkeys(chain(examples, names)))[:_EXAMPLES]
+                short = (name[:LONGEST_EXAMPLE] for name in names)
+                examples = tuple(dict.fromkeys(chain(examples, short)))[:_EXAMPLES]
             self._found[kind] = before + count, examples
 
 
@@ -96,8 +100,10 @@ def judged_set(
     a query that a split names and that is left out is counted as that alone. A fold that is left empty is dropped.
     Raises SetError where no query is left, a grade is out of bounds, or there are more than MOST_CANDIDATES.
     """
-    if relevant_from < 1:
-        raise SetError(f"{name}: a paper would be relevant from grade {relevant_from}. Give 1 or more.")
+    if not 1 <= relevant_from <= HIGHEST_GRADE:
+        raise SetError(
+            f"{name}: a paper would be relevant from grade {relevant_from!s:.40}. Give 1 to {HIGHEST_GRADE:,}."
+        )
     row_of = {paper.id: row for row, paper in enumerate(papers.values()) if paper.title or paper.abstract}
     tally = Tally(more_handled)
     found: dict[str, tuple[Pool | None, Tally]] = {}
@@ -110,6 +116,8 @@ def judged_set(
         pool = _pool(raw, row_of, met)
         found[raw.query] = pool, met
         total += _size(pool)
+        if len(found) > MOST_QUERIES:
+            raise SetError(f"{name} has more than {MOST_QUERIES:,} queries. Split it.")
         if total > MOST_CANDIDATES:
             raise SetError(f"{name} has more than {MOST_CANDIDATES:,} candidates in its pools. Split it.")
     kept = []
@@ -130,7 +138,7 @@ def judged_set(
             tally.add("without_positive", pool.query)
     texts, compact = _used(list(papers.values()), kept)
     tally.add("title_only", *(paper.id for paper in texts if not (paper.title and paper.abstract)))
-    queries = {pool.query for pool in kept}
+    queries = {pool.query: None for pool in kept}
     checked = _splits(splits or {ALL: [[pool.query for pool in kept]]}, queries=queries, known=set(found), tally=tally)
     return JudgedSet(
         name=name,
@@ -156,6 +164,11 @@ def _pool(raw: RawPool, row_of: Mapping[str, int], met: Tally) -> Pool | None:
     if row is None:
         met.add("query_without_text", raw.query)
         return None
+    if len(raw.group) > LONGEST_GROUP:
+        raise SetError(
+            f"query {raw.query!r:.80} is of a group with a name of {len(raw.group):,} characters; at most "
+            f"{LONGEST_GROUP:,} are read. Shorten it."
+        )
     if len(raw.candidates) != len(raw.grades):
         raise SetError(
             f"query {raw.query!r} has {len(raw.candidates):,} candidates and {len(raw.grades):,} grades. "
@@ -164,7 +177,9 @@ def _pool(raw: RawPool, row_of: Mapping[str, int], met: Tally) -> Pool | None:
     lowest, highest = min(raw.grades, default=0), max(raw.grades, default=0)
     if lowest < 0 or highest > HIGHEST_GRADE:
         wrong = lowest if lowest < 0 else highest
-        raise SetError(f"query {raw.query!r} has a grade of {wrong}. Grades are 0 to {HIGHEST_GRADE:,}: correct it.")
+        raise SetError(
+            f"query {raw.query!r} has a grade of {wrong!s:.40}. Grades are 0 to {HIGHEST_GRADE:,}: correct it."
+        )
     # The first place, the last grade.
     grade_of = dict(zip(raw.candidates, raw.grades, strict=True))
     if len(grade_of) < len(raw.candidates):
@@ -196,7 +211,7 @@ def _used(papers: list[PoolPaper], pools: list[Pool]) -> tuple[tuple[PoolPaper, 
 def _splits(
     splits: Mapping[str, Sequence[Sequence[str]]],
     *,
-    queries: set[str],
+    queries: Mapping[str, None],
     known: set[str],
     tally: Tally,
 ) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -215,6 +230,8 @@ def _splits(
     alone = [set(folds[0]) for folds in checked.values() if len(folds) == 1]
     both = [query for i, one in enumerate(alone) for query in sorted(one & set().union(*alone[:i]))]
     tally.add("in_two_splits", *dict.fromkeys(both))
+    named = {query for folds in checked.values() for fold in folds for query in fold}
+    tally.add("query_in_no_split", *(query for query in queries if query not in named))
     return checked
 
 

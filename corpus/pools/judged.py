@@ -25,6 +25,7 @@ HandledKind = Literal[
     "split_without_pool",  # a split names a query that has no pool: left out
     "repeated_in_split",  # a split names a query twice: it counts once
     "in_two_splits",  # kept in both
+    "query_in_no_split",  # of a set that has splits: kept, and counted in the figures of none
     "repeated_paper",  # listed more than once, or a text again in one review: one of its texts is kept
 ]
 

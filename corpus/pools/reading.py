@@ -26,6 +26,7 @@ Progress = Callable[[str, int, int], None]
 LIMITS = Limits(file_bytes=4 * 2**30, unpacked_bytes=4 * 2**30, unpacked_ratio=1_100, record_bytes=32 * 2**20)
 _SMALL_BYTES = 32 * 2**20  # of a file that is read at once: lists of queries, topics
 SMALL_LIMITS = Limits(file_bytes=_SMALL_BYTES, unpacked_bytes=_SMALL_BYTES, record_bytes=_SMALL_BYTES)
+MOST_JUDGEMENTS = 20_000_000  # rows that are read at once; TRECCOVID-RF would have 11 million
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 _EVERY = 1_000  # lines between two reports of progress
 _HEAD_BYTES = 65_536
@@ -60,6 +61,7 @@ def json_lines(path: Path, *, stage: str, progress: Progress = quiet) -> Iterato
         for number, line in _lines(path, stream, stage=stage, progress=progress):
             if not line.strip():
                 continue
+            _few(path, number)
             try:
                 record = json.loads(line, parse_constant=_refuse_constant)
             except (ValueError, RecursionError) as error:
@@ -83,6 +85,7 @@ def table_rows(path: Path, *, stage: str, progress: Progress = quiet) -> Iterato
         header = [clean(cell).lower() for cell in next(rows, [])]
         for number, row in enumerate(rows, start=2):
             if any(row):
+                _few(path, number)
                 yield number, {name: unguarded(cell) for name, cell in zip(header, row, strict=False)}
 
 
@@ -129,6 +132,7 @@ def qrels(path: Path, *, stage: str, progress: Progress = quiet) -> Iterator[tup
             cells = line.split()
             if not cells:
                 continue
+            _few(path, number, most=MOST_JUDGEMENTS)
             if len(cells) != 4 or not _WHOLE.fullmatch(cells[3]):
                 raise SetError(
                     f"{path.name}, line {number}: it should be topic, iteration, document and a whole number as the "
@@ -181,6 +185,12 @@ def _lines(path: Path, stream: CappedStream, *, stage: str, progress: Progress) 
                 f"{path.name}, line {number}: it has more than {LIMITS.line_bytes:,} characters. Shorten it."
             )
         yield number, line
+
+
+def _few(path: Path, number: int, *, most: int = LIMITS.records) -> None:
+    """Refuse what has more records than memory: a small archive can hold gigabytes of short ones."""
+    if number > most:
+        raise SetError(f"{path.name}: it has more than {most:,} records. Split it.")
 
 
 def _end(values: JsonValues) -> None:

@@ -86,7 +86,13 @@ def released_files(folder: Path, *, name: str = "", called: str = "") -> Release
         there = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     except OSError as error:
         raise SetError(f"{folder} is no folder that can be read. Give the one with the set's files.") from error
-    found = {m["name"]: path for path in there.values() if (m := _PATTERNS["texts"].fullmatch(path.name))}
+    found: dict[str, Path] = {}
+    twins: dict[str, tuple[Path, Path]] = {}  # two files of texts for one set
+    for path in there.values():
+        if m := _PATTERNS["texts"].fullmatch(path.name):
+            if m["name"] in found:
+                twins[m["name"]] = found[m["name"]], path
+            found[m["name"]] = path
     if name and name not in found:
         told = f"It has those of: {', '.join(found)}" if found else "Add it, or give another folder"
         raise SetError(f"{place} has no abstracts-{name}.jsonl, the texts of {name}. {told}.")
@@ -95,19 +101,28 @@ def released_files(folder: Path, *, name: str = "", called: str = "") -> Release
         told = several if found else "no abstracts-<set>.jsonl"
         raise SetError(f"{place} has {told}. A set has abstracts-<set>.jsonl and test-pid2anns-<set>.json.")
     name = name or next(iter(found))
+    if name in twins:
+        raise _twins(*twins[name])
     pools: dict[str, Path] = {}
     for file, path in there.items():
         if m := _PATTERNS["pools"].fullmatch(file):
             whole = m["name"]
-            if whole == name:
-                pools[""] = path
-            elif whole.startswith(f"{name}-"):
-                pools[whole.removeprefix(f"{name}-")] = path
+            if whole == name or whole.startswith(f"{name}-"):
+                facet = whole.removeprefix(name).removeprefix("-")
+                if facet in pools:
+                    raise _twins(pools[facet], path)
+                pools[facet] = path
     if not pools:
         raise SetError(f"{place} has no test-pid2anns-{name}.json, the judgements of {name}. Add it.")
 
     def first(*names: str) -> Path | None:
-        return next((there[n] for wanted in names for n in (wanted, f"{wanted}.gz") if n in there), None)
+        for wanted in names:
+            both = [there[file] for file in (wanted, f"{wanted}.gz") if file in there]
+            if len(both) == 2:
+                raise _twins(*both)
+            if both:
+                return both[0]
+        return None
 
     return ReleasedFiles(
         name=name,
@@ -117,6 +132,10 @@ def released_files(folder: Path, *, name: str = "", called: str = "") -> Release
         queries=first(f"{name}-queries-release.csv"),
         settings=there.get(SETTINGS),
     )
+
+
+def _twins(one: Path, other: Path) -> SetError:
+    return SetError(f"{one.name} and {other.name} are for the same. Keep one of them.")
 
 
 def relevant_grade(name: str) -> int:

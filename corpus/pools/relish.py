@@ -3,9 +3,9 @@
 import random
 from pathlib import Path
 
-from corpus.pools.checking import RawPool, Tally, judged_set
+from corpus.pools.checking import MOST_QUERIES, RawPool, Tally, judged_set
 from corpus.pools.judged import JudgedSet, SetError
-from corpus.pools.reading import Progress, identifier, json_members, quiet
+from corpus.pools.reading import MOST_JUDGEMENTS, Progress, identifier, json_members, quiet
 from corpus.pools.released import READING_POOLS, relevant_grade
 from corpus.pools.texts import complete, read_texts
 
@@ -27,7 +27,8 @@ def build_relish(annotations: Path, texts: Path, *, progress: Progress = quiet) 
     """
     tally = Tally()
     papers = complete(read_texts(texts, tally=tally, progress=progress))
-    pools = []
+    pools: list[RawPool] = []
+    total = 0
     for number, record in enumerate(json_members(annotations, stage=READING_POOLS, progress=progress), start=1):
         place = f"{annotations.name}, record {number}"
         query, response = (
@@ -44,6 +45,9 @@ def build_relish(annotations: Path, texts: Path, *, progress: Progress = quiet) 
                 raise SetError(f"{place}: {kind[:40]!r} should be one of {known}, with a list of PMIDs. Correct it.")
             candidates += ids
             grades += [_GRADES[kind]] * len(ids)
+        total += len(candidates)
+        if total > MOST_JUDGEMENTS or number > MOST_QUERIES:
+            raise SetError(f"{place}: these are more judgements than any set has. Check that it is RELISH_v1.json.")
         pools.append(RawPool(identifier(query), identifier(query), candidates, grades))
     queries = [pool.query for pool in pools if pool.paper in papers]
     random.Random(_SPLIT_SEED).shuffle(queries)  # noqa: S311

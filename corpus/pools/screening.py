@@ -23,7 +23,7 @@ def build_screening(records: Path, *, progress: Progress = quiet) -> JudgedSet:
     """
     tally = Tally()
     papers: dict[str, PoolPaper] = {}
-    reviews: dict[str, dict[tuple[str, str], tuple[str, int]]] = {}  # review → text → id and grade
+    reviews: dict[str, dict[tuple[str, ...], tuple[str, int]]] = {}  # review → text → id and grade
     for number, record in json_lines(records, stage=READING_TEXTS, progress=progress):
         place = f"{records.name}, line {number}"
         topic, pid, grade = identifier(record.get("topic")), identifier(record.get("pid")), grade_in(record.get("rel"))
@@ -34,7 +34,8 @@ def build_screening(records: Path, *, progress: Progress = quiet) -> JudgedSet:
         except SetError as error:
             raise SetError(f"{place}: {error}") from error
         review = reviews.setdefault(topic, {})
-        text = (paper.title, paper.abstract)
+        # Records that have no text are no copies of each other.
+        text = (paper.title, paper.abstract) if paper.title or paper.abstract else ("", "", str(number))
         if text in review:
             tally.add("repeated_paper", pid)
             review[text] = (review[text][0], max(grade, review[text][1]))
@@ -43,7 +44,7 @@ def build_screening(records: Path, *, progress: Progress = quiet) -> JudgedSet:
             id = pid if pid not in papers else f"{topic}-{pid}"
             while id in papers:
                 id += "+"
-            papers[id] = pool_paper(id, *text)
+            papers[id] = pool_paper(id, paper.title, paper.abstract)
             review[text] = (id, grade)
     return judged_set(
         name="screening",

@@ -14,7 +14,9 @@ from corpus.pools.released import FACETS_TOGETHER, SETTINGS, file_kind, relevant
 from corpus.readers.cells import guarded
 
 # What is in the set, and so is met again where it is read; all else was left out, and must not be forgotten.
-_MET_AGAIN: frozenset[HandledKind] = frozenset({"title_only", "pool_under_five", "without_positive", "in_two_splits"})
+_MET_AGAIN: frozenset[HandledKind] = frozenset(
+    {"title_only", "pool_under_five", "without_positive", "in_two_splits", "query_in_no_split"}
+)
 
 
 def write_released(judged: JudgedSet, folder: Path) -> None:

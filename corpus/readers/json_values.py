@@ -54,8 +54,7 @@ class JsonValues:
                 raise BrokenJson("an object has a key that is no text")
             self.take(":")
             yield key
-            if self.next() != "}":
-                self.take(",")
+            self._take_comma_unless("}")
         self.take("}")
 
     def next(self) -> str:
@@ -98,9 +97,15 @@ class JsonValues:
         self.take("[")
         while self.next() != "]":
             yield self.value()
-            if self.next() != "]":
-                self.take(",")
+            self._take_comma_unless("]")
         self.take("]")
+
+    def _take_comma_unless(self, end: str) -> None:
+        """Take the comma between two members, which another follows; nothing before the end."""
+        if self.next() != end:
+            self.take(",")
+            if self.next() == end:
+                raise BrokenJson(f"a comma stands before {end!r}")
 
     def _read(self, least: int) -> bool:
         """Read at least so many characters more; False where there are no more at all."""

@@ -76,6 +76,7 @@ def test_an_encoder_s_figures_are_those_of_a_plain_computation(judged: JudgedSet
     assert evaluation.id == evaluation_id(evaluation.system, judged, "test")
     assert set(evaluation.seconds) == {"loading", "encoding", "ranking", "scoring"}
     assert {"python", "torch", "numpy", "ir-measures"} <= evaluation.versions.keys()
+    assert "scikit-learn" not in evaluation.versions
     assert not evaluation.comparable
     assert ranking.ascending
     store.save(evaluation, scores, ranking, judged)

@@ -164,6 +164,7 @@ def test_a_checkpoint_in_a_folder_and_the_lexical_encoder(here: Run, data: Path,
     assert second["system"]["name"] == "tfidf-svd"
     assert second["notes"] == ["tfidf-svd learned its words from the 12 papers of this set."]
     assert second["means"]["MAP"] == 1.0
+    assert "scikit-learn" in second["versions"] and "torch" not in second["versions"]
     assert list((home / ".evaluations" / ".vectors").rglob("*.npz"))
 
 
@@ -214,6 +215,25 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     assert done.returncode == code, done.stderr
     assert told in done.stderr
     assert code == 2 or done.stderr.splitlines()[-1].startswith("evaluation: ")
+
+
+@pytest.mark.parametrize("form", ["--json", "--progress=json"])
+def test_a_reader_that_went_away_is_no_fault_of_the_program(home: Path, data: Path, form: str) -> None:
+    words = ["--set", "two-topics", "--data", str(data), "--peer", "bm25", form]
+    with subprocess.Popen(
+        [sys.executable, "-m", "components.evaluation", *words],
+        cwd=ROOT,
+        env=os.environ | {"COCITE_ATLAS_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(timeout=240) == 130
+    assert "Traceback" not in told and "BrokenPipe" not in told
+    assert "evaluation: stopped" in told
 
 
 def test_help_tells_of_the_verbs(here: Run) -> None:
@@ -301,3 +321,15 @@ def test_an_atlas_s_topics_make_a_set(here: Run, topics: str, home: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("evaluation: from-topics")
     assert "No judged set is kept yet" in here("sets").stdout
+
+
+def test_a_damaged_evaluation_is_told_and_the_list_goes_on(here: Run, data: Path) -> None:
+    assert here("--set", "two-topics", "--data", data, "--peer", "tfidf", "--peer", "bm25").returncode == 0
+    damaged, whole = store.evaluations()
+    assert here("list").returncode == 0
+    (store.evaluations_folder() / damaged.id / "result.json").write_text("{}")
+    told = here("list")
+    assert told.returncode == 1
+    assert whole.id in told.stdout
+    assert damaged.id not in told.stdout
+    assert f"{damaged.id} is damaged" in told.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from components.evaluation.results import (
     System,
     evaluation_id,
     from_json,
+    queries_csv,
+    read_queries_csv,
     to_json,
 )
 from corpus.errors import CociteAtlasError
@@ -316,6 +319,42 @@ def test_what_is_no_run_of_ours_is_refused(tmp_path: Path, text: str) -> None:
     path.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(ValueError):
         list(trec.read_own_run(path, candidates=["a"]))
+
+
+def test_a_table_of_queries_without_the_metrics_of_a_report_is_refused() -> None:
+    _, scores, _, _ = planted()
+    text = queries_csv(scores)
+    assert len(read_queries_csv(io.StringIO(text, newline=""))) == len(scores)
+    for metric in ("MAP", "NDCG%20"):
+        with pytest.raises(ValueError, match="lacks a metric"):
+            read_queries_csv(io.StringIO(text.replace(f",{metric}", ",other"), newline=""))
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next(home: Path) -> None:
+    evaluation, scores, ranking, judged = planted()
+    store.save(evaluation, scores, ranking, judged)
+    for name in (f"{'0' * 16}.partial", f"{'1' * 16}.gone"):
+        (store.evaluations_folder() / name).mkdir()
+        (store.evaluations_folder() / name / "run.txt.gz.partial").write_bytes(b"torn")
+    assert store.damaged() == []
+    store.save(evaluation, scores, ranking, judged)
+    left = {one.name for one in store.evaluations_folder().iterdir()}
+    assert left == {evaluation.id, ".lock"}
+
+
+def test_the_old_one_is_there_until_the_new_one_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation, scores, ranking, judged = planted()
+    store.save(evaluation, scores, ranking, judged)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("shutil.rmtree", killed)  # as if it ended while it removes the old one
+        store.save(replace(evaluation, made="2027"), scores, ranking, judged)
+    assert store.read(evaluation.id).made == "2027"
+    assert store.damaged() == []
+    assert store.scores_of(evaluation.id)
 
 
 def test_a_disk_that_refuses_leaves_what_was_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

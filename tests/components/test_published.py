@@ -12,6 +12,7 @@ import pytest
 from components.evaluation.published import not_comparable, published_figures, published_rows
 from components.evaluation.results import System
 from corpus.pools import Handled, JudgedSet, Pool, PoolPaper
+from corpus.pools.released import relevant_grade
 
 
 def released(
@@ -32,7 +33,7 @@ def released(
     test = tuple(tuple(names[a:b]) for a, b in itertools.pairwise(starts))
     papers = tuple(PoolPaper(str(i), "t", "a") for i in range(candidates + 1))
     splits = {"test": test, "dev": (tuple(names[sum(folds) :]),)}
-    return JudgedSet(name, facet, "released", papers, tuple(pools), splits, 1, (), "0" * 16)
+    return JudgedSet(name, facet, "released", papers, tuple(pools), splits, relevant_grade(name), (), "0" * 16)
 
 
 RELISH = released("relish", folds=[1595], rest=1595, candidates=58)
@@ -56,7 +57,14 @@ def test_a_set_of_the_published_shape_is_comparable_on_its_test_split_alone(judg
 
 @pytest.mark.parametrize(
     "kind",
-    ["query_without_text", "candidate_without_text", "repeated_candidate", "query_in_its_pool", "empty_pool"],
+    [
+        "query_without_text",
+        "candidate_without_text",
+        "repeated_candidate",
+        "query_in_its_pool",
+        "empty_pool",
+        "query_in_no_split",
+    ],
 )
 def test_what_was_left_out_is_a_reason(kind: str) -> None:
     judged = replace(RELISH, handled=(Handled(kind, 3), Handled("title_only", 7)))  # type: ignore[arg-type]
@@ -69,6 +77,9 @@ def test_what_was_left_out_is_a_reason(kind: str) -> None:
 @pytest.mark.parametrize(
     ("judged", "told"),
     [
+        (replace(RELISH, relevant_from=1), "from grade 2"),
+        (replace(CSF, relevant_from=1), "from grade 2"),
+        (replace(trec(), relevant_from=2), "from grade 1"),
         (released("relish", folds=[1595], rest=1594, candidates=58), "3,189 queries"),
         (released("relish", folds=[1800], rest=1390, candidates=58), "1,800 queries"),
         (released("relish", folds=[1595], rest=1595, candidates=30), "30 candidates on average"),

@@ -126,6 +126,16 @@ def test_tests_are_of_the_later_against_the_first_and_groups_are_means(report: R
     assert groups[1] == ["b", "2", "50", "35.00", "17.50", "35.00", "17.50"]
 
 
+def test_a_group_s_figure_is_the_mean_over_folds_where_the_set_s_is() -> None:
+    values = [("a", 0, 0.2), ("a", 0, 0.4), ("a", 1, 0.9), ("b", 1, 0.5)]
+    found = [
+        QueryScores(f"q{i}", f"q{i}", "T", group, fold, 50, 1, {"MAP": value, "NDCG%20": value})
+        for i, (group, fold, value) in enumerate(values)
+    ]
+    report = report_of([evaluation("a", "one", folds=(2, 2))], [found])
+    assert [one.means["MAP"] for one in report.groups] == pytest.approx([(0.3 + 0.9) / 2, 0.5])
+
+
 def test_other_queries_are_not_tested_and_other_sets_have_their_own_part() -> None:
     first, other = evaluation("a", "one"), evaluation("b", "two", split="dev")
     fewer = evaluation("c", "three")

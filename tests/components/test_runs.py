@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.evaluation import runs
 from components.evaluation.ranking import RankingError
 from components.evaluation.results import Ranking
 from components.evaluation.runs import read_rankings
@@ -106,6 +107,13 @@ def test_equal_scores_of_a_run_go_by_id_from_high_to_low(judged: JudgedSet, tmp_
     assert orders(judged, read_run(text, judged, tmp_path)[0]) == {"q1": ["c", "b", "a"], "q 2": ["d", "a"]}
 
 
+def test_of_a_candidate_twice_in_a_run_the_higher_score_is_its_first_place(judged: JudgedSet, tmp_path: Path) -> None:
+    text = RUN.replace("q1 Q0 a 1 2.5 t\n", "q1 Q0 a 1 -3 t\n") + "q1 Q0 a 1 10 t\n"
+    ranking, notes = read_run(text, judged, tmp_path)
+    assert orders(judged, ranking)["q1"] == ["a", "c", "b"]
+    assert notes == ("mine.run: 1 candidates were there twice or more; their first places count.",)
+
+
 def test_gzip_and_line_ends_and_marks_do_not_matter(judged: JudgedSet, tmp_path: Path) -> None:
     wanted = orders(judged, read_run(RUN, judged, tmp_path)[0])
     for name, content in {
@@ -139,6 +147,16 @@ def test_what_nobody_asked_for_is_left_out_and_counted(judged: JudgedSet, tmp_pa
         "mine.json: 3 candidates that are not in their query's pool were left out.",
         "mine.json: 1 candidates were there twice or more; their first places count.",
     )
+
+
+def test_queries_that_nobody_asked_for_take_no_memory_without_end(
+    judged: JudgedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_MOST_OTHERS", 3)
+    others = "".join(f"other{i} Q0 a 1 1 t\n" for i in range(3))
+    assert len(read_run(RUN + others, judged, tmp_path)[1]) == 1
+    with pytest.raises(RankingError, match="more than 3 queries that were not asked for"):
+        read_run(RUN + others + "other4 Q0 a 1 1 t\n", judged, tmp_path)
 
 
 def test_of_a_query_that_is_there_twice_the_last_list_counts(judged: JudgedSet, tmp_path: Path) -> None:

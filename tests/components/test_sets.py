@@ -37,6 +37,17 @@ def left(home: Path) -> list[str]:
     return sorted(path.name for path in (home / ".sets").iterdir())
 
 
+def test_who_is_slower_to_keep_a_set_is_told_and_the_first_stays(home: Path, folder: Path, judged: JudgedSet) -> None:
+    def at_last(stage: str, done: int, total: int) -> None:
+        if set_names() == []:
+            keep_set(judged, "mine")
+
+    with pytest.raises(SetError, match="'mine' already"):
+        keep_files("mine", uploaded(folder), progress=at_last)
+    assert (set_names(), left(home)) == (["mine"], ["mine"])
+    assert describe("mine").splits == {"dev": 1, "test": 1}
+
+
 def test_without_a_home_there_are_no_sets(home: Path) -> None:
     assert set_names() == []
     with pytest.raises(SetError, match="No judged set is kept under the name 'relish'. Sets kept: none yet"):

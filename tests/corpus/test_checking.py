@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.pools import Handled, JudgedSet, PoolPaper, SetError
-from corpus.pools.checking import HIGHEST_GRADE, RawPool, judged_set, pool_paper
+from corpus.pools import Handled, JudgedSet, PoolPaper, SetError, checking
+from corpus.pools.checking import HIGHEST_GRADE, LONGEST_EXAMPLE, RawPool, judged_set, pool_paper
 from tests.corpus.releases import counts
 
 PAPERS = {id: PoolPaper(id, f"T{id}", f"A{id}") for id in "abcdefgh"}
@@ -118,6 +118,16 @@ def test_splits_name_what_is_there_once() -> None:
     assert found.splits == {"dev": (("a", "b"),), "test": (("b", "c"),)}
 
 
+def test_queries_that_no_split_names_are_counted() -> None:
+    pools = [raw(query, "cdefg".replace(query, "h")) for query in "abc"]
+    found = check(*pools, splits={"dev": [["a"]], "test": [["?"]]})
+    assert found.handled == (
+        Handled("split_without_pool", 1, ("?",)),
+        Handled("query_in_no_split", 2, ("b", "c")),
+    )
+    assert len(found.pools) == 3
+
+
 def test_folds_may_share_queries_with_another_split_but_not_with_each_other() -> None:
     pools = [raw(query, "cdefg".replace(query, "h")) for query in "abc"]
     found = check(*pools, splits={"dev": [["a"]], "test": [["a", "b"], ["b", "c"], ["?"]]})
@@ -135,6 +145,14 @@ def test_what_the_caller_met_is_told_with_the_rest() -> None:
     assert found.handled == (Handled("query_in_its_pool", 5, ("k", "l", "a")), Handled("repeated_paper", 2, ("m",)))
 
 
+def test_examples_are_short() -> None:
+    found = check(RawPool("a", "a", ["b", "c" * 5_000], [1, 1]), more=(Handled("repeated_paper", 1, ("d" * 5_000,)),))
+    assert [one.examples for one in found.handled if one.kind != "pool_under_five"] == [
+        ("c" * LONGEST_EXAMPLE,),
+        ("d" * LONGEST_EXAMPLE,),
+    ]
+
+
 def test_no_more_than_five_examples() -> None:
     found = check(RawPool("a", "a", ["b", *map(str, range(50))], [1] * 51))
     assert found.handled[0] == Handled("candidate_without_text", 50, ("0", "1", "2", "3", "4"))
@@ -149,6 +167,30 @@ def test_grades_out_of_bounds_are_refused_by_name(grade: int) -> None:
         check(raw("a", "bc", [1, grade]))
 
 
+def test_a_grade_of_thousands_of_digits_is_told_in_short() -> None:
+    with pytest.raises(SetError) as error:
+        check(raw("a", "bc", [1, 10**4_000]))
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("relevant_from", [0, HIGHEST_GRADE + 1, 10**30])
+def test_what_is_relevant_is_a_grade(relevant_from: int) -> None:
+    with pytest.raises(SetError, match=f"relevant from grade {relevant_from}"):
+        check(raw("a", "bc"), relevant_from=relevant_from)
+
+
+def test_the_name_of_a_group_is_no_text() -> None:
+    with pytest.raises(SetError, match=r"query 'a' is of a group with a name of 1,001 characters"):
+        check(raw("a", "bc", group="g" * 1_001))
+
+
+def test_queries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "MOST_QUERIES", 2)
+    assert len(check(raw("a", "bc"), raw("b", "cd")).pools) == 2
+    with pytest.raises(SetError, match="more than 2 queries"):
+        check(raw("a", "bc"), raw("x", ""), raw("b", "cd"))
+
+
 def test_as_many_grades_as_candidates() -> None:
     with pytest.raises(SetError, match="query 'a' has 3 candidates and 2 grades"):
         check(RawPool("a", "a", ["b", "c", "d"], [1, 2]))
@@ -161,11 +203,6 @@ def test_a_set_without_a_query_says_why() -> None:
         check(raw("x", "bc"), raw("a", "a", [1]))
     with pytest.raises(SetError, match="no query is left of 0"):
         check()
-
-
-def test_nothing_is_relevant_from_grade_0() -> None:
-    with pytest.raises(SetError, match="relevant from grade 0"):
-        check(raw("a", "bc"), relevant_from=0)
 
 
 def test_texts_are_cleaned_and_bounded() -> None:
@@ -244,6 +281,7 @@ def test_an_oracle_handles_and_counts_the_same(
         met["repeated_in_split"] += sum(query in queries[:i] and query in expected for i, query in enumerate(queries))
         met["split_without_pool"] += len({query for query in queries if query not in last})
         wanted[name] = [query for query in dict.fromkeys(queries) if query in expected]
+    met["query_in_no_split"] = len(set(expected).difference(*wanted.values()))
     met["in_two_splits"] = len(set(wanted.get("dev", ())) & set(wanted.get("test", ())))
 
     pools = [RawPool(query, query, [name for name, _ in members], [g for _, g in members]) for query, members in judged]

@@ -5,13 +5,15 @@ import gzip
 import json
 import random
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corpus.pools import Handled, JudgedSet, SetError
+from corpus.pools import Handled, JudgedSet, SetError, reading
 from corpus.pools.plain import read_plain
+from corpus.pools.reading import LIMITS, json_lines, qrels, table_rows
 from corpus.pools.relish import build_relish
 from corpus.pools.screening import build_screening
 from corpus.pools.treccovid import build_treccovid
@@ -272,6 +274,14 @@ def test_each_included_paper_asks_in_its_review(tmp_path: Path) -> None:
     assert counts(found.handled) == {"repeated_paper": 1, "pool_under_five": 2}
 
 
+def test_records_without_text_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    rows = [record("R", pid, rel) for pid, rel in zip("abcdef", (2, 2, 1, 0, 0, 0), strict=True)]
+    rows += [record("R", pid, rel) | {"title": "", "abstract": None} for pid, rel in (("x", 2), ("y", 0), ("z", 1))]
+    write(tmp_path / "r.jsonl", rows, lines=True)
+    found = build_screening(tmp_path / "r.jsonl")
+    assert counts(found.handled) == {"query_without_text": 1, "candidate_without_text": 6}
+
+
 @pytest.mark.parametrize("change", [{"rel": 3}, {"rel": None}, {"rel": -1}, {"topic": ""}, {"pid": None}, {"title": 5}])
 def test_a_record_that_is_none_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "r.jsonl", [record("R", "a", 2), record("R", "b", 2) | change], lines=True)
@@ -322,6 +332,30 @@ def test_own_judgements_that_are_none_are_named(tmp_path: Path, text: str, messa
     write(tmp_path / "t.jsonl", texts(*"ab"), lines=True)
     with pytest.raises(SetError, match=message):
         read_plain(tmp_path / "j.json", tmp_path / "t.jsonl", name="mine")
+
+
+@pytest.mark.parametrize("file", ["t.jsonl", "t.tsv", "j.qrels"])
+def test_records_without_end_are_refused_before_memory_is_spent(
+    tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_JUDGEMENTS", 50_000)
+    content = {
+        "t.jsonl": ('{"id": "%d", "title": "t"}\n', "", LIMITS.records),
+        "t.tsv": ("%d\tt\ta\n", "id\ttitle\tabstract\n", LIMITS.records - 1),
+        "j.qrels": ("1 0 %d 1\n", "", 50_000),
+    }
+    line, head, most = content[file]
+    read: Callable[[Path], Iterable[object]] = {
+        "t.jsonl": lambda path: json_lines(path, stage=""),
+        "t.tsv": lambda path: table_rows(path, stage=""),
+        "j.qrels": lambda path: qrels(path, stage=""),
+    }[file]
+    (tmp_path / file).write_text(head + line % 1 + line % 2)
+    assert len(list(read(tmp_path / file))) == 2
+    # Blank lines count for nothing but their numbers.
+    (tmp_path / file).write_text(head + line % 1 + "\n" * (most - 1) + line % 2)
+    with pytest.raises(SetError, match=rf"{file}: it has more than [0-9,]+ records"):
+        list(read(tmp_path / file))
 
 
 def test_a_quote_that_is_not_closed_is_refused_before_memory_is_spent(tmp_path: Path) -> None:

@@ -76,6 +76,22 @@ def test_topics_of_queries_are_their_groups(tmp_path: Path) -> None:
     assert [pool.group for pool in read_released(tmp_path).pools] == ["7, 8", "7"]
 
 
+@pytest.mark.parametrize(
+    ("file", "twin"),
+    [("abstracts-relish.jsonl", "abstracts-relish.jsonl.gz"),
+     ("abstracts-relish.jsonl", "abstracts-relish-preds.jsonl"),
+     ("test-pid2anns-relish.json", "test-pid2anns-relish.json.gz"),
+     ("relish-evaluation_splits.json", "relish-evaluation_splits.json.gz")],
+)  # fmt: skip
+def test_of_two_files_for_the_same_none_is_chosen_silently(tmp_path: Path, file: str, twin: str) -> None:
+    planted(tmp_path)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / twin).write_bytes(gzip.compress(content) if twin.endswith(".gz") else content)
+    with pytest.raises(SetError, match="Keep one of them") as error:
+        read_released(tmp_path)
+    assert file in str(error.value) and twin in str(error.value)
+
+
 def test_one_of_several_sets_in_a_folder_is_named(tmp_path: Path) -> None:
     planted(tmp_path)
     planted(tmp_path, "scidcite")
@@ -157,6 +173,7 @@ def test_a_pool_that_is_none_is_named(tmp_path: Path, value: object, message: st
         ('{"1": {"cands": ["2"], "relevance_adju": [' + "9" * 5_000 + "]}}", "no JSON, or ends too early"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1001]}}', "a grade of 1001. Grades are 0 to 1,000"),
         ('{"1": ' + "[" * 100_000, "nested too deep"),
+        ('{"1": {"cands": ["2"], "relevance_adju": [1]},}', "a comma stands before '}'"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1]}} x', "'x' stands behind its end"),
         ('{"  ": {"cands": ["2"], "relevance_adju": [1]}}', "query ''"),
     ],

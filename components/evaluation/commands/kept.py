@@ -56,9 +56,10 @@ def _list(options: argparse.Namespace) -> int:
             print(f"{one.id}  {one_line(one.made)}  {scores}  {one_line(f'{called(one)} on {set_words(one)}')}{mark}")
         if not found:
             print("No evaluation is kept yet.")
-    for id in store.damaged():
+    damaged = store.damaged()
+    for id in damaged:
         print(f"evaluation: {id} is damaged. Delete it, and evaluate again.", file=sys.stderr)
-    return 0
+    return 1 if damaged else 0
 
 
 def _show(options: argparse.Namespace) -> int:
