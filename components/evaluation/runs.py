@@ -34,6 +34,7 @@ _LIMITS = Limits(file_bytes=4 * _GIB, unpacked_bytes=16 * _GIB, unpacked_ratio=3
 _LONGEST_POOL = 64 * 2**20  # characters of one query's list: a million candidates
 _HEAD = 4096
 _FIELDS = 6  # of a line of a TREC run
+_LONGEST_RANK = 10  # digits; what is longer is none
 _LARGEST = float(np.finfo(np.float32).max)  # score
 _MOST_OTHERS = 1_000_000  # queries that nobody asked for, which are counted
 _MOST_CANDIDATES = 100_000_000  # lines that are kept, 8 bytes each
@@ -80,6 +81,7 @@ class _Reader:
         }
         self._other_queries: set[int] = set()  # hashes: names may be long
         self._counts: Counter[str] = Counter()
+        self._ranks: Counter[bool] = Counter()  # of lines after each other: whether rank and score rise together
 
     def of_json(self, stream: CappedStream, *, progress: Progress) -> dict[str, Ranked]:
         """What the file ranks of the queries that were asked for, in its own order."""
@@ -104,7 +106,7 @@ class _Reader:
     def of_trec(self, stream: CappedStream, *, progress: Progress) -> dict[str, Ranked]:
         """What the file ranks of the queries that were asked for, in its own order."""
         found: dict[str, tuple[array[int], array[float]]] = {}
-        name, lists, kept = "", None, 0
+        name, lists, kept, before = "", None, 0, (0, 0.0)
         for number, fields in self._lines(stream):
             if len(fields) != _FIELDS:
                 raise self._error(
@@ -115,6 +117,7 @@ class _Reader:
                 name, query = fields[0], self._query(fields[0])
                 lists = None if query is None else found.setdefault(query, (array("i"), array("f")))
                 progress(READING, len(found), len(self._pools))
+                before = (0, 0.0)
             if lists is None:
                 continue
             kept += 1
@@ -128,6 +131,10 @@ class _Reader:
                 score = math.nan
             lists[0].append(self._row(fields[2]))
             lists[1].append(self._checked(score, f"line {number:,}", fields[4]))
+            rank = int(fields[3]) if fields[3].isdecimal() and len(fields[3]) < _LONGEST_RANK else 0
+            if rank > before[0] > 0 and score != before[1]:
+                self._ranks[score > before[1]] += 1
+            before = (rank, score)
         return {
             query: (np.array(rows, np.int32), np.array(scores, np.float32)) for query, (rows, scores) in found.items()
         }
@@ -141,6 +148,11 @@ class _Reader:
         notes = [f"{self._name}: {count:,} {what}." for what, count in self._told() if count]
         ties = TieOrder(self._judged)
         if by_score:
+            if self._ranks[True] > self._ranks[False]:
+                notes.append(
+                    f"{self._name}: its ranks say the opposite of its scores. A run is ordered by score, the highest "
+                    "first; if these are distances, give their negatives."
+                )
             pools = [ties.ranked(pool.query, pool.rows, pool.scores, ascending=False) for pool in ranked]
             return Ranking(tuple(pools), ascending=False), tuple(notes)
         for ascending in (False, True):

@@ -102,6 +102,25 @@ def test_a_run_is_ordered_by_score_whatever_its_lines_and_ranks_say(judged: Judg
     assert notes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("q1 Q0 c 1 0.5 t\nq1 Q0 a 2 1.5 t\nq1 Q0 b 3 2.5 t\nq%202 Q0 d 1 0 t\nq%202 Q0 a 2 3 t\n", True),
+        ("q1 Q0 c 0 0.5 t\nq1 Q0 a 1 1.5 t\nq1 Q0 b 2 2.5 t\nq%202 Q0 d 0 9 t\nq%202 Q0 a 1 3 t\n", True),
+        ("q1 Q0 c 1 2.5 t\nq1 Q0 a 2 1.5 t\nq1 Q0 b 3 0.5 t\nq%202 Q0 d 1 3 t\nq%202 Q0 a 2 0 t\n", False),
+        ("q1 Q0 c 0 1 t\nq1 Q0 a 0 2 t\nq1 Q0 b x 3 t\nq%202 Q0 d ² 3 t\nq%202 Q0 a -1 9 t\n", False),
+    ],
+    ids=["distances", "ranks from 0", "as it should be", "no ranks"],
+)
+def test_a_run_whose_ranks_contradict_its_scores_is_told_of(
+    judged: JudgedSet, tmp_path: Path, text: str, told: bool
+) -> None:
+    ranking, notes = read_run(text, judged, tmp_path)
+    assert any("the opposite of its scores" in note for note in notes) == told
+    for pool in ranking.pools:  # and the scores count all the same, as in trec_eval
+        assert list(pool.scores) == sorted(pool.scores, reverse=True)
+
+
 def test_equal_scores_of_a_run_go_by_id_from_high_to_low(judged: JudgedSet, tmp_path: Path) -> None:
     text = "".join(f"{escaped(query)} Q0 {one} 1 0 t\n" for query, pool in GRADES.items() for one in pool)
     assert orders(judged, read_run(text, judged, tmp_path)[0]) == {"q1": ["c", "b", "a"], "q 2": ["d", "a"]}
