@@ -148,7 +148,7 @@ class _Reader:
         notes = [f"{self._name}: {count:,} {what}." for what, count in self._told() if count]
         ties = TieOrder(self._judged)
         if by_score:
-            if self._ranks[True] > self._ranks[False]:
+            if self._ranks[True] and not self._ranks[False]:
                 notes.append(
                     f"{self._name}: its ranks say the opposite of its scores. A run is ordered by score, the highest "
                     "first; if these are distances, give their negatives."

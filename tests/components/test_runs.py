@@ -130,7 +130,7 @@ def test_of_a_candidate_twice_in_a_run_the_higher_score_is_its_first_place(judge
     text = RUN.replace("q1 Q0 a 1 2.5 t\n", "q1 Q0 a 1 -3 t\n") + "q1 Q0 a 1 10 t\n"
     ranking, notes = read_run(text, judged, tmp_path)
     assert orders(judged, ranking)["q1"] == ["a", "c", "b"]
-    assert notes == ("mine.run: 1 candidates were there twice or more; their first places count.",)
+    assert notes[0] == "mine.run: 1 candidates were there twice or more; their first places count."
 
 
 def test_gzip_and_line_ends_and_marks_do_not_matter(judged: JudgedSet, tmp_path: Path) -> None:
