@@ -201,9 +201,11 @@ def _part(report: Report, evaluations: list[Evaluation]) -> str:
 def _facts(one: Evaluation) -> str:
     sizes = one.pool_sizes
     folds = "" if len(one.folds) == 1 else f" in {len(one.folds)} folds ({' and '.join(map(str, one.folds))})"
+    pools = f"{sizes['smallest']:,.0f} candidates each"
+    if sizes["smallest"] != sizes["largest"]:
+        pools = f"{sizes['smallest']:,.0f} to {sizes['largest']:,.0f} candidates, {sizes['mean']:,.1f} on average"
     facts = [
-        f"{one.queries:,} queries{folds}, {one.papers:,} papers; pools of {sizes['smallest']:,.0f} to "
-        f"{sizes['largest']:,.0f} candidates, {sizes.get('mean', 0):,.1f} on average; relevant from grade "
+        f"{one.queries:,} queries{folds}, {one.papers:,} papers; pools of {pools}; relevant from grade "
         f"{one.relevant_from}",
         f"Set fingerprint `{code(one.set_fingerprint)}`; {cell(one.origin)}",
         f"{one.without_positive:,} of the queries have no relevant candidate and count with an average precision of 0; "

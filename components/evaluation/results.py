@@ -16,6 +16,7 @@ from corpus.pools import Handled, HandledKind, JudgedSet
 from corpus.readers.cells import guarded, unguarded
 
 SystemKind = Literal["encoder", "tfidf", "bm25", "rankings"]
+_SIZES = {"smallest", "median", "mean", "largest"}
 MAP, NDCG_20_PERCENT = "MAP", "NDCG%20"  # the two that the paper reports; all others are called as ir-measures does
 
 FORMAT = 1
@@ -157,8 +158,9 @@ def from_json(text: str) -> tuple[Evaluation, dict[str, Any]]:
     facts: dict[str, Any] = {name: _text(raw[name]) for name in _TEXTS}
     facts |= {name: _count(raw[name]) for name in _COUNTS}
     facts |= {name: _numbers(raw[name]) for name in ("pool_sizes", "means", "seconds")}
-    if not {MAP, NDCG_20_PERCENT} <= facts["means"].keys() or not {"smallest", "largest"} <= facts["pool_sizes"].keys():
-        raise ValueError("it lacks a mean or a size")
+    published = {MAP, NDCG_20_PERCENT}
+    if not (published <= facts["means"].keys() & raw["intervals"].keys() and facts["pool_sizes"].keys() >= _SIZES):
+        raise ValueError("it lacks a mean, an interval or a size")
     evaluation = Evaluation(
         **facts,
         system=System(kind, *(_text(system[name]) for name in ("name", "fingerprint", "source", "precision"))),

@@ -203,6 +203,7 @@ def test_what_could_not_be_computed_is_told_and_the_rest_is_there(run: Run, data
         (("show", "0" * 16), 1, "No evaluation has the id"),
         (("delete-set", "x"), 1, "No judged set"),
         (("nonsense",), 2, "invalid choice"),
+        (("make",), 2, "{relish,treccovid,screening,topics,plain,released}"),
         (("make", "plain", "--name", "A/b", "--judgements", "x", "--texts", "y"), 1, "--name"),
         (("make", "plain", "--name", "a", "--judgements", "x", "--texts", "y"), 1, "there is no such file"),
         (("make", "topics", "--name", "a"), 1, "either --atlas NAME or --papers FILE"),

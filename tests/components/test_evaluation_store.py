@@ -226,6 +226,8 @@ HOSTILE = [
     {"means": {"MAP": "1"}},
     {"means": {"MAP": True, "NDCG%20": 1}},
     {"means": {}},
+    {"pool_sizes": {"smallest": 1, "largest": 2}},
+    {"intervals": {}},
     {"folds": ["a"]},
     {"folds": [-1]},
     {"folds": 3},

@@ -97,6 +97,12 @@ def test_what_is_not_comparable_is_not_compared(report: Report) -> None:
     assert next(csv.DictReader(io.StringIO(found.csv())))["MAP difference"] == ""
 
 
+def test_pools_of_one_size_are_told_as_such() -> None:
+    sizes = {"smallest": 60, "median": 60, "mean": 60.0, "largest": 60}
+    told = report_of([evaluation("a", "mine", pool_sizes=sizes)], [scores([0.1, 0.2, 0.3, 0.4])]).markdown()
+    assert "4 queries, 70 papers; pools of 60 candidates each; relevant from grade 2" in told
+
+
 def test_all_that_the_set_has_is_printed(report: Report) -> None:
     told = report.markdown()
     assert "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2" in told

@@ -22,7 +22,7 @@ Maker = Callable[[argparse.Namespace, Progress], JudgedSet]
 def add(verbs: Any) -> None:
     """Add the verb and what can be made to the parser's verbs."""
     make = verbs.add_parser("make", help="make a judged set and keep it")
-    kinds = make.add_subparsers(required=True, metavar="KIND")
+    kinds = make.add_subparsers(required=True, dest="kind")
 
     relish = _kind(kinds, "relish", _relish, "RELISH from its annotations")
     _file(relish, "--annotations", "RELISH_v1.json")
