@@ -1,0 +1,1 @@
+"""The verbs of `python -m components.training`, one file each."""

@@ -1,0 +1,1 @@
+"""Co-citations: full texts → citing sentences → filtered contexts → training pairs."""
