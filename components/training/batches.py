@@ -52,14 +52,14 @@ class Cocited:
         return found
 
     def together(self, a: Rows, b: Rows) -> NDArray[np.bool_]:
-        """Whether a[i] and b[i] are cited together, for each i."""
-        left, right = a.astype(np.int64), b.astype(np.int64)
+        """Whether a[i] and b[i] are cited together, for each i, whatever the shape of both."""
+        left, right = a.astype(np.int64).ravel(), b.astype(np.int64).ravel()
         keys = np.minimum(left, right) * self.papers + np.maximum(left, right)
         found = self._filter[self._cells(keys)]
         asked = np.flatnonzero(found)
         places = np.searchsorted(self._keys, keys[asked])
         found[asked] = self._keys[np.minimum(places, len(self._keys) - 1)] == keys[asked]
-        return found
+        return found.reshape(a.shape)
 
     def _cells(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         # Multiplied by a large odd number, neighbouring keys fall into cells far apart (Knuth's hash).

@@ -40,7 +40,7 @@ class PaperTokens:
         self._coming: Future[None] | None = None
 
     def of(self, rows: Sequence[int] | NDArray[np.integer]) -> list[WordPieces]:
-        """The word pieces of these papers, int32 (length,) each. Raises TrainingError for what the model cannot read."""
+        """The word pieces of these papers: int32 (length,) each. Raises TrainingError where the model has not those."""
         self._wait()
         self._make(rows)
         return [
