@@ -84,7 +84,7 @@ class Training:
         self.total_steps = self.plan.total_steps
         encoder = load_trained(start, settings)
         if settings.gradient_checkpointing:
-            encoder.bert.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            encoder.bert.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         config = encoder.bert.config
         self._pad = int(getattr(config, "pad_token_id", 0) or 0)
         self.tokens = PaperTokens(pairs.papers, start, form=encoder.form, vocabulary=int(config.vocab_size))
