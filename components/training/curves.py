@@ -112,8 +112,7 @@ def read_curves(path: Path) -> Curves:
                 looks.append(record)
     except OSError as error:
         raise TrainingError(
-            f"{path}: the curves cannot be read ({error.strerror}). Name the folder of a run, as `train --out` was given "
-            "it."
+            f"{path}: the curves cannot be read ({error.strerror}). Name the folder of a run, as `train` was given it."
         ) from error
     return Curves(tuple(steps), tuple(looks))
 
