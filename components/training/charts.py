@@ -212,8 +212,8 @@ def _mix_at_best(runs: Sequence[Run]) -> Chart | None:
         most, least = int(np.argmax(mix)), int(np.argmin(mix))
         names = layer_names(layers)
         words += (
-            f"Most: layer {names[most]}, {mix[most]:.2%}. Least: layer {names[least]}, {mix[least]:.2%}. Equal would be "
-            f"{1 / layers:.2%} each.",
+            f"Most: layer {names[most]}, {mix[most]:.2%}. Least: layer {names[least]}, {mix[least]:.2%}. Equal would "
+            f"be {1 / layers:.2%} each.",
         )
     found = drawn(traces, x="layer", y="weight", marks=[level(1 / layers, "equal weights")], percent=True)
     found["layout"]["xaxis"] |= {"type": "category", "tickformat": ""}

@@ -11,6 +11,7 @@ from components.training.curves import Curves
 from components.training.held_out_file import HeldOutRow
 from components.training.report_page import page, paragraph, part, table, tiles
 from components.training.settings import TrainingError, TrainingSettings
+from components.training.wording import time_words
 
 _MOST_FACTS = 200  # rows of a table of what was told of the pairs
 _LONGEST = 300  # characters of one of them
@@ -192,23 +193,6 @@ def flattened(told: Mapping[str, Any]) -> list[list[str]]:
             words = ", ".join(map(_value, value)) if isinstance(value, list) else _value(value)
             rows.append([_cut(name), _cut(words)])
     return rows
-
-
-def time_words(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> time_words(8.21), time_words(95), time_words(7_260), time_words(200_000)
-    ('8.2 s', '1 min 35 s', '2 h 1 min', '2 d 7 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3_600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1_440:,} d {minutes % 1_440 // 60} h"
 
 
 def _value(value: object) -> str:
