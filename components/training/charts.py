@@ -22,6 +22,7 @@ from components.training.chart_lines import (
     smoothing_words,
     steps_of,
 )
+from components.training.wording import layer_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,8 @@ def _mix_at_best(runs: Sequence[Run]) -> Chart | None:
     if len(mixes) == 1:
         mix = mixes[0][2]
         most, least = int(np.argmax(mix)), int(np.argmin(mix))
-        names = layer_names(layers)
         words += (
-            f"Most: layer {names[most]}, {mix[most]:.2%}. Least: layer {names[least]}, {mix[least]:.2%}. Equal would "
+            f"Most: {layer_words(most)}, {mix[most]:.2%}. Least: {layer_words(least)}, {mix[least]:.2%}. Equal would "
             f"be {1 / layers:.2%} each.",
         )
     found = drawn(traces, x="layer", y="weight", marks=[level(1 / layers, "equal weights")], percent=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from components.training.curves import LookRecord, StepRecord
-from components.training.wording import time_words
+from components.training.wording import layer_words, time_words
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.-=+*%#"  # where a terminal's encoding has no others
@@ -125,7 +125,7 @@ class Live:
         if mixes:
             mix = mixes[-1]
             most, least = max(mix), min(mix)
-            told = f"by layer, {least:.2%} to {most:.2%}, most: {_layer(mix.index(most))}"
+            told = f"by layer, {least:.2%} to {most:.2%}, most: {layer_words(mix.index(most))}"
             found.append(f"{'mix':<9} {spark(mix, width=len(mix), bars=self._bars)}  {told}")
         if self._told:
             found.append(self._told)
@@ -210,10 +210,6 @@ def _mean(values: Sequence[float]) -> float:
     """Of those that are numbers; of none, none."""
     there = [one for one in values if math.isfinite(one)]
     return math.fsum(there) / len(there) if there else math.nan
-
-
-def _layer(place: int) -> str:
-    return f"layer {place}" if place else "the words"
 
 
 def _can_show(stream: TextIO, text: str) -> bool:

@@ -16,3 +16,8 @@ def time_words(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // 1_440:,} d {minutes % 1_440 // 60} h"
+
+
+def layer_words(place: int) -> str:
+    """What a hidden state of a scalar mix is called, 0 the embedding layer's."""
+    return f"layer {place}" if place else "the words themselves"
