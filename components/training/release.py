@@ -64,9 +64,16 @@ def write_checkpoint(folder: Path, encoder: TrainedEncoder, *, start: Checkpoint
             _write_modules(partial, encoder.form, dimensions=encoder.dimensions)
 
 
+def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy a checkpoint's folder, all of it or nothing; one that is at `folder` is replaced. Raises OSError."""
+    recover_checkpoint(folder)
+    with _beside(folder) as partial:
+        shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
+
+
 def recover_checkpoint(folder: Path) -> None:
     """Put back the checkpoint of a folder that was being replaced when the process was killed."""
-    old = folder.with_name(folder.name + _OLD)
+    old = _hidden(folder, _OLD)
     if old.is_dir():
         if folder.exists():
             shutil.rmtree(old)
@@ -173,7 +180,7 @@ def _write_json(path: Path, value: Any) -> None:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """A new folder to write beside `folder`; flushed to the disk and put in its place when all went well."""
-    partial, old = folder.with_name(folder.name + _PARTIAL), folder.with_name(folder.name + _OLD)
+    partial, old = _hidden(folder, _PARTIAL), _hidden(folder, _OLD)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -190,6 +197,11 @@ def _beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _hidden(folder: Path, ending: str) -> Path:
+    """Beside a folder, and where folders are listed none of them."""
+    return folder.with_name(f".{folder.name}{ending}")
 
 
 def _flush(path: Path) -> None:
