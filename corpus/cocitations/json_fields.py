@@ -1,14 +1,14 @@
 """Fields of JSON records that anybody may have written: each is what it should be, or nothing."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from corpus.cocitations.full_text import FullTextError
+from corpus.readers.fields import year_of
+from corpus.readers.text import clean
 
-_YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
-_SPACE = re.compile(r"\s+")
+_DATE_CHARS = 100  # a longer text is no date
 
 
 def record_of(content: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -45,7 +45,7 @@ def objects_in(record: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any
 
 
 def text_in(record: Mapping[str, Any], *keys: str) -> str:
-    """The text or whole number under the first of these keys that has one, white space made single; "" where none.
+    """The text or whole number under the first of these keys that has one, on one line; "" where there is none.
 
     Of a list, the first member counts.
     """
@@ -53,19 +53,21 @@ def text_in(record: Mapping[str, Any], *keys: str) -> str:
         value = record.get(key)
         if isinstance(value, list) and value:
             value = value[0]
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value) if abs(value) < 10**20 else ""
-        if isinstance(value, str) and (text := _SPACE.sub(" ", value).strip()):
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
+            return str(value)
+        if isinstance(value, str) and (text := clean(value)):
             return text
     return ""
 
 
 def year_in(record: Mapping[str, Any], *keys: str) -> int | None:
     """The first year that the value under one of these keys names; None where there is none."""
-    for key in keys:
-        if found := _YEAR.search(text_in(record, key)[:100]):
-            return int(found[0])
-    return None
+    return next((year for key in keys if (year := year_of(text_in(record, key)[:_DATE_CHARS]))), None)
+
+
+def caseless(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an object by their keys in lower case: services differ in "DOI" and "doi"."""
+    return {key.lower(): value for key, value in record.items() if isinstance(key, str)}
 
 
 def _refuse_constant(name: str) -> NoReturn:
