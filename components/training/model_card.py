@@ -21,6 +21,7 @@ from corpus.cocitations.pairs import TrainingPairs
 _MOST_TOLD = 200  # lines of what the pairs tell of themselves
 _LONGEST_TOLD = 300  # characters of one value
 _ENDS = 0.1  # of the steps, over which the loss at the beginning and at the end is a mean
+_NONE_AT_0 = ("max_steps", "patience", "max_gradient_norm", "max_tokens")
 _PAPER = "[Mysore, Cohan and Hope, NAACL 2022](https://arxiv.org/abs/2111.08366)"
 
 
@@ -88,7 +89,7 @@ def _usage(found: Checkpoint) -> Iterator[str]:
         yield ""
         yield "sentence-transformers loads the folder, too, and takes the same texts."
     yield ""
-    yield "In Cocite Atlas: `python -m corpus build NAME FILE --encoder FOLDER`, or put the folder among your encoders."
+    yield "In Cocite Atlas: `python -m corpus build PAPERS --name NAME --encoder FOLDER`, or put it among your encoders."
 
 
 _POOLED = {
@@ -161,7 +162,8 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
 def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "–", True: "yes", False: "no"}[value]
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    # Years have no comma in them.
+    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
 
 
 def _settings(settings: TrainingSettings) -> Iterator[str]:
@@ -179,8 +181,12 @@ def _settings(settings: TrainingSettings) -> Iterator[str]:
         return
     yield "All other settings are those of the SPECTER-CoCite card."
     yield ""
-    rows = [[name.replace("_", " "), _word(given[name]), _word(usual[name])] for name in other]
+    rows = [[name.replace("_", " "), _set(name, given[name]), _set(name, usual[name])] for name in other]
     yield table(["Setting", "Here", "The card's"], rows)
+
+
+def _set(name: str, value: Any) -> str:
+    return "–" if name in _NONE_AT_0 and not value else _word(value)
 
 
 def _curves(steps: Sequence[StepRecord], looks: Sequence[LookRecord]) -> Iterator[str]:
