@@ -75,6 +75,9 @@ class Curves:
         return next((look for look in reversed(self.looks) if look.best), None)
 
 
+NO_CURVES = Curves((), ())
+
+
 def written(record: StepRecord | LookRecord) -> str:
     """A record as a line of the file, its end with it. A loss or a norm that is no number is null."""
     kind = "step" if isinstance(record, StepRecord) else "look"

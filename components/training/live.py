@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from components.training.curves import LookRecord, StepRecord
+from components.training.curves import NO_CURVES, Curves, LookRecord, StepRecord
 from components.training.wording import layer_words, time_words
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -27,19 +27,22 @@ class Live:
         stream: TextIO,
         *,
         total_steps: Callable[[], int],
+        before: Curves = NO_CURVES,
         redraw: bool | None = None,
         width: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """total_steps: asked for at the first record. redraw: by default whether the stream is a terminal.
+        """total_steps: asked for at the first record. before: of the sittings before this one.
+
+        redraw: by default whether the stream is a terminal.
 
         clock: seconds, for how often to draw, and for nothing that is said.
         """
         self._stream, self._total_steps, self._width, self._clock = stream, total_steps, width, clock
         self._redraws = stream.isatty() if redraw is None else redraw
         self._bars = _BARS if _can_show(stream, _BARS) else _PLAIN_BARS
-        self._steps: deque[StepRecord] = deque(maxlen=_KEPT)
-        self._looks: list[LookRecord] = []
+        self._steps: deque[StepRecord] = deque(before.steps, maxlen=_KEPT)
+        self._looks = list(before.looks)
         self._total = 0
         self._stage = ""
         self._told = ""
@@ -56,6 +59,8 @@ class Live:
     def step(self, record: StepRecord) -> None:
         """See `Watch`."""
         self._ask()
+        while self._steps and self._steps[-1].step >= record.step:  # done once more, after a kill
+            self._steps.pop()
         self._steps.append(record)
         self._done += 1
         self._spent += record.seconds
@@ -66,6 +71,8 @@ class Live:
     def look(self, record: LookRecord) -> None:
         """See `Watch`."""
         self._ask()
+        while self._looks and self._looks[-1].step >= record.step:
+            self._looks.pop()
         self._looks.append(record)
         self._told = ""
         if self._done:  # the first look is no part of the pace
@@ -82,8 +89,7 @@ class Live:
         if self._redraws:
             if self._due(_REDRAW):
                 self._draw()
-        # Looks are said where they are done.
-        elif new and not self._looks and not self._steps:
+        elif new and not self._done:  # later ones are said when they are done
             self._write(f"{stage} …\n")
 
     def say(self, words: str) -> None:
@@ -98,7 +104,7 @@ class Live:
         self._told = ""
         if self._redraws:
             self._erase()
-        if self._steps or self._looks:
+        if self._done or (self._redraws and (self._steps or self._looks)):
             self._show()
         self._drawn = 0
 

@@ -2,41 +2,37 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from components.files import write_text
 from components.training.chart_lines import MOST_RUNS, Run
 from components.training.charts import charts
-from components.training.curves import Curves
-from components.training.held_out_file import HeldOutRow
 from components.training.report_page import page, paragraph, part, table, tiles
+from components.training.run_folder import disk_errors
 from components.training.settings import TrainingError, TrainingSettings
+from components.training.stories import Story, story_of
 from components.training.wording import time_words
+
+REPORT = "report.html"  # in the run's folder
 
 _MOST_FACTS = 200  # rows of a table of what was told of the pairs
 _LONGEST = 300  # characters of one of them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What is told of a run. name, start, pairs: of unknown origin, as is `told`.
+def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report of runs; where it was written. By default into the folder of a run; several need `out`.
 
-    status: how the run stands, in a word or two. trouble: why it did not finish, in sentences; empty where it did.
-    facts: the device, versions and what else there is to know. told: how the pairs were made. held_out: where it was
-    measured, the scores on pairs that training never saw, before and after.
+    Raises TrainingError where a folder holds no run, or it cannot be written.
     """
-
-    name: str
-    status: str
-    start: str
-    pairs: str
-    settings: TrainingSettings
-    curves: Curves
-    total_steps: int = 0
-    trouble: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, Any] = field(default_factory=dict)
-    held_out: Sequence[HeldOutRow] = ()
+    if out is None:
+        if len(runs) != 1:
+            raise TrainingError("A report of several runs needs a name of its own. Name its file: --out FILE.html")
+        out = runs[0] / REPORT
+    content = report_of([story_of(run) for run in runs])
+    with disk_errors(out.parent):
+        write_text(out, content)
+    return out
 
 
 def report_of(stories: Sequence[Story]) -> str:

@@ -14,8 +14,9 @@ from components.training.chart_lines import MOST_RUNS, Run, colours, window_of
 from components.training.charts import Chart, charts
 from components.training.curves import Curves
 from components.training.held_out_file import HELD_OUT, held_out_rows, read_held_out
-from components.training.report import Story, flattened, report_of
+from components.training.report import flattened, report_of
 from components.training.settings import TrainingError, TrainingSettings
+from components.training.stories import Story
 from tests.components.planted_runs import planted_curves, planted_look, planted_step
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(1)</script>&amp;\u2028 %{y} @ink'
