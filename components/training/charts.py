@@ -58,7 +58,7 @@ def _loss(runs: Sequence[Run]) -> Chart:
     margins = {run.margin for run in runs}
     traces = faint_and_smooth(runs, lambda one, _: one.loss, told="loss %{y:.4f}")
     marks = [level(margins.pop(), "margin: no better than guessing")] if len(margins) == 1 else []
-    words = (
+    words: tuple[str, ...] = (
         "The triplet loss of each step's own pairs, before it learns from them: max(0, distance to the positive − "
         "distance to the negative + margin), the mean over its triplets.",
         "It begins near the margin where the start cannot tell co-cited papers from others, and should fall steeply, "
@@ -66,6 +66,11 @@ def _loss(runs: Sequence[Run]) -> Chart:
         "rises, or jumps about more and more, asks for a lower learning rate.",
         smoothing_words(runs),
     )
+    if any(one.self_negatives for run in runs for one in run.curves.steps):
+        words += (
+            "Where negatives are drawn by a plain permutation, the triplets that meet their own positive have the margin "
+            "as their loss whatever the model does, so that this line lies higher. Compare such runs on the dev set.",
+        )
     return Chart("loss", "Loss of the steps", words, drawn(traces, y="loss", marks=marks, y_from_zero=True))
 
 
@@ -73,13 +78,14 @@ def _active(runs: Sequence[Run]) -> Chart:
     traces = smooth(runs, lambda one, _: one.active, told="active %{y:.1%}")
     wasted = any(one.self_negatives for run in runs for one in run.curves.steps)
     if wasted:
-        traces += smooth(
+        own = smooth(
             runs,
             lambda one, run: one.self_negatives / run.batch,
             told="own positive %{y:.1%}",
             named="own positive as negative",
             dash="dot",
         )
+        traces += [trace for trace in own if any(trace["y"])]  # a derangement has none to show
     words = (
         "How many triplets still teach: those whose loss is above 0. The others have no gradient.",
         "It falls as the model learns, and what is left are the hard ones. Near 0 %, negatives drawn by chance are too "

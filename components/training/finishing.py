@@ -32,7 +32,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What came out. full, own: None or empty where there is none. notes: what there is none of and why, in sentences."""
+    """What came out. full, own: None or empty where there is none. notes: what there is none of and why."""
 
     held_out: Sequence[HeldOutRow]
     card: Path
@@ -62,7 +62,7 @@ def finish(
     checkpoint, name = run / CHECKPOINT, run.resolve().name
     notes = []
     with disk_errors(run, kept="The encoder is whole: the same command makes what is missing."):
-        if not (checkpoint / CARD).exists():
+        if not (checkpoint / CARD).exists() or (held_out and not (run / HELD_OUT).exists()):
             scores = None
             if held_out:
                 try:

@@ -53,6 +53,11 @@ class HeldOutRow:
         """The interval of `after`."""
         return f"{self._words(self.interval[0])} to {self._words(self.interval[1])}"
 
+    @property
+    def p_words(self) -> str:
+        """The p-value; one below what the samples can tell is said as such."""
+        return f"{self.p_value:.4f}" if self.p_value >= 0.0001 else "< 0.0001"
+
     def _words(self, value: float) -> str:
         return f"{value:,.1f}" if self.metric == "mean_rank" else f"{100 * value:.2f} %"
 

@@ -46,6 +46,7 @@ class Live:
         self._total = 0
         self._stage = ""
         self._told = ""
+        self._closed = False
         self._drawn = 0  # lines that are to be drawn over
         self._next = -math.inf
         self._done, self._spent = 0, 0.0  # steps of this process, and seconds of them and of the looks between them
@@ -96,14 +97,15 @@ class Live:
         """A line of its own, above what is redrawn."""
         self._erase()
         self._write(f"{words}\n")
-        if self._redraws and (self._steps or self._looks):
+        if self._redraws and not self._closed and (self._steps or self._looks):
             self._draw()
 
     def close(self) -> None:
         """Draw the last state, and leave it there."""
-        self._told = ""
-        if self._redraws:
-            self._erase()
+        if self._closed:
+            return
+        self._told, self._closed = "", True
+        self._erase()
         if self._done or (self._redraws and (self._steps or self._looks)):
             self._show()
         self._drawn = 0

@@ -5,8 +5,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -105,6 +106,11 @@ class Forecast:
             f"up to {size_words(self.disk_bytes)} at once; {size_words(self.free_bytes)} are free."
         )
         return [*found, *self.advice()]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        least, likely, most = self.whole
+        return {**asdict(self), "disk_bytes": self.disk_bytes, "seconds": [least, likely, most]}
 
     def advice(self) -> list[str]:
         """What to change, where it is long or does not fit."""

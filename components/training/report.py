@@ -127,7 +127,7 @@ def _held_out_part(stories: Sequence[Story]) -> str:
             row.after_words,
             row.difference_words,
             row.interval_words,
-            f"{row.p_value:.4f}",
+            row.p_words,
         ]
         for one in told
         for row in one.held_out

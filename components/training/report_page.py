@@ -112,7 +112,7 @@ def _class(name: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return bool(cell) and len(cell) < 24 and (cell[0].isdigit() or cell[0] in "+−–")
+    return bool(cell) and len(cell) < 24 and (cell[0].isdigit() or cell[0] in "+−–<")
 
 
 def _plotly() -> str:

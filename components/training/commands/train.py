@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -20,16 +19,24 @@ from components.training.held_out import MOST_PAPERS
 from components.training.live import Live
 from components.training.loop import TrainingResult, Watch, train
 from components.training.planning import forecast
+from components.training.processes import is_main
 from components.training.report import write_report
 from components.training.run_folder import read_run
-from components.training.settings import TrainingError
-from components.training.training import Diverged
-from components.training.wording import time_words
+from components.training.settings import TrainingError, TrainingSettings
+from components.training.training import Diverged, Stopped
+from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
-from corpus.commands.shared import JsonLines, StopWithStdin, add_progress_options, json_line, lower_priority
+from corpus.commands.shared import (
+    JsonLines,
+    StopWithStdin,
+    add_progress_options,
+    json_line,
+    lower_priority,
+    progress_of,
+)
 
 _INTERRUPTED = 130
-_SECOND = "Stopping once a state is written. Again, and it stops at once."
+_ASKED = "Stopping, once what was done is written down. Again, and it stops at once."
 
 
 def add(verbs: Any) -> None:
@@ -77,16 +84,12 @@ def _run(options: argparse.Namespace) -> int:
     pairs = read_pairs(options.pairs)
     start = find_checkpoint(options.start)
     before = read_curves(options.out / CURVES) if options.out and (options.out / CURVES).exists() else NO_CURVES
-    with Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before) as live:
-        watch: Watch = _JsonWatch() if options.progress == "json" else live
-        with _stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
+    live = Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before)
+    watch: Watch = _JsonWatch() if options.progress == "json" else live
+    with _stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
+        with live:
             if options.dry_run:
-                told = forecast(
-                    pairs, start, settings, out=options.out or Path(), cpu=options.cpu, stop=stop, told=watch.told
-                )
-                live.close()
-                print("\n".join(told.lines()))
-                return 0
+                return _planned(options, pairs, start, settings, watch=watch, stop=stop)
             try:
                 result = train(
                     pairs, start, run=options.out, settings=settings, watch=watch, stop=stop, cpu=options.cpu
@@ -94,16 +97,16 @@ def _run(options: argparse.Namespace) -> int:
             except Diverged:
                 _report_quietly(options.out)
                 raise
-            if not _is_main():
-                return _INTERRUPTED if result.status == "interrupted" else 0
-            if result.status == "interrupted":
-                live.close()
-                return _interrupted(result, options.out)
+        if result.status == "interrupted":
+            return _interrupted(result, options.out)
+        if not is_main():
+            return 0
+        with progress_of(options) as progress:
 
-            def progress(stage: str, done: int, total: int) -> None:
+            def told(stage: str, done: int, total: int) -> None:
                 if stop():
                     raise Cancelled("Stopped.")
-                watch.told(stage, done, total)
+                progress(stage, done, total)
 
             finished = finish(
                 options.out,
@@ -113,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
                 own=options.own,
                 held_out=options.held_out,
                 device="cpu" if options.cpu else None,
-                progress=progress,
+                progress=told,
             )
     if options.progress == "json":
         json_line({"built": str(result.checkpoint), "result": _summary(result)})
@@ -122,19 +125,40 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _planned(
+    options: argparse.Namespace,
+    pairs: TrainingPairs,
+    start: Checkpoint,
+    settings: TrainingSettings,
+    *,
+    watch: Watch,
+    stop: Callable[[], bool],
+) -> int:
+    """Say how long it would take; the exit code."""
+    out = options.out or Path()
+    try:
+        told = forecast(pairs, start, settings, out=out, cpu=options.cpu, stop=stop, told=watch.told)
+    except Stopped as error:
+        raise Cancelled("Stopped.") from error
+    if options.progress == "json":
+        json_line({"forecast": told.as_json()})
+    else:
+        print("\n".join(told.lines()))
+    return 0
+
+
 def _interrupted(result: TrainingResult, run: Path) -> int:
     """Say where a run was stopped; the exit code."""
     _report_quietly(run)
-    print(
-        f"training: stopped after step {result.steps:,} of {result.total_steps:,}. The same command goes on from there.",
-        file=sys.stderr,
-    )
+    done = f"stopped after step {result.steps:,} of {result.total_steps:,}"
+    if is_main():
+        print(f"training: {done}. The same command goes on from there.", file=sys.stderr)
     return _INTERRUPTED
 
 
 def _report_quietly(run: Path) -> None:
     """A report of a run that did not end well, where one can be written: there is something greater to say."""
-    if _is_main():
+    if is_main():
         with contextlib.suppress(TrainingError):
             write_report([run])
 
@@ -151,8 +175,8 @@ def _told(finished: Finished, start: Checkpoint, result: TrainingResult) -> Iter
     """What came out, a line each."""
     for row in finished.held_out:
         yield (
-            f"{row.called} on {row.queries:,} papers of pairs it never saw, among {row.papers:,}: {row.before_words} by "
-            f"{start.name}, {row.after_words} now (p {row.p_value:.4f})"
+            f"{row.called} on {row.queries:,} papers of pairs it never saw, among {row.papers:,}: {row.before_words} "
+            f"by {start.name}, {row.after_words} now (p {row.p_words})"
         )
     yield from finished.notes
     yield f"Encoder: {result.checkpoint}"
@@ -197,8 +221,8 @@ def _stopping(say: Callable[[str], None], *, with_stdin: bool) -> Iterator[Calla
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        if _is_main():
-            say(_SECOND)
+        if is_main():
+            say(_ASKED)
 
     ended = StopWithStdin(quiet) if with_stdin else quiet
 
@@ -217,8 +241,3 @@ def _stopping(say: Callable[[str], None], *, with_stdin: bool) -> Iterator[Calla
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_main() -> bool:
-    """Whether this is the process that speaks, of those that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
