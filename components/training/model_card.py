@@ -89,7 +89,7 @@ def _usage(found: Checkpoint) -> Iterator[str]:
         yield ""
         yield "sentence-transformers loads the folder, too, and takes the same texts."
     yield ""
-    yield "In Cocite Atlas: `python -m corpus build PAPERS --name NAME --encoder FOLDER`, or put it among your encoders."
+    yield "In Cocite Atlas: `python -m corpus build PAPERS --name NAME --encoder FOLDER`, or put it into `own/`."
 
 
 _POOLED = {

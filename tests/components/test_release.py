@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.encoder import find_checkpoint, load_encoder
+from components.encoder import BiEncoder, find_checkpoint, load_encoder
 from components.encoder.catalogue import InputForm
 from components.encoder.word_pieces import load_tokenizer
 from components.training.model import TrainedEncoder, load_trained
@@ -147,6 +147,23 @@ def test_sentence_transformers_gives_the_same_vectors(start: Path, pooling: str,
     oracle = SentenceTransformer(str(tmp_path / "mine"), device="cpu")
     expected = oracle.encode([separator.join(text) for text in TEXTS[:2]], show_progress_bar=False)
     assert np.abs(read(tmp_path / "mine")[:2] - expected).max() < 1e-5
+
+
+def test_the_embedded_model_and_its_word_pieces_are_carried_on_as_they_are(
+    encoder: BiEncoder, planted, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    texts = [(paper.title, paper.abstract) for paper in planted(6)]
+    texts += [("ÜBER-naïve \u00adsoft\u00ad 東京 β₂", "x\u2028y [SEP] [MASK] ﬁ 🧬 " + "word " * 400), (" padded ", "")]
+    kept = load_trained(encoder.checkpoint, TrainingSettings())
+    write_checkpoint(tmp_path / "mine", kept, start=encoder.checkpoint)
+    again = load_encoder(str(tmp_path / "mine"), device="cpu")
+    assert again.checkpoint.form == encoder.checkpoint.form
+    assert np.abs(again.encode(texts) - encoder.encode(texts)).max() < 1e-5
+    joined = [" ".join(part.strip() for part in text if part.strip()) for text in texts]
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "mine")(joined, truncation=True)["input_ids"]
+    assert theirs == [one.ids for one in load_tokenizer(encoder.checkpoint)[0].encode_batch(joined)]
 
 
 def test_a_model_of_another_kind_is_written_with_its_own_inputs(
