@@ -46,7 +46,8 @@ def _pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentenc
         place = f"{file}, line {number}"
         if line is None:
             raise PairsError(f"{place}: this is too long for a pair of ids. {_ADVICE}")
-        if not (text := line.strip("\r\n \ufeff")):
+        text = line.strip("\r\n \ufeff")
+        if not text.strip():
             continue
         if text.startswith(("{", "[")):
             cells = _json_cells(text, place=place)
