@@ -18,6 +18,7 @@ from corpus.readers.report import UnsafeFileError
 LARGEST_DOCUMENT = 16 * 2**20  # bytes; the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 
 _HEAD = 64 * 1024  # bytes in which the first character that is no white space stands
+_DOCTYPE = '<!DOCTYPE article SYSTEM "jats.dtd">'  # never fetched; without it, an entity by its name is an error
 _BLANK_LINES = 100  # at most, before the second record
 _TOO_LARGE = f"it has more than {LARGEST_DOCUMENT:,} bytes, as no full text has. Split it, or drop it."
 ADVICE = "Give JATS XML, S2ORC, CORD-19, unarXive, or lines of citing sentences; packed or not."
@@ -92,7 +93,7 @@ def _articles(source: Source) -> Iterator[bytes]:
             parser.feed(chunk)
             for _event, article in parser.read_events():
                 length = 0
-                yield etree.tostring(article, encoding="utf-8", with_tail=False)
+                yield etree.tostring(article, encoding="utf-8", with_tail=False, doctype=_DOCTYPE)
                 article.clear()
                 # What was read before stays in the tree until it is cut off.
                 for each in (article, *article.iterancestors()):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from corpus.cocitations import cord19, s2orc, sentence_lines, unarxive
+from corpus.cocitations import cord19, jats, s2orc, sentence_lines, unarxive
 from corpus.cocitations.cutting import ADVICE, LARGEST_DOCUMENT, Content, records
 from corpus.cocitations.full_text import CitingSentence, FullText, FullTextError
 from corpus.cocitations.full_text_report import FullTextReport
@@ -12,6 +12,8 @@ from corpus.cocitations.json_fields import object_in
 from corpus.cocitations.sentences import citing_sentences
 from corpus.readers.json_values import JsonValues
 
+_JATS = "JATS"
+_NO_ARTICLE = "this XML holds no <article>. Give JATS, as PubMed Central and PLOS have it."
 _METADATA = "this is metadata of S2ORC without a full text. Give it as papers, and the PDF parses as full texts."
 _UNKNOWN = f"this is no full text in a shape that is read. {ADVICE}"
 
@@ -41,8 +43,13 @@ def read_contents(contents: Sequence[Content]) -> Outcome:
     return outcome
 
 
-def _read_xml(_content: Content, _outcome: Outcome) -> None:
-    raise FullTextError("JATS is not read yet.")
+def _read_xml(content: Content, outcome: Outcome) -> None:
+    number = 0
+    for number, full_text in enumerate(jats.read_articles(content.data), start=1):
+        place = content.place if number == 1 else f"{content.place}, article {number}"
+        _take(full_text, outcome, format=_JATS, place=place)
+    if not number:
+        raise FullTextError(_NO_ARTICLE)
 
 
 def _read_json(content: Content, outcome: Outcome) -> None:
