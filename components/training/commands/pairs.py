@@ -40,6 +40,7 @@ READING, PAPERS, JOINING, WRITING = (
     "Writing the pairs",
 )
 _BETWEEN = 1_024  # papers between two words of progress
+_FEW_BYTES = 4 * 2**20  # of full texts: two seconds' work, packed or not, and a process takes one to begin
 _SHOWN = 5  # of what could not be read or joined; the others are counted
 
 
@@ -115,9 +116,9 @@ def add(verbs: Any) -> None:
     pairs.add_argument(
         "--workers",
         type=_workers,
-        default=os.cpu_count() or 1,
+        default=0,
         metavar="N",
-        help="processes that read full texts (default: one a processor)",
+        help="processes that read full texts (default: one a processor, and a single one for a few megabytes)",
     )
     add_reading_options(pairs)
     add_progress_options(pairs)
@@ -196,10 +197,19 @@ def _sentences(options: argparse.Namespace, account: _Account, progress: Progres
     """A generator of citing sentences."""
     return read_citing_sentences(
         [Path(name) for name in options.full_texts],
-        workers=options.workers,
+        workers=options.workers or _workers_for(options.full_texts),
         progress=lambda done, total: progress(READING, done, total),
         report=account.full_texts,
     )
+
+
+def _workers_for(names: list[str]) -> int:
+    """As many as there are processors; for what one has read before the others have begun, one."""
+    # Of os.path, because Path raises where a folder may not be looked into.
+    small = all(os.path.isfile(name) for name in names)  # noqa: PTH113
+    if small and sum(os.path.getsize(name) for name in names) < _FEW_BYTES:  # noqa: PTH202
+        return 1
+    return os.cpu_count() or 1
 
 
 def _papers(files: list[Path], options: argparse.Namespace, account: _Account, progress: Progress) -> Iterator[Paper]:
