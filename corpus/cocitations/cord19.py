@@ -7,7 +7,7 @@ from corpus.cocitations.body_text import other_ids, paragraphs_of
 from corpus.cocitations.full_text import FullText, Reference
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.identifiers import reference
-from corpus.cocitations.json_fields import object_in, record_of, text_in, year_in
+from corpus.cocitations.json_fields import object_in, record_of, text_in, title_in, year_in
 from corpus.cocitations.spans import full_text
 
 FORMAT = "CORD-19"
@@ -24,7 +24,7 @@ def read_cord19(content: bytes | Mapping[str, Any], *, report: FullTextReport | 
     paper_id = text_in(record, "paper_id")
     paper = reference(
         [("pmcid" if paper_id.upper().startswith("PMC") else "id", paper_id)],
-        title=text_in(object_in(record, "metadata"), "title"),
+        title=title_in(object_in(record, "metadata")),
     )
     references = {
         key: _reference(entry) for key, entry in object_in(record, "bib_entries").items() if isinstance(entry, Mapping)
@@ -33,4 +33,4 @@ def read_cord19(content: bytes | Mapping[str, Any], *, report: FullTextReport | 
 
 
 def _reference(entry: Mapping[str, Any]) -> Reference:
-    return reference(other_ids(entry), title=text_in(entry, "title"), year=year_in(entry, "year"))
+    return reference(other_ids(entry), title=title_in(entry), year=year_in(entry, "year"))

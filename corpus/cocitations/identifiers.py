@@ -83,8 +83,8 @@ def reference(found: Iterable[tuple[Kind, object]], *, title: str = "", year: in
     """A reference of what a file says of it: the surest identifier first, each once, its title's behind them all."""
     title = clean(title)
     year = year if year in YEARS else None
-    written = sorted({(KINDS.index(_kind(said)), said) for kind, value in found if (said := identifier(kind, value))})
-    identifiers = [said for _rank, said in written]
+    written = dict.fromkeys(said for kind, value in found if (said := identifier(kind, value)))
+    identifiers = sorted(written, key=_rank)
     if titled := title_identifier(title, year):
         identifiers.append(titled)
     return Reference(tuple(identifiers), title, year)
@@ -95,8 +95,8 @@ def surest(of: Reference) -> str:
     return of.identifiers[0] if of.identifiers else ""
 
 
-def _kind(said: str) -> Kind:
-    return next(kind for kind in KINDS if said.startswith(f"{kind}:"))
+def _rank(said: str) -> int:
+    return next(rank for rank, kind in enumerate(KINDS) if said.startswith(f"{kind}:"))
 
 
 def _written(kind: Kind, found: str) -> str:

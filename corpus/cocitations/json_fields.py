@@ -9,6 +9,7 @@ from corpus.readers.fields import year_of
 from corpus.readers.text import clean
 
 _DATE_CHARS = 100  # a longer text is no date
+TITLE_CHARS = 2_000  # a longer text is no title, and would be told with each sentence that cites it
 
 
 def record_of(content: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -58,6 +59,12 @@ def text_in(record: Mapping[str, Any], *keys: str) -> str:
         if isinstance(value, str) and (text := clean(value)):
             return text
     return ""
+
+
+def title_in(record: Mapping[str, Any], *, key: str = "title") -> str:
+    """The title of a record; "" where there is none, or it is longer than titles are."""
+    title = text_in(record, key)
+    return title if len(title) <= TITLE_CHARS else ""
 
 
 def year_in(record: Mapping[str, Any], *keys: str) -> int | None:

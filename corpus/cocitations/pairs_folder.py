@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.cocitations.held_out_set import held_out_set
-from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs
+from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs, pair_keys
 from corpus.hashing import sha256_of
 from corpus.paper import SCHEMA, text_hash
 from corpus.pools import write_released
@@ -185,13 +185,6 @@ def _checked(
         test=test,
         told=told,
     )
-
-
-def pair_keys(rows: Rows, *, papers: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """One number a pair, the same whichever of the two comes first. rows: int32 (n, 2 or more); the first two count."""
-    first, second = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
-    keys: np.ndarray[tuple[int], np.dtype[np.int64]] = np.minimum(first, second) * papers + np.maximum(first, second)
-    return keys
 
 
 def _fingerprint(papers: pa.Table, splits: list[Rows]) -> str:

@@ -8,7 +8,7 @@ from corpus.cocitations.body_text import ids_in, other_ids, paragraphs_of
 from corpus.cocitations.full_text import FullText, FullTextError, Reference
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.identifiers import Kind, identifier, reference
-from corpus.cocitations.json_fields import object_in, parsed_json, record_of, text_in, year_in
+from corpus.cocitations.json_fields import TITLE_CHARS, object_in, parsed_json, record_of, text_in, title_in, year_in
 from corpus.cocitations.spans import OUTSIDE, Span, full_text
 
 FORMAT = "S2ORC"
@@ -49,19 +49,20 @@ def read_s2orc(content: bytes | Mapping[str, Any], *, report: FullTextReport | N
     return full_text(_paper(record), paragraphs_of(parse), references, report=report)
 
 
-def _paper(record: Mapping[str, Any]) -> Reference:
+def _paper(record: Mapping[str, Any], *, title: str = "") -> Reference:
+    """The paper itself. title: stands where the metadata have none."""
     metadata, own_id = object_in(record, "metadata"), text_in(record, "paper_id")
     places = (record, metadata, object_in(record, "identifiers"), object_in(record, "externalids"))
     more = object_in(object_in(record, "openaccessinfo"), "externalids")
     known: list[tuple[Kind, object]] = [each for place in (*places, more) for each in ids_in(place)]
     known.append(("s2" if identifier("s2", own_id) else "id", own_id))
-    title = text_in(record, "title") or text_in(metadata, "title")
+    title = title_in(record) or title_in(metadata) or title
     return reference(known, title=title, year=year_in(record, "year") or year_in(metadata, "year"))
 
 
 def _reference(entry: Mapping[str, Any]) -> Reference:
     known = [*other_ids(entry), *_s2(entry, "link")]
-    return reference(known, title=text_in(entry, "title"), year=year_in(entry, "year", "pub_date"))
+    return reference(known, title=title_in(entry), year=year_in(entry, "year", "pub_date"))
 
 
 def _s2(entry: Mapping[str, Any], key: str) -> list[tuple[Kind, object]]:
@@ -82,11 +83,7 @@ def _annotated(record: Mapping[str, Any], *, report: FullTextReport | None) -> F
         object_in(listed, "annotations"), list_text if isinstance(list_text, str) else ""
     )
     annotations = object_in(content, "annotations")
-    paper = _paper(record)
-    if not paper.title and (titles := list(_places(annotations, "title", text))):
-        start, end, _ = titles[0]
-        known: list[tuple[Kind, object]] = [tuple(said.split(":", 1)) for said in paper.identifiers]  # type: ignore[misc]
-        paper = reference(known, title=text[start:end], year=paper.year)
+    paper = _paper(record, title=next(_texts(annotations, "title", text), ""))
     return full_text(paper, _paragraphs(annotations, text, report=report), references, report=report)
 
 
@@ -94,9 +91,13 @@ def _paragraphs(
     annotations: Mapping[str, Any], text: str, *, report: FullTextReport | None
 ) -> list[tuple[str, list[Span]]]:
     """The annotated paragraphs; each line of the text where none are. Markers outside them all are counted."""
-    places = sorted({(start, end) for start, end, _ in _places(annotations, "paragraph", text)})
-    if not places:
-        places = _lines(text)
+    places: list[tuple[int, int]] = []
+    for start, end in sorted({(start, end) for start, end, _ in _places(annotations, "paragraph", text)}):
+        if (
+            not places or start >= places[-1][1]
+        ):  # of those that lie over each other the first, so that text is read once
+            places.append((start, end))
+    places = places or _lines(text)
     starts = [start for start, _ in places]
     spans: list[list[Span]] = [[] for _ in places]
     for start, end, attributes in _places(annotations, "bibref", text):
@@ -109,15 +110,16 @@ def _paragraphs(
 
 
 def _annotated_references(annotations: Mapping[str, Any], text: str) -> dict[str, Reference]:
-    titles = sorted((start, end) for start, end, _ in _places(annotations, "bibtitle", text))
+    titles = sorted(
+        (start, end) for start, end, _ in _places(annotations, "bibtitle", text) if end - start <= TITLE_CHARS
+    )
     references: dict[str, Reference] = {}
     for start, end, attributes in _places(annotations, "bibentry", text):
         if key := text_in(attributes, "id"):
             at = bisect_right(titles, (start, -1))
             title = text[slice(*titles[at])] if at < len(titles) and titles[at][1] <= end else ""
             known = [*ids_in(attributes), *_s2(attributes, "matched_paper_id")]
-            said = text_in(attributes, "title") or title
-            references.setdefault(key, reference(known, title=said, year=year_in(attributes, "year")))
+            references.setdefault(key, reference(known, title=title, year=year_in(attributes, "year")))
     return references
 
 
@@ -131,6 +133,10 @@ def _places(annotations: Mapping[str, Any], kind: str, text: str) -> Iterator[tu
             start, end = _place(each.get("start")), _place(each.get("end"))
             if 0 <= start < end <= len(text):
                 yield start, end, object_in(each, "attributes")
+
+
+def _texts(annotations: Mapping[str, Any], kind: str, text: str) -> Iterator[str]:
+    return (text[start:end] for start, end, _ in _places(annotations, kind, text) if end - start <= TITLE_CHARS)
 
 
 def _place(value: object) -> int:

@@ -6,15 +6,17 @@ from typing import Any
 
 from corpus.cocitations.full_text import CitingSentence, FullTextError, Reference
 from corpus.cocitations.identifiers import KINDS, Kind, identifier, reference, surest
-from corpus.cocitations.json_fields import objects_in, record_of, text_in, year_in
+from corpus.cocitations.json_fields import objects_in, record_of, text_in, title_in, year_in
 
 FORMAT = "citing sentences"
 
 _MOST_CITED = 1_000  # in one sentence; a sentence of a review may cite a hundred
 _LISTS: tuple[tuple[str, Kind | None], ...] = (("cited", None), ("dois", "doi"), ("pmids", "pmid"))
 _PREFIX = re.compile(r"([a-z0-9_]{2,10})\s?:\s?(.+)", re.IGNORECASE | re.DOTALL)
-# Kinds that tell themselves by their form; a bare number may be anything, and stays an "id".
+# Kinds that tell themselves by their form; of a bare number nobody knows what it counts, and it stays an "id".
 _TELLING: tuple[Kind, ...] = ("doi", "arxiv", "pmid", "pmcid", "openalex", "acl", "s2")
+_TELLING_NUMBERS: tuple[Kind, ...] = ("doi", "arxiv")
+_LETTER = re.compile(r"[a-z]", re.IGNORECASE)
 
 
 def is_sentence_line(record: Mapping[str, Any]) -> bool:
@@ -54,8 +56,8 @@ def _cited(record: Mapping[str, Any]) -> Iterator[Reference]:
             if found := (identifier(kind, said) if kind else "") or _any_identifier(said):
                 yield Reference((found,))
     for each in objects_in(record, "cited"):
-        found = [(kind, text_in(each, kind)) for kind in KINDS]
-        yield reference(found, title=text_in(each, "title"), year=year_in(each, "year"))
+        known: list[tuple[Kind, object]] = [(kind, text_in(each, kind)) for kind in KINDS]
+        yield reference(known, title=title_in(each), year=year_in(each, "year"))
 
 
 def _any_identifier(text: str) -> str:
@@ -63,6 +65,5 @@ def _any_identifier(text: str) -> str:
     prefixed = _PREFIX.fullmatch(text)
     if prefixed and (kind := next((kind for kind in KINDS if kind == prefixed[1].lower()), None)):
         return identifier(kind, prefixed[2])
-    if text.isascii() and text.isdigit():
-        return identifier("id", text)
-    return next((said for kind in _TELLING if (said := identifier(kind, text))), "") or identifier("id", text)
+    kinds = _TELLING if _LETTER.search(text) else _TELLING_NUMBERS
+    return next((said for kind in kinds if (said := identifier(kind, text))), "") or identifier("id", text)

@@ -7,7 +7,7 @@ from typing import Any
 from corpus.cocitations.full_text import FullText, Reference
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.identifiers import Kind, reference
-from corpus.cocitations.json_fields import object_in, objects_in, record_of, text_in, year_in
+from corpus.cocitations.json_fields import object_in, objects_in, record_of, text_in, title_in, year_in
 from corpus.cocitations.spans import Span, full_text
 
 FORMAT = "unarXive"
@@ -44,7 +44,7 @@ def read_unarxive(content: bytes | Mapping[str, Any], *, report: FullTextReport 
     metadata = object_in(record, "metadata")
     paper = reference(
         [*_known(metadata), ("arxiv", _with_slash(text_in(metadata, "id") or text_in(record, "paper_id")))],
-        title=text_in(metadata, "title"),
+        title=title_in(metadata),
         year=_year(metadata),
     )
     references = {
@@ -84,7 +84,7 @@ def _reference(entry: Mapping[str, Any]) -> Reference:
     for link in objects_in(entry, "contained_links"):
         address = text_in(link, "url")
         known += [(kind, address) for kind in ("doi", "arxiv", "pmid", "pmcid") if "/" in address]
-    return reference(known, title=text_in(entry, "title"), year=year_in(entry, "year"))
+    return reference(known, title=title_in(entry), year=year_in(entry, "year"))
 
 
 def _known(ids: Mapping[str, Any]) -> list[tuple[Kind, object]]:
