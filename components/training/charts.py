@@ -68,8 +68,9 @@ def _loss(runs: Sequence[Run]) -> Chart:
     )
     if any(one.self_negatives for run in runs for one in run.curves.steps):
         words += (
-            "Where negatives are drawn by a plain permutation, the triplets that meet their own positive have the margin "
-            "as their loss whatever the model does, so that this line lies higher. Compare such runs on the dev set.",
+            "Where negatives are drawn by a plain permutation, the triplets that meet their own positive have the "
+            "margin as their loss whatever the model does, so that this line lies higher. Compare such runs on the dev "
+            "set.",
         )
     return Chart("loss", "Loss of the steps", words, drawn(traces, y="loss", marks=marks, y_from_zero=True))
 

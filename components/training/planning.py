@@ -31,7 +31,7 @@ _LOOKED = 64  # dev triplets of the look
 _SEED = 0
 _LONG = 3_600.0  # seconds: what is worth advice
 _NUMBER = 4  # bytes of a parameter
-_MATRIX = 2_048  # rows and columns of the products that the machine's peak is measured by
+_MATRIX = 1_024  # rows and columns of the products that the machine's peak is measured by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +241,7 @@ def _flops(training: Training, step: int) -> float:
 def _matrix_peak(device: torch.device, settings: TrainingSettings) -> float:
     """FLOP a second of large products of matrices in the precision of a run, the best of a few."""
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[settings.precision]
-    size = _MATRIX * 4 if device.type == "cuda" else _MATRIX
+    size = _MATRIX * 8 if device.type == "cuda" else _MATRIX
     one = torch.randn(size, size, device=device).to(dtype)
     best = math.inf
     for _ in range(4):

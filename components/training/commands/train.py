@@ -2,17 +2,15 @@
 
 import argparse
 import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from components.build import Cancelled, quiet
+from components.build import Cancelled
 from components.encoder import EMBEDDED, Checkpoint, find_checkpoint
 from components.training.commands.setting_options import add_settings, settings_of
+from components.training.commands.stopping import stopping
 from components.training.curves import CURVES, NO_CURVES, LookRecord, StepRecord, read_curves, written
 from components.training.finishing import Finished, finish, own_target
 from components.training.held_out import MOST_PAPERS
@@ -28,7 +26,6 @@ from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
 from corpus.commands.shared import (
     JsonLines,
-    StopWithStdin,
     add_progress_options,
     json_line,
     lower_priority,
@@ -36,7 +33,6 @@ from corpus.commands.shared import (
 )
 
 _INTERRUPTED = 130
-_ASKED = "Stopping, once what was done is written down. Again, and it stops at once."
 
 
 def add(verbs: Any) -> None:
@@ -86,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     before = read_curves(options.out / CURVES) if options.out and (options.out / CURVES).exists() else NO_CURVES
     live = Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before)
     watch: Watch = _JsonWatch() if options.progress == "json" else live
-    with _stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
+    with stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
         with live:
             if options.dry_run:
                 return _planned(options, pairs, start, settings, watch=watch, stop=stop)
@@ -210,34 +206,3 @@ class _JsonWatch:
     def _line(self, record: StepRecord | LookRecord) -> None:
         sys.stdout.write(written(record))
         sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _stopping(say: Callable[[str], None], *, with_stdin: bool) -> Iterator[Callable[[], bool]]:
-    """Whether to stop: after one Ctrl-C or SIGTERM, or at the end of standard input. A second one stops at once."""
-    asked = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        if is_main():
-            say(_ASKED)
-
-    ended = StopWithStdin(quiet) if with_stdin else quiet
-
-    def stop() -> bool:
-        try:
-            ended("", 0, 0)
-        except Cancelled:
-            asked.set()
-        return asked.is_set()
-
-    # Only the main thread of a program may have signals.
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
