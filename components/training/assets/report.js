@@ -21,8 +21,8 @@ function draw() {
     layout.dragmode = finger.matches ? false : "zoom";
     Plotly.react(id, data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
   }
+  document.body.dataset.drawn = dark.matches ? "dark" : "light";
 }
 
 draw();
 dark.addEventListener("change", draw);
-document.body.dataset.drawn = "yes";
