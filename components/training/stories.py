@@ -10,6 +10,7 @@ from components.training.held_out_file import HELD_OUT, HeldOutRow, read_held_ou
 from components.training.run_folder import RunRecord, Status, read_run
 from components.training.settings import TrainingError, TrainingSettings
 
+_MOST = 1e15  # of a setting
 _STATUS: Mapping[Status, str] = {"running": "under way, or killed", "interrupted": "stopped, can go on"}
 
 
@@ -39,6 +40,8 @@ def story_of(run: Path) -> Story:
     """What the folder of a run tells. Raises TrainingError where it holds none, or a damaged one; it names the file."""
     record = read_run(run)
     try:
+        if not all(isinstance(one, str | int | float) and _is_small(one) for one in record.settings.values()):
+            raise TypeError("a value is no number and no word")
         settings = TrainingSettings(**record.settings)
     except TypeError as error:  # others than there are, or no numbers
         raise TrainingError(
@@ -58,6 +61,10 @@ def story_of(run: Path) -> Story:
         told=told if isinstance(told, dict) else {},
         held_out=read_held_out(run / HELD_OUT),
     )
+
+
+def _is_small(value: str | int | float) -> bool:
+    return len(value) < 100 if isinstance(value, str) else abs(value) < _MOST
 
 
 def _trouble(record: RunRecord) -> str:

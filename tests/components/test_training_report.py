@@ -1,5 +1,6 @@
 """Reports of runs: what is drawn of planted curves, what is said of them, and texts that try to be markup."""
 
+import dataclasses
 import html.parser
 import json
 import math
@@ -12,12 +13,13 @@ import pytest
 from components.palette import DARK, LIGHT
 from components.training.chart_lines import MOST_RUNS, Run, colours, window_of
 from components.training.charts import Chart, charts
-from components.training.curves import Curves
+from components.training.curves import CURVES, Curves
 from components.training.held_out_file import HELD_OUT, held_out_rows, read_held_out
-from components.training.report import flattened, report_of
+from components.training.report import flattened, report_of, write_report
+from components.training.run_folder import RunRecord, write_run
 from components.training.settings import TrainingError, TrainingSettings
-from components.training.stories import Story
-from tests.components.planted_runs import planted_curves, planted_look, planted_step
+from components.training.stories import Story, story_of
+from tests.components.planted_runs import planted_curves, planted_look, planted_step, write_curves
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(1)</script>&amp;\u2028 %{y} @ink'
 
@@ -223,3 +225,62 @@ def test_held_out_scores_are_read_back_or_refused(tmp_path: Path) -> None:
         path.write_text(damaged)
         with pytest.raises(TrainingError, match="no scores of held-out pairs"):
             read_held_out(path)
+
+
+def _run_folder(folder: Path, **changes: Any) -> Path:
+    record = RunRecord(
+        status="finished",
+        settings=dataclasses.asdict(TrainingSettings(seed=5)),
+        pairs={
+            "name": "some pairs",
+            "fingerprint": "ab",
+            "papers": 9,
+            "train": 5,
+            "dev": 2,
+            "test": 1,
+            "told": {"a": 1},
+        },
+        start={"name": "a start", "fingerprint": "cd"},
+        model={"pooling": "mean"},
+        versions={"torch": "2"},
+        device="cpu",
+        processes=2,
+        total_steps=100,
+        left_over=[3],
+        steps=100,
+    )
+    write_curves(folder, planted_curves())
+    write_run(folder, dataclasses.replace(record, **changes))
+    return folder
+
+
+def test_the_story_of_a_run_is_read_from_its_folder(tmp_path: Path) -> None:
+    story = story_of(_run_folder(tmp_path / "here"))
+    assert (story.name, story.start, story.pairs, story.settings.seed) == ("here", "a start", "some pairs", 5)
+    assert story.curves == planted_curves() and story.trouble == "" and story.told == {"a": 1}
+    assert story.facts["pairs"] == "9 papers, 5 train, 2 dev, 1 test" and story.facts["device"] == "cpu, 2 processes"
+    assert write_report([tmp_path / "here"]) == tmp_path / "here" / "report.html"
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_run_that_is_not_over_says_so(tmp_path: Path, status: str) -> None:
+    story = story_of(_run_folder(tmp_path, status=status, steps=40))
+    assert "40 of 100 steps were done" in story.trouble
+    (tmp_path / CURVES).unlink()
+    assert "not come to its end" in report_of([story_of(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"batch": "many"}, {"nothing": 1}, {"seed": 10**300}, {"seed": [1]}, {"negatives": "x" * 10_000}, {"batch": 0}],
+)
+def test_settings_that_no_run_has_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError):
+        report_of([story_of(_run_folder(tmp_path, settings=settings))])
+
+
+def test_hostile_facts_of_a_run_are_shown(tmp_path: Path) -> None:
+    hostile = dict.fromkeys(("name", "fingerprint", "papers", "told"), HOSTILE)
+    folder = _run_folder(tmp_path, pairs=hostile, start=hostile, model={HOSTILE: [HOSTILE]}, versions={"x": HOSTILE})
+    read = _Read(report_of([story_of(folder)]))
+    assert "img" not in {tag for tag, _ in read.tags}
