@@ -323,6 +323,8 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     assert done.returncode == code, done.stdout + done.stderr
     assert told in done.stderr
     assert code == 2 or done.stderr.splitlines()[-1].startswith("training: ")
+    # What the filters dropped is told where they left nothing, too.
+    assert ("of them among the papers" in done.stdout) == ("OTHERS" in arguments or "20" in arguments)
     assert sorted(path for path in tmp_path.rglob("*") if tmp_path / "home" not in (path, *path.parents)) == before
 
 
