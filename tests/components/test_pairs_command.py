@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import json
 import os
@@ -326,6 +327,22 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     # What the filters dropped is told where they left nothing, too.
     assert ("of them among the papers" in done.stdout) == ("OTHERS" in arguments or "20" in arguments)
     assert sorted(path for path in tmp_path.rglob("*") if tmp_path / "home" not in (path, *path.parents)) == before
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.ENOSPC, "is full, and nothing was written"), (errno.EACCES, "who may")])
+def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
+    here: Run, sentences: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    out = corpus.parent / "out"
+    before = sorted(corpus.parent.iterdir())
+    done = here("pairs", sentences, "--papers", corpus, "--out", out, "--dev", 5, "--test", 5)
+    assert done.returncode == 1
+    assert told in done.stderr.splitlines()[-1]
+    assert sorted(path for path in corpus.parent.iterdir() if path.name != "home") == before
 
 
 def test_ctrl_c_leaves_nothing(home: Path, corpus: Path, tmp_path: Path) -> None:

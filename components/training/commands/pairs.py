@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -158,7 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     account = _Account()
     plain = options.progress != "json"
     try:
-        with progress_of(options) as progress, disk_errors(options.out.resolve().parent):
+        with progress_of(options) as progress, _disk_errors(options.out.resolve().parent):
             pairs = _made(options, tables, files, rules, split_rules, account, progress)
     except PairsError:
         if plain:  # which filter dropped the most is what helps now
@@ -171,6 +172,21 @@ def _run(options: argparse.Namespace) -> int:
         sizes = {"papers": pairs.papers.num_rows, "train": len(pairs.train), "dev": len(pairs.dev)}
         json_line({"built": pairs.name, **sizes, "test": len(pairs.test)})
     return 0
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """As `disk_errors`, but that of what was done nothing is kept."""
+    with disk_errors(folder):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise PairsError(
+                    f"The disk that holds {folder} is full, and nothing was written. Free some space, or name another "
+                    "folder: --out DIR"
+                ) from error
+            raise
 
 
 def _made(
