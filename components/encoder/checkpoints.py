@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.encoder import downloads, hub
 from components.encoder.cache import Progress, own_checkpoints
-from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, FULL_FORM, CatalogueEntry, InputForm, Pooling
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, InputForm
 from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
 from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
+from components.encoder.forms import FORM_FILE, POOLING_FILE, form_of
 from components.encoder.full_release import RUN, base_of, carries_configuration, files_of_zip, is_full, with_base
+from components.encoder.mix_file import MIX_FILE
 from components.encoder.stored import StoredFiles, in_folder
 from components.encoder.weights import FULL_FILE, load_weights
 from components.encoder.word_pieces import load_tokenizer as load_tokenizer
@@ -29,8 +31,10 @@ _VECTOR_FILES = (
     *hub.TOKENIZER,
     *("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model"),
 )
-_POOLING = "1_Pooling/config.json"
-_FILES = (*_WEIGHTS, *_VECTOR_FILES, RUN, "modules.json", _POOLING, "sentence_bert_config.json")
+_FILES = (
+    *(*_WEIGHTS, MIX_FILE, *_VECTOR_FILES, RUN),
+    *(FORM_FILE, "modules.json", POOLING_FILE, "sentence_bert_config.json"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,7 @@ def _given(name: str, path: Path, files: StoredFiles, *, local_files_only: bool,
         files = with_base(files, base)
     elif not any(file in files for file in _WEIGHTS) or "config.json" not in files:
         raise EncoderUnavailable(f"{name}: it holds neither of {' and '.join(hub.WEIGHTS)}.")
-    return _checkpoint(name, path, files, _form_of(name, files), source=str(path))
+    return _checkpoint(name, path, files, form_of(name, files), source=str(path))
 
 
 def _of_folder(name: str, folder: Path, form: InputForm, *, source: str) -> Checkpoint:
@@ -206,7 +210,9 @@ def _checkpoint(name: str, place: Path, files: StoredFiles, form: InputForm, *, 
     if weights is None:
         raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(hub.WEIGHTS)}.")
     digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
-    hashes = {file: files[file].sha256() for file in (weights.name, *_VECTOR_FILES) if file in files}
+    mixed = form.pooling == "scalar_mix" and weights.name != FULL_FILE  # a -full release holds its mix itself
+    hashed = (weights.name, *((MIX_FILE,) if mixed else ()), *_VECTOR_FILES)
+    hashes = {file: files[file].sha256() for file in hashed if file in files}
     for file, sha256 in hashes.items():
         digest.update(f"\x00{file}\x00".encode())
         digest.update(bytes.fromhex(sha256))
@@ -238,71 +244,3 @@ def _embedded_folder() -> Path:
 
 def _untold(done: int, total: int) -> None:
     pass
-
-
-def _form_of(name: str, files: StoredFiles) -> InputForm:
-    """The input form that files declare (sentence-transformers writes one), else SPECTER-CoCite's."""
-    config = _read_json(name, files, "config.json")
-    positions = config.get("max_position_embeddings", COCITE_FORM.max_tokens)
-    if not isinstance(positions, int) or positions < 3:
-        raise EncoderUnavailable(f"{name}/config.json: max_position_embeddings is {positions!r:.40}, not a length.")
-    longest = min(COCITE_FORM.max_tokens, positions)
-    if is_full(files):
-        return replace(FULL_FORM, max_tokens=longest)
-    if "modules.json" not in files:
-        return replace(COCITE_FORM, max_tokens=longest)
-    kinds = _module_kinds(name, files)
-    asked = _read_json(name, files, "sentence_bert_config.json").get("max_seq_length")
-    if asked is None:  # from release 6 on it is written here
-        asked = _read_json(name, files, "tokenizer_config.json").get("model_max_length")
-    return InputForm(
-        pooling=_declared_pooling(name, files),
-        separator=" ",
-        max_tokens=min(longest, asked) if isinstance(asked, int) and asked > 2 else longest,
-        normalised="Normalize" in kinds,
-    )
-
-
-def _module_kinds(name: str, files: StoredFiles) -> set[str]:
-    """The steps that sentence-transformers takes with a model; refused where one of them is not ours as well."""
-    modules = _json(name, files, "modules.json")
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise EncoderUnavailable(f"{name}/modules.json holds no list of modules.")
-    kinds = {str(module.get("type", "")).rpartition(".")[2] for module in modules}
-    if strange := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
-        raise EncoderUnavailable(
-            f"{name}/modules.json asks for {strange[0]!r:.40}; models of a transformer, a pooling and a "
-            "normalisation alone are supported."
-        )
-    return kinds
-
-
-def _declared_pooling(name: str, files: StoredFiles) -> Pooling:
-    """What 1_Pooling/config.json says: one word in new releases, a switch for each mode in old ones."""
-    config = _read_json(name, files, _POOLING)
-    old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-    modes = [old.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
-    found = config.get("pooling_mode", modes[0] if len(modes) == 1 else None)
-    if found == "cls":
-        return "cls"
-    if found == "mean":
-        return "mean"
-    raise EncoderUnavailable(
-        f"{name}/{_POOLING}: its pooling is neither [CLS] nor the mean, which is all that is supported."
-    )
-
-
-def _json(name: str, files: StoredFiles, file: str) -> Any:
-    """The value in a JSON file. Raises EncoderUnavailable where it is not readable as that."""
-    try:
-        return json.loads(files[file].read())
-    except (ValueError, RecursionError) as error:
-        raise EncoderUnavailable(f"{name}/{file} is not readable JSON ({first_line(error)}).") from error
-
-
-def _read_json(name: str, files: StoredFiles, file: str) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no such file."""
-    value = _json(name, files, file) if file in files else {}
-    if not isinstance(value, dict):
-        raise EncoderUnavailable(f"{name}/{file} holds no JSON object.")
-    return value

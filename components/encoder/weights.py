@@ -4,11 +4,12 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from components.encoder.errors import EncoderUnavailable, first_line, named, unreadable
+from components.encoder.mix_file import MIX_FILE, read_mix
 from components.encoder.stored import LARGEST_ARCHIVE, StoredFile
 
 if TYPE_CHECKING:
@@ -89,7 +90,10 @@ def load_weights(checkpoint: "Checkpoint") -> Weights | None:
         return None
     state, size = _state(checkpoint.name, checkpoint.files[checkpoint.weights.name])
     full = checkpoint.weights.name == FULL_FILE
-    return checked(checkpoint.name, checkpoint.weights.name, settings, state, size=size, full=full)
+    weights = checked(checkpoint.name, checkpoint.weights.name, settings, state, size=size, full=full)
+    if full or MIX_FILE not in checkpoint.files:
+        return weights
+    return replace(weights, mix=read_mix(checkpoint.name, checkpoint.files[MIX_FILE], layers=settings.layers))
 
 
 def bert_settings(checkpoint: "Checkpoint") -> BertSettings | None:
