@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.entities import html5
 from typing import Any
 
@@ -32,11 +32,15 @@ _NOTES = frozenset({"aff", "author-notes", "corresp", "fn", "table-fn"})  # mark
 
 @dataclass(slots=True)
 class Piece:
-    """A stretch of text. rids: what the marker refers to; None for text that is no marker."""
+    """A stretch of text. rids: what the marker refers to; None for text that is no marker.
+
+    hidden: what the markers without a text beside it refer to.
+    """
 
     text: str
     raised: bool
     rids: list[str] | None = None
+    hidden: list[str] = field(default_factory=list)
 
 
 def local_name(element: Any) -> str:
