@@ -37,9 +37,10 @@ def paragraph_of(element: Any, references: ReferenceList) -> Paragraph:
 
 
 def _without_empty(pieces: list[Piece], references: ReferenceList) -> list[Piece]:
-    """The pieces, each marker with a text: what an empty one refers to goes to the marker beside it.
+    """The pieces, each marker with a text of its own: what an empty one refers to goes to the marker beside it.
 
     Publishers hide the middle of a range in empty ones; one that stands alone is written as its reference's label.
+    Two numbers without anything between them are parted by a comma.
     """
     kept: list[Piece] = []
     beside: Piece | None = None  # the last marker, while only separators have followed it
@@ -52,6 +53,8 @@ def _without_empty(pieces: list[Piece], references: ReferenceList) -> list[Piece
         elif piece.text:
             for empty in waiting:
                 piece.hidden.extend(empty.rids or [])
+            if beside is not None and beside is kept[-1] and beside.text[-1].isdigit() and piece.text[0].isdigit():
+                kept.append(Piece(", ", False))  # what a style sheet sets apart; "12" would be another number
             beside, waiting = piece, []
         elif beside is not None:
             beside.hidden.extend(piece.rids)
@@ -155,7 +158,8 @@ def _ranges(text: str, markers: list[_Marker], references: ReferenceList) -> lis
                 continue
         joined.append(marker)
     for marker in joined:
-        found = _UNLINKED_END.match(text, marker.end) if marker.numbers and text[marker.start - 1] in "[(,;" else None
+        before = text[max(0, marker.start - 1) : marker.start]
+        found = _UNLINKED_END.match(text, marker.end) if before in ("[", "(", ",", ";") and marker.numbers else None
         for number in between(marker.numbers[-1], int(found[1])) if found else ():
             marker.cited.update(dict.fromkeys(references.numbered(number)))
     return joined

@@ -16,7 +16,7 @@ from corpus.cocitations.ranges import DASH
 
 Span = tuple[int, int]
 
-_MOST_IN_BRACKETS = 500  # characters; further apart, the two brackets are hardly a pair
+_MOST_IN_BRACKETS = 1_000  # characters; further apart, the two brackets are hardly a pair
 _SURROGATES = re.compile("[\ud800-\udfff]")  # a JSON text may hold a half of one, and sentencex takes UTF-8 alone
 # Abbreviations: what ends no sentence, what ends none before a number, and what ends none before a marker.
 _OPEN = (

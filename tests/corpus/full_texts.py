@@ -1,7 +1,16 @@
 """Full texts in every format, written by the tests: two citing sentences each, of papers that are known."""
 
+import io
 import json
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from corpus.cocitations.full_text import CitingSentence
+from corpus.cocitations.full_text_report import FullTextReport
+from corpus.cocitations.reading import read_citing_sentences
 
 TOGETHER = "doi:10.1000/a", "doi:10.1000/b"
 ALONE = ("doi:10.1000/c",)
@@ -128,3 +137,43 @@ def spans(text: str, keys: dict[str, str | None]) -> list[dict[str, Any]]:
 def lines(*records: object) -> bytes:
     """JSON Lines."""
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def read(*paths: Path, workers: int = 1) -> tuple[list[CitingSentence], FullTextReport]:
+    report = FullTextReport()
+    return list(read_citing_sentences(paths, workers=workers, report=report)), report
+
+
+def citing(sentences: Sequence[CitingSentence]) -> list[str]:
+    return [sentence.citing for sentence in sentences]
+
+
+def a_file(tmp_path: Path, content: bytes, name: str = "file") -> Path:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def tar(members: dict[str, bytes], mode: str = "w:gz", **info: Any) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            for key, value in info.items():
+                setattr(member, key, value)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+LINES = lines(sentence_line("10.1000/1"), sentence_line("10.1000/2"))
+BOTH = ["doi:10.1000/1", "doi:10.1000/2"]

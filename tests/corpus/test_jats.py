@@ -87,6 +87,9 @@ A, B, C = xref(3), xref(6), xref(9)
         (f"Cells.{A},{B} Then", "Cells.[3,6] Then", [("3", "3"), ("6", "6")]),
         (f"Cells<sup>[{A}]</sup>.", "Cells[3].", [("3", "3")]),
         (f"See ref. {A}.", "See ref. 3.", [("3", "3")]),
+        (f"Cells.<sup>\n {A}\n</sup> Then", "Cells. [3] Then", [("3", "3")]),
+        (f"Cells.<sup>{A}{B}</sup> Then", "Cells.[3, 6] Then", [("3", "3"), ("6", "6")]),
+        (f"Cells [{A}{B}].", "Cells [3, 6].", [("3", "3"), ("6", "6")]),
         # Dangling and foreign references.
         (f"Cells [{xref(99)}, {xref(99, 3, text='3')}].", "Cells [99, 3].", [("3", "3")]),
         (f'See <xref ref-type="fig" rid="b1">Fig. 1</xref> [{A}].', "See Fig. 1 [3].", [("3", "3")]),
