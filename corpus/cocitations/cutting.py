@@ -10,10 +10,11 @@ from typing import Literal
 
 from corpus.cocitations.full_text import FullTextError
 from corpus.cocitations.members import Member
-from corpus.cocitations.packed import Source
+from corpus.cocitations.packed import CHUNK, Source
 from corpus.readers.decoding import head_text, text_encoding
 from corpus.readers.json_values import BrokenJson, JsonValues
 from corpus.readers.report import UnsafeFileError
+from corpus.readers.text import clean
 
 LARGEST_DOCUMENT = 16 * 2**20  # bytes; the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 
@@ -85,23 +86,30 @@ def _articles(source: Source) -> Iterator[bytes]:
         remove_pis=True,
     )
     length = 0
-    try:
-        while chunk := source.read():
-            length += len(chunk)
-            if length > LARGEST_DOCUMENT:
-                raise FullTextError(f"an article in it has more than {LARGEST_DOCUMENT:,} bytes. Split it, or drop it.")
+    broken: etree.XMLSyntaxError | None = None
+    while broken is None and (chunk := source.read()):
+        length += len(chunk)
+        if length > LARGEST_DOCUMENT:
+            raise FullTextError(f"an article in it has more than {LARGEST_DOCUMENT:,} bytes. Split it, or drop it.")
+        try:
             parser.feed(chunk)
-            for _event, article in parser.read_events():
-                length = 0
-                yield etree.tostring(article, encoding="utf-8", with_tail=False, doctype=_DOCTYPE)
-                article.clear()
-                # What was read before stays in the tree until it is cut off.
-                for each in (article, *article.iterancestors()):
-                    while each.getprevious() is not None:
-                        del each.getparent()[0]
+        except etree.XMLSyntaxError as error:
+            broken = error  # what ended before it is still read
+        for _event, article in parser.read_events():
+            length = 0
+            yield etree.tostring(article, encoding="utf-8", with_tail=False, doctype=_DOCTYPE)
+            article.clear()
+            # What was read before stays in the tree until it is cut off.
+            for each in (article, *article.iterancestors()):
+                while each.getprevious() is not None:
+                    del each.getparent()[0]
+    try:
+        if broken is not None:
+            raise broken
         parser.close()
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise FullTextError(f"its XML is malformed or ends too early ({error}). Download it again.") from error
+    except etree.XMLSyntaxError as error:
+        reason = clean(error.msg or "")[:200]
+        raise FullTextError(f"its XML is malformed or ends too early ({reason}). Download it again.") from error
 
 
 def _other_encoding(source: Source, place: str, *, encoding: str) -> Iterator[Content]:
@@ -146,9 +154,14 @@ def _values(chunks: Iterator[bytes], place: str) -> Iterator[Content]:
     else:
         yield Content(place, data=b"".join(begun))
         return
-    values = JsonValues(_texts(chain(begun, chunks)), most=LARGEST_DOCUMENT)
+    # A value is read in pieces, each as long as all before it.
+    values = JsonValues(_texts(chain(begun, chunks)), most=2 * LARGEST_DOCUMENT + CHUNK)
     for number, value in enumerate(records(values), start=1):
-        yield Content(f"{place}, record {number}", data=json.dumps(value).encode())
+        data = json.dumps(value).encode()
+        if len(data) <= LARGEST_DOCUMENT:
+            yield Content(f"{place}, record {number}", data=data)
+        else:
+            yield Content(f"{place}, record {number}", refusal=_TOO_LARGE)
 
 
 def records(values: JsonValues) -> Iterator[object]:

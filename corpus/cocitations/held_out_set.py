@@ -1,8 +1,12 @@
 """The test pairs as a judged set: test papers ask, and the papers cited together with them are relevant."""
 
 import hashlib
+import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.pools import JudgedSet, PoolPaper
@@ -27,23 +31,21 @@ def held_out_set(pairs: TrainingPairs) -> JudgedSet | None:
     if not partners:
         return None
     others: dict[int, set[int]] = defaultdict(set)
-    for rows in (pairs.train, pairs.dev):
-        wanted = {*partners}
-        for anchor, positive in rows[:, :2].tolist():
-            if anchor in wanted:
+    for split in (pairs.train, pairs.dev):
+        for anchor, positive in split[:, :2].tolist():
+            if anchor in partners:
                 others[anchor].add(positive)
-            if positive in wanted:
+            if positive in partners:
                 others[positive].add(anchor)
-    papers = [
-        pool_paper(id, title, abstract)
-        for id, title, abstract in zip(*(pairs.papers[name].to_pylist() for name in _TEXTS), strict=True)
-    ]
-    queries = sorted(sorted(partners, key=lambda row: _place(papers[row].id))[:MOST_QUERIES])
-    strangers = list(range(len(papers)))
-    most = max(1, MOST_CANDIDATES // len(queries))
-    if len(strangers) > most:
-        strangers = sorted(sorted(strangers, key=lambda row: _place(papers[row].id))[:most])
-    sampled = len(queries) < len(partners) or len(strangers) < len(papers)
+    ids: list[str] = pairs.papers["id"].to_pylist()
+    queries = _sample(sorted(partners), ids, most=MOST_QUERIES)
+    strangers = _sample(range(len(ids)), ids, most=max(1, MOST_CANDIDATES // len(queries)))
+    sampled = len(queries) < len(partners) or len(strangers) < len(ids)
+    rows = sorted({*queries, *strangers}.union(*(partners[row] for row in queries)))
+    wanted = np.zeros(len(ids), bool)
+    wanted[rows] = True
+    used = pairs.papers.select(["id", "title", "abstract"]).filter(pa.array(wanted))
+    papers = dict(zip(rows, map(_paper, used.to_pylist()), strict=True))
 
     def pools() -> Iterator[RawPool]:
         for row in queries:
@@ -59,7 +61,7 @@ def held_out_set(pairs: TrainingPairs) -> JudgedSet | None:
     return judged_set(
         name=NAME,
         origin="constructed",
-        papers=_by_id(papers),
+        papers={paper.id: paper for paper in papers.values()},
         pools=pools(),
         splits={"test": [[papers[row].id for row in queries]]},
         relevant_from=1,
@@ -71,12 +73,13 @@ def held_out_set(pairs: TrainingPairs) -> JudgedSet | None:
     )
 
 
-_TEXTS = ("id", "title", "abstract")
+def _sample(rows: Sequence[int], ids: Sequence[str], *, most: int) -> list[int]:
+    """At most so many of the rows, in order: those whose ids have the lowest hashes."""
+    if len(rows) <= most:
+        return list(rows)
+    lowest = heapq.nsmallest(most, rows, key=lambda row: hashlib.sha256(ids[row].encode("utf-8", "replace")).digest())
+    return sorted(lowest)
 
 
-def _by_id(papers: list[PoolPaper]) -> dict[str, PoolPaper]:
-    return {paper.id: paper for paper in papers}
-
-
-def _place(id: str) -> bytes:
-    return hashlib.sha256(id.encode("utf-8", "replace")).digest()
+def _paper(record: dict[str, str]) -> PoolPaper:
+    return pool_paper(record["id"], record["title"], record["abstract"])

@@ -10,7 +10,8 @@ from corpus.cocitations.jats_text import Piece, pieces_of
 from corpus.cocitations.ranges import DASH, between, numbers_in
 from corpus.readers.text import clean
 
-_SEPARATORS = re.compile(rf"(?:[\s,;&()\[\]]|\band\b|{DASH})*")
+# It gives nothing back: dashes in a row could be parted in many ways.
+_SEPARATORS = re.compile(rf"(?:[\s,;&()\[\]]|\band\b|{DASH})*+")
 _RANGE = re.compile(rf"[\s\])]*{DASH}[\s\[(]*")
 _UNLINKED_END = re.compile(rf"\s*{DASH}\s*(\d{{1,4}})(?=\s*[\]),;])")
 _TEN = re.compile(r"(?<![\d.])10$")
@@ -36,9 +37,10 @@ def paragraph_of(element: Any, references: ReferenceList) -> Paragraph:
 
 
 def _without_empty(pieces: list[Piece], references: ReferenceList) -> list[Piece]:
-    """The pieces, each marker with a text: what an empty one refers to goes to the marker beside it.
+    """The pieces, each marker with a text of its own: what an empty one refers to goes to the marker beside it.
 
     Publishers hide the middle of a range in empty ones; one that stands alone is written as its reference's label.
+    Two numbers without anything between them are parted by a comma.
     """
     kept: list[Piece] = []
     beside: Piece | None = None  # the last marker, while only separators have followed it
@@ -50,10 +52,12 @@ def _without_empty(pieces: list[Piece], references: ReferenceList) -> list[Piece
                 beside, waiting = None, []
         elif piece.text:
             for empty in waiting:
-                piece.rids[:0] = empty.rids or []
+                piece.hidden.extend(empty.rids or [])
+            if beside is not None and beside is kept[-1] and beside.text[-1].isdigit() and piece.text[0].isdigit():
+                kept.append(Piece(", ", False))  # what a style sheet sets apart; "12" would be another number
             beside, waiting = piece, []
-        elif beside is not None and beside.rids is not None:
-            beside.rids.extend(piece.rids)
+        elif beside is not None:
+            beside.hidden.extend(piece.rids)
             continue
         else:
             waiting.append(piece)
@@ -130,12 +134,13 @@ def _marker(piece: Piece, start: int, end: int, references: ReferenceList) -> _M
     """A marker with what it cites: what it refers to, and all that its own text says, where the two agree."""
     rids = [rid for rid in piece.rids or () if rid in references.keys_of]
     cited = {key: None for rid in rids for key in references.keys_of[rid]}
+    cited |= {key: None for rid in piece.hidden for key in references.keys_of.get(rid, ())}
     numbers = numbers_in(piece.text)
     referred = {references.number(rid) for rid in rids}
-    if not rids or not referred <= set(numbers):
-        return _Marker(start, end, cited)  # "Smith 2000", or a number that is not the reference's
-    if len(numbers) > len(rids):
-        cited = {key: None for number in numbers for key in references.numbered(number)} or cited
+    if referred.isdisjoint(numbers):
+        numbers = []  # "Smith 2000", or a number that is not the reference's
+    elif len(numbers) > len(rids) and referred.issubset(numbers):
+        cited = {key: None for number in numbers for key in references.numbered(number)} | cited
     return _Marker(start, end, cited, numbers)
 
 
@@ -153,7 +158,8 @@ def _ranges(text: str, markers: list[_Marker], references: ReferenceList) -> lis
                 continue
         joined.append(marker)
     for marker in joined:
-        found = _UNLINKED_END.match(text, marker.end) if marker.numbers and text[marker.start - 1] in "[(,;" else None
+        before = text[max(0, marker.start - 1) : marker.start]
+        found = _UNLINKED_END.match(text, marker.end) if before in ("[", "(", ",", ";") and marker.numbers else None
         for number in between(marker.numbers[-1], int(found[1])) if found else ():
             marker.cited.update(dict.fromkeys(references.numbered(number)))
     return joined

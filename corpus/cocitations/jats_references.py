@@ -7,9 +7,8 @@ from typing import Any
 
 from corpus.cocitations.full_text import Reference
 from corpus.cocitations.identifiers import Kind, reference
-from corpus.cocitations.jats_text import attribute, child_at, children, local_name, pieces_of, text_of
+from corpus.cocitations.jats_text import attribute, child_at, children, local_name, text_of
 from corpus.readers.fields import year_of
-from corpus.readers.text import clean
 
 _CITATIONS = ("element-citation", "mixed-citation", "nlm-citation", "citation", "citation-alternatives", "product")
 _TITLES = ("article-title", "chapter-title", "data-title", "part-title")
@@ -136,7 +135,7 @@ def _tagged_ids(elements: list[Any]) -> Iterator[tuple[Kind, object]]:
 
 def _ids_in_text(citation: Any) -> Iterator[tuple[Kind, object]]:
     """What is told in running text: "doi:10.1000/x" in a comment, or in a citation without tags."""
-    text = clean(" ".join(piece.text for piece in pieces_of(citation, raised=False)))
+    text = " ".join(citation.itertext())
     patterns: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         ("doi", _DOI_IN_TEXT), ("pmid", _PMID_IN_TEXT), ("arxiv", _ARXIV_IN_TEXT),
     )  # fmt: skip

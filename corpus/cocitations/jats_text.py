@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.entities import html5
 from typing import Any
 
@@ -22,7 +22,8 @@ LEFT_OUT = frozenset(
 BLOCKS = frozenset(
     {"array", "boxed-text", "def-list", "disp-quote", "list", "p", "sec", "speech", "statement", "verse-group"}
 )
-_FORMULAS = frozenset({"chem-struct", "disp-formula", "disp-formula-group", "inline-formula", "inline-graphic", "math"})
+_INLINE = frozenset({"inline-formula", "inline-graphic", "math"})
+_FORMULAS = _INLINE | {"chem-struct", "disp-formula", "disp-formula-group"}
 _FORMULA = "formula"  # stands for one that is no short text, so that its sentence keeps its shape
 _MOST_IN_FORMULA = 40  # characters
 _BRACKETS = re.compile(r"[()\[\]{}]")
@@ -31,11 +32,15 @@ _NOTES = frozenset({"aff", "author-notes", "corresp", "fn", "table-fn"})  # mark
 
 @dataclass(slots=True)
 class Piece:
-    """A stretch of text. rids: what the marker refers to; None for text that is no marker."""
+    """A stretch of text. rids: what the marker refers to; None for text that is no marker.
+
+    hidden: what the markers without a text beside it refer to.
+    """
 
     text: str
     raised: bool
     rids: list[str] | None = None
+    hidden: list[str] = field(default_factory=list)
 
 
 def local_name(element: Any) -> str:
@@ -92,7 +97,8 @@ def _pieces_of_child(child: Any, *, raised: bool) -> Iterator[Piece]:
     elif name in BLOCKS or name == "break":
         yield Piece(" ", raised)
     elif name in _FORMULAS:
-        yield Piece(_formula(child), raised)
+        inline = name in _INLINE
+        yield Piece(_formula(child) if inline else f" {_FORMULA} ", raised)
     elif name not in LEFT_OUT and not (name == "xref" and child.get("ref-type") in _NOTES):
         yield from pieces_of(child, raised=raised or name == "sup")
 

@@ -50,6 +50,7 @@ class Joiner:
         self._tables: list[pa.Table] = []
         self._tail: list[Paper] = []
         self._ids: dict[str, int] = {}
+        self._alone: set[int] = set()  # rows that are no paper offered
 
     # What is needed
 
@@ -125,7 +126,9 @@ class Joiner:
         """The row of the paper that a reference means; None where no paper is known."""
         row, how = self._found(reference)
         if row is None and self._titles_alone:
-            row, how = self._stand_in(reference), "its own title alone"
+            row = self._stand_in(reference)
+        if row in self._alone:
+            how = "its own title alone"
         self.joined[how if row is not None else ""] += 1
         return None if row is None else self._row(row)
 
@@ -163,6 +166,7 @@ class Joiner:
             doi, pmid = numbers.get("doi", ""), numbers.get("pmid", "")
             id = derived_id(title=title, year=reference.year, doi=doi, pmid=pmid)
             row = self._append(Paper(id=id, title=title, abstract="", year=reference.year, doi=doi, pmid=pmid))
+            self._alone.add(row)
         for name in names:
             self._row_of.setdefault(_key(name), row)
         return row

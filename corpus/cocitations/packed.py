@@ -150,8 +150,9 @@ class _Unpacking:
         member = self._member
         # zlib hands back what it has not taken yet; the others keep it.
         held: bytes = getattr(member, "unconsumed_tail", b"")
-        fed = held if held or not getattr(member, "needs_input", True) else self._source.read()
+        wants = not held and getattr(member, "needs_input", True)
+        fed = self._source.read() if wants else held
         chunk: bytes = member.decompress(fed, size)
-        if not fed and not chunk and not member.eof and getattr(member, "needs_input", True):
+        if wants and not fed and not chunk and not member.eof:
             raise EOFError("the end is missing")
         return chunk

@@ -16,7 +16,7 @@ from corpus.cocitations.ranges import DASH
 
 Span = tuple[int, int]
 
-_MOST_IN_BRACKETS = 500  # characters; further apart, the two brackets are hardly a pair
+_MOST_IN_BRACKETS = 1_000  # characters; further apart, the two brackets are hardly a pair
 _SURROGATES = re.compile("[\ud800-\udfff]")  # a JSON text may hold a half of one, and sentencex takes UTF-8 alone
 # Abbreviations: what ends no sentence, what ends none before a number, and what ends none before a marker.
 _OPEN = (
@@ -29,6 +29,8 @@ _LAST_WORD = r"(?<![^\W\d_])(?<![^\W\d_]\.)(?:{})\.\s*$"
 _ENDS_OPEN = re.compile(_LAST_WORD.format(_OPEN), re.IGNORECASE)
 _ENDS_OPEN_BEFORE_NUMBER = re.compile(_LAST_WORD.format(_OPEN_BEFORE_NUMBER), re.IGNORECASE)
 _ENDS_OPEN_BEFORE_MARKER = re.compile(_LAST_WORD.format(f"{_OPEN}|{_OPEN_BEFORE_MARKER}"), re.IGNORECASE)
+_LONE = re.compile(r"[()\[\]{}]")
+_ITEM = re.compile(r"[(\[](?:\d{1,2}|[a-z]|[ivx]{1,4})[)\]]")  # "(1)", "(a)", "(iv)" before an item of a list
 _FIRST_WORD = re.compile(r"[^\s,;:()\[\]]+")
 _SPACE = re.compile(r"\s*")
 _CLOSES = re.compile(r"[.?!…][\"'”’»)\]]*\s*$")
@@ -50,7 +52,8 @@ def sentences_in(text: str, *, spans: Sequence[Span] = ()) -> list[Span]:
     if not text:
         return []
     groups = _groups(text, spans)
-    kept = _mended(text, _found(text), groups)
+    brackets = _brackets(text)
+    kept = _mended(text, _found(text, brackets), groups, inside=_inside(text, [*groups, *brackets]))
     return list(pairwise([0, *kept, len(text)]))
 
 
@@ -90,12 +93,49 @@ def _distinct(references: Iterable[Reference]) -> tuple[Reference, ...]:
     return tuple(kept)
 
 
-def _found(text: str) -> list[int]:
+def _found(text: str, brackets: list[Span]) -> list[int]:
     """Where sentences begin, by sentencex, but at the start of the text."""
     from sentencex import get_sentence_boundaries  # what reads no full text needs none
 
-    whole = _SURROGATES.sub("\ufffd", text)
-    return [sentence["start_index"] for sentence in get_sentence_boundaries("en", whole) if sentence["start_index"]]
+    found = get_sentence_boundaries("en", _masked(text, brackets))
+    return [sentence["start_index"] for sentence in found if sentence["start_index"]]
+
+
+def _masked(text: str, brackets: list[Span]) -> str:
+    """The text, as long as it is, with a word in the place of each bracket and all that is in it.
+
+    sentencex takes "2000) (Table 1" and "(2)" for items of a list, and finds no sentence behind the last of them.
+    """
+    parts = []
+    done = 0
+    for start, end in sorted(brackets):
+        if start < done:
+            continue  # within the one before
+        parts.append(_LONE.sub("x", text[done:start]))
+        within = text[start:end]
+        opens = start == 0 or _CLOSES.search(text, max(0, start - 10), start) is not None
+        if opens and (within[1:2].isupper() or (_ITEM.fullmatch(within) and text[end : end + 2].strip()[:1].isupper())):
+            closed = within[-2] in ".?!"
+            parts.append("X" + "x" * (len(within) - 2) + ("." if closed else "x"))
+        else:
+            parts.append("x" * len(within))
+        done = end
+    parts.append(_LONE.sub("x", text[done:]))
+    return _SURROGATES.sub("\ufffd", "".join(parts))
+
+
+def _brackets(text: str) -> list[Span]:
+    """The brackets that a text opens and closes, none longer than `_MOST_IN_BRACKETS`, both of their ends included."""
+    opened: list[int] = []
+    pairs = []
+    for found in re.finditer(r"[()\[\]{}]", text):
+        if found[0] in _CLOSER_OF:
+            opened.append(found.start())
+        elif opened and _CLOSER_OF[text[opened[-1]]] == found[0]:
+            start = opened.pop()
+            if found.end() - start <= _MOST_IN_BRACKETS:
+                pairs.append((start, found.end()))
+    return pairs
 
 
 def _groups(text: str, spans: Sequence[Span]) -> list[Span]:
@@ -121,9 +161,8 @@ def _stand_together(text: str, end: int, start: int) -> bool:
     return start - end <= _MOST_BETWEEN and _WITHIN_GROUP.fullmatch(text, end, start) is not None
 
 
-def _mended(text: str, boundaries: list[int], groups: list[Span]) -> list[int]:
+def _mended(text: str, boundaries: list[int], groups: list[Span], *, inside: list[bool]) -> list[int]:
     """The boundaries that part sentences, rising, those beside a marker moved to where the sentence ends."""
-    inside = _inside(text, groups)
     kept = set()
     at_markers = []  # from the start of each to what follows it
     for start, end in groups:
@@ -171,22 +210,10 @@ def _is_lower_case(word: str) -> bool:
     return core.isascii() and core.replace("-", "").isalpha() and core.islower()
 
 
-def _inside(text: str, groups: list[Span]) -> list[bool]:
-    """Of each place between two characters, whether it lies within a marker or within brackets."""
+def _inside(text: str, spans: Iterable[Span]) -> list[bool]:
+    """Of each place between two characters, whether it lies within one of the spans."""
     steps = [0] * (len(text) + 2)
-
-    def cover(start: int, end: int) -> None:
+    for start, end in spans:
         steps[start + 1] += 1
         steps[end] -= 1
-
-    for start, end in groups:
-        cover(start, end)
-    opened: list[int] = []
-    for found in re.finditer(r"[()\[\]{}]", text):
-        if found[0] in _CLOSER_OF:
-            opened.append(found.start())
-        elif opened and _CLOSER_OF[text[opened[-1]]] == found[0]:
-            start = opened.pop()
-            if found.end() - start <= _MOST_IN_BRACKETS:
-                cover(start, found.end())
     return [depth > 0 for depth in accumulate(steps)]

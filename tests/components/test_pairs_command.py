@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import json
 import os
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from corpus.paper import Paper
 from corpus.readers import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -323,7 +322,27 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     assert done.returncode == code, done.stdout + done.stderr
     assert told in done.stderr
     assert code == 2 or done.stderr.splitlines()[-1].startswith("training: ")
+    # What the filters dropped is told where they left nothing, too.
+    assert ("of them among the papers" in done.stdout) == ("OTHERS" in arguments or "20" in arguments)
     assert sorted(path for path in tmp_path.rglob("*") if tmp_path / "home" not in (path, *path.parents)) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.ENOSPC, "is full, and nothing was written"), (errno.EACCES, "who may")]
+)
+def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
+    here: Run, sentences: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    out = corpus.parent / "out"
+    before = sorted(corpus.parent.iterdir())
+    done = here("pairs", sentences, "--papers", corpus, "--out", out, "--dev", 5, "--test", 5)
+    assert done.returncode == 1
+    assert told in done.stderr.splitlines()[-1]
+    assert sorted(path for path in corpus.parent.iterdir() if path.name != "home") == before
 
 
 def test_ctrl_c_leaves_nothing(home: Path, corpus: Path, tmp_path: Path) -> None:
@@ -349,36 +368,3 @@ def test_ctrl_c_leaves_nothing(home: Path, corpus: Path, tmp_path: Path) -> None
     assert told.strip().splitlines()[-1] == "training: stopped. Nothing was written."
     assert "Traceback" not in told
     assert sorted(tmp_path.iterdir()) == before
-
-
-# Real text
-
-
-def real_pairs(*, most_cited: int, acm: bool, scifact: bool) -> set[frozenset[str]]:
-    """The co-cited pairs of the files, in a few lines: all their sentences pass the filters of the text."""
-    found: set[frozenset[str]] = set()
-    if scifact:
-        with (DATA / "scifact/cocited_pairs.tsv").open() as file:
-            found.update(frozenset(one.split()) for one in file)
-    if acm:
-        with (DATA / "acm/cocitation_sentences.jsonl").open() as file:
-            cited = [{doi.lower() for doi in json.loads(one)["dois"]} for one in file]
-        found.update(frozenset(pair) for dois in cited if len(dois) <= most_cited for pair in combinations(dois, 2))
-    return found
-
-
-@pytest.mark.parametrize(("most_cited", "acm", "scifact"), [(3, False, True), (3, True, False), (100, True, True)])
-def test_real_pairs_are_joined_to_their_texts(
-    here: Run, tmp_path: Path, most_cited: int, acm: bool, scifact: bool
-) -> None:
-    if not DATA.is_dir():
-        pytest.skip("needs real co-citations: ../shared/data is not there")
-    words: list[object] = [DATA / "acm/cocitation_sentences.jsonl", "--papers", DATA / "acm/docs.jsonl.gz"] * acm
-    words += ["--pairs", DATA / "scifact/cocited_pairs.tsv", "--papers", DATA / "scifact/corpus.jsonl.gz"] * scifact
-    out = tmp_path / "out"
-    done = here("pairs", *words, "--out", out, "--dev", 20, "--test", 20, "--most-cited", most_cited)
-    assert done.returncode == 0, done.stderr
-    pairs = read_pairs(out)
-    assert all_pairs(pairs) == real_pairs(most_cited=most_cited, acm=acm, scifact=scifact)
-    assert all(pairs.papers["abstract"].to_pylist())
-    assert "nothing" not in pairs.told["joined"]["references"]

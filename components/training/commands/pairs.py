@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,7 +16,7 @@ from corpus.cocitations.contexts import ContextRules
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.pair_tables import read_pair_table
 from corpus.cocitations.pairing import Found, Pairing, write_found
-from corpus.cocitations.pairs import TrainingPairs
+from corpus.cocitations.pairs import PairsError, TrainingPairs
 from corpus.cocitations.pairs_folder import HELD_OUT, refuse_taken
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.cocitations.splits import DEFAULT_MOST, FEW_DEV, SplitRules
@@ -46,10 +47,11 @@ _SHOWN = 5  # of what could not be read or joined; the others are counted
 
 @dataclass(slots=True)
 class _Account:
-    """What was read on the way."""
+    """What was read on the way, and what was found in it."""
 
     full_texts: FullTextReport = field(default_factory=FullTextReport)
     papers: list[ReadReport] = field(default_factory=list)
+    found: Found | None = None
 
 
 def add(verbs: Any) -> None:
@@ -155,42 +157,76 @@ def _run(options: argparse.Namespace) -> int:
     refuse_taken(options.out)
     tables, files = existing_files(options.pairs), existing_files(options.papers)
     account = _Account()
-    parent = options.out.resolve().parent
-    with progress_of(options) as progress, disk_errors(parent):
-        pairing = Pairing(rules, folder=parent, by_title=options.by_title, titles_alone=options.titles_alone)
-        with pairing:
-            if options.full_texts:
-                # Closed here, so that the processes that read end before an error is told.
-                with contextlib.closing(_sentences(options, account, progress)) as sentences:
-                    pairing.add_sentences(sentences)
-            for table in tables:
-                pairing.add_ready(read_pair_table(table))
-            pairing.add_papers(_papers(files, options, account, progress))
-            found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
-        progress(WRITING, 0, 1)
-        told = {
-            "rules": asdict(rules),
-            "by_title": options.by_title,
-            "titles_alone": options.titles_alone,
-            "sources": {
-                "full_texts": [Path(name).name for name in options.full_texts],
-                "pairs": [sealed_file(table) for table in tables],
-                "papers": [sealed_file(file) for file in files],
-                "atlases": options.atlas,
-            },
-            "full_texts": account.full_texts.as_json(),
-            "contexts": found.report.as_json(),
-            "ready": found.ready.as_json(),
-            "joined": found.joined,
-        }
-        pairs = write_found(options.out, found, rules=split_rules, told=told)
-        progress(WRITING, 1, 1)
-    if options.progress == "json":
+    plain = options.progress != "json"
+    try:
+        with progress_of(options) as progress, _disk_errors(options.out.resolve().parent):
+            pairs = _made(options, tables, files, rules, split_rules, account, progress)
+    except PairsError:
+        if plain:  # which filter dropped the most is what helps now
+            _print_found(options, account, rules)
+        raise
+    if plain:
+        _print_found(options, account, rules)
+        _print_pairs(options, pairs)
+    else:
         sizes = {"papers": pairs.papers.num_rows, "train": len(pairs.train), "dev": len(pairs.dev)}
         json_line({"built": pairs.name, **sizes, "test": len(pairs.test)})
-    else:
-        _print_account(options, account, found, rules, pairs)
     return 0
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """As `disk_errors`, but that of what was done nothing is kept."""
+    with disk_errors(folder):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise PairsError(
+                    f"The disk that holds {folder} is full, and nothing was written. Free some space, or name another "
+                    "folder: --out DIR"
+                ) from error
+            raise
+
+
+def _made(
+    options: argparse.Namespace,
+    tables: list[Path],
+    files: list[Path],
+    rules: ContextRules,
+    split_rules: SplitRules,
+    account: _Account,
+    progress: Progress,
+) -> TrainingPairs:
+    folder = options.out.resolve().parent
+    with Pairing(rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone) as pairing:
+        if options.full_texts:
+            # Closed here, so that the processes that read end before an error is told.
+            with contextlib.closing(_sentences(options, account, progress)) as sentences:
+                pairing.add_sentences(sentences)
+        for table in tables:
+            pairing.add_ready(read_pair_table(table))
+        pairing.add_papers(_papers(files, options, account, progress))
+        account.found = found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
+    progress(WRITING, 0, 1)
+    told = {
+        "rules": asdict(rules),
+        "by_title": options.by_title,
+        "titles_alone": options.titles_alone,
+        "sources": {
+            "full_texts": [Path(name).name for name in options.full_texts],
+            "pairs": [sealed_file(table) for table in tables],
+            "papers": [sealed_file(file) for file in files],
+            "atlases": options.atlas,
+        },
+        "full_texts": account.full_texts.as_json(),
+        "contexts": found.report.as_json(),
+        "ready": found.ready.as_json(),
+        "joined": found.joined,
+    }
+    pairs = write_found(options.out, found, rules=split_rules, told=told)
+    progress(WRITING, 1, 1)
+    return pairs
 
 
 def _sentences(options: argparse.Namespace, account: _Account, progress: Progress) -> Any:
@@ -242,9 +278,10 @@ def _papers(files: list[Path], options: argparse.Namespace, account: _Account, p
 # What is said at the end
 
 
-def _print_account(
-    options: argparse.Namespace, account: _Account, found: Found, rules: ContextRules, pairs: TrainingPairs
-) -> None:
+def _print_found(options: argparse.Namespace, account: _Account, rules: ContextRules) -> None:
+    """Say what was read, and what each filter dropped; nothing where it did not come so far."""
+    if (found := account.found) is None:
+        return
     print_reports([report.to_dict() for report in account.papers])
     if options.full_texts:
         _print_full_texts(account.full_texts)
@@ -262,6 +299,9 @@ def _print_account(
     print("References joined by: " + (", ".join(f"{how} {count:,}" for how, count in joined.items()) or "nothing"))
     if ambiguous := found.joined["ambiguous_ids"]:
         print(f"  {papers_words(ambiguous)} had an id that another paper had before, which was taken.")
+
+
+def _print_pairs(options: argparse.Namespace, pairs: TrainingPairs) -> None:
     split = pairs.told["splits"]
     print(
         f"{pairs.name}: {papers_words(pairs.papers.num_rows)}; pairs: {len(pairs.train):,} to train on, "
