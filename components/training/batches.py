@@ -1,7 +1,6 @@
 """Batches: the plan of an epoch, in which no pair is told apart from a paper that it was cited together with."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,8 @@ Positions = NDArray[np.int32]
 # before what is left is left over: keeps the time linear.
 _TRIED = 64
 _PIECE = 2**20  # keys that are looked up at a time: bounds memory
+_REPAIRS = 5  # times that micro-batches are taken apart for pairs that fitted in nowhere
+_MANY = 100  # partners of a paper, from which on they are kept as a set
 _FILTER_BITS = 26  # of the numbers of the filter's cells: 64 MB, of which 1.3 million pairs fill a fiftieth
 
 
@@ -44,11 +45,16 @@ class Cocited:
         low, high = np.divmod(self._keys, max(1, self.papers))
         both = np.sort(np.concatenate([self._keys, high * self.papers + low]))
         self._partners = (both % max(1, self.papers)).astype(np.int32)
+        self._many: dict[int, frozenset[int]] = {}  # of papers that are cited with many, which are asked for often
         self._starts = np.searchsorted(both, np.arange(self.papers + 1, dtype=np.int64) * self.papers)
 
-    def partners(self, paper: int) -> list[int]:
+    def partners(self, paper: int) -> frozenset[int]:
         """The papers that a paper is cited together with."""
-        found: list[int] = self._partners[self._starts[paper] : self._starts[paper + 1]].tolist()
+        if (known := self._many.get(paper)) is not None:
+            return known
+        found = frozenset(self._partners[self._starts[paper] : self._starts[paper + 1]].tolist())
+        if len(found) >= _MANY:
+            self._many[paper] = found
         return found
 
     def together(self, a: Rows, b: Rows) -> NDArray[np.bool_]:
@@ -80,11 +86,19 @@ def plan_epoch(pairs: Rows, cocited: Cocited, *, micro_batch: int, seed: int, ep
     whole = len(order) // micro_batch * micro_batch
     drawn = order[:whole].reshape(-1, micro_batch)
     fine = ~_conflicts(pairs, drawn, cocited)
-    rest = [*drawn[~fine].ravel().tolist(), *order[whole:].tolist()]
-    found = [drawn[fine], *_placed(pairs, rest, cocited, micro_batch=micro_batch)]
-    planned = np.concatenate(found).reshape(-1, micro_batch)
+    planned, left = _placed(pairs, np.concatenate([drawn[~fine].ravel(), order[whole:]]), cocited, micro_batch)
+    planned = np.concatenate([drawn[fine], planned])
+    for _ in range(_REPAIRS):
+        if len(left) < micro_batch or not len(planned):
+            break
+        # They share papers with each other: they are placed among others, which are taken apart for it.
+        planned = random.permutation(planned)
+        apart, kept = planned[: 2 * len(left)], planned[2 * len(left) :]
+        again, still_left = _placed(pairs, np.concatenate([left, apart.ravel()]), cocited, micro_batch)
+        if len(still_left) < len(left):
+            planned, left = np.concatenate([kept, again]), still_left
     # Those that were put together by hand must not all come last.
-    return EpochPlan(random.permutation(planned), len(pairs) - planned.size)
+    return EpochPlan(random.permutation(planned), len(left))
 
 
 def _conflicts(pairs: Rows, drawn: Positions, cocited: Cocited) -> NDArray[np.bool_]:
@@ -102,33 +116,43 @@ def _conflicts(pairs: Rows, drawn: Positions, cocited: Cocited) -> NDArray[np.bo
     return found
 
 
-def _placed(pairs: Rows, rest: list[int], cocited: Cocited, *, micro_batch: int) -> Iterator[Positions]:
-    """Full micro-batches of as many of these pairs as can be placed, one row at a time."""
-    waiting = deque(rest)
+def _placed(pairs: Rows, rest: Positions, cocited: Cocited, micro_batch: int) -> tuple[Positions, Positions]:
+    """Full micro-batches of as many of these pairs as can be placed, one row at a time; and the others."""
+    made: list[list[int]] = []
+    waiting = deque(zip(rest.tolist(), *pairs[rest].T.tolist(), strict=True))
     failed, tries = 0, _TRIED * len(rest)
     # Each failure moves on what it tried; when all that waits was tried for nothing, it is left.
     while len(waiting) >= micro_batch and failed <= len(waiting) and tries > 0:
-        rows: list[int] = []
-        not_anchor: set[int] = set()
-        not_positive: set[int] = set()
-        passed: list[int] = []
+        taken: list[tuple[int, int, int]] = []
+        passed: list[tuple[int, int, int]] = []
+        papers: set[int] = set()
+        of_anchors: list[frozenset[int]] = []
+        of_positives: list[frozenset[int]] = []
         for _ in range(min(len(waiting), _TRIED * micro_batch)):
-            position = waiting.popleft()
+            row = waiting.popleft()
+            _, anchor, positive = row
             tries -= 1
-            anchor, positive = pairs[position].tolist()
-            if anchor in not_anchor or positive in not_positive:
-                passed.append(position)
+            if (
+                anchor in papers
+                or positive in papers
+                or any(positive in partners for partners in of_anchors)
+                or any(anchor in partners for partners in of_positives)
+            ):
+                passed.append(row)
                 continue
-            rows.append(position)
-            if len(rows) == micro_batch:
+            taken.append(row)
+            if len(taken) == micro_batch:
                 break
-            not_anchor.update((anchor, positive), cocited.partners(positive))
-            not_positive.update((anchor, positive), cocited.partners(anchor))
-        if len(rows) == micro_batch:
+            papers |= {anchor, positive}
+            of_anchors.append(cocited.partners(anchor))
+            of_positives.append(cocited.partners(positive))
+        if len(taken) == micro_batch:
             # In front: what had to wait is of papers that many pairs share, and must be spread over all.
             waiting.extendleft(reversed(passed))
             failed = 0
-            yield np.array(rows, dtype=np.int32)[None]
+            made.append([position for position, _, _ in taken])
         else:
-            waiting.extend(rows + passed)
-            failed += len(rows) + len(passed)
+            waiting.extend(taken + passed)
+            failed += len(taken) + len(passed)
+    left = np.array([position for position, _, _ in waiting], dtype=np.int32)
+    return np.array(made, dtype=np.int32).reshape(-1, micro_batch), left

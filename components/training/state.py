@@ -26,7 +26,8 @@ class Progress:
 
     step: updates that were done. looked: the step of the last look. best_step, best_loss: of the look with the lowest
         dev loss. since_best: looks since then. first_loss: of the look before the first step. Before any look the
-        steps of looks are -1 and the losses infinite.
+        steps of looks are -1 and the losses infinite. spread: the largest mean distance of the dev set's anchors from
+        their negatives at any look.
     """
 
     step: int = 0
@@ -35,6 +36,7 @@ class Progress:
     best_loss: float = math.inf
     since_best: int = 0
     first_loss: float = math.inf
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +100,7 @@ def read_state(folder: Path) -> TrainingState:
             progress=_progress(told["progress"]),
             model=load_file(folder / _MODEL),
             optimiser=load_file(folder / _OPTIMISER),
-            scaler={str(key): float(value) for key, value in told["scaler"].items()},
+            scaler=_numbers(told["scaler"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise TrainingError(
@@ -106,12 +108,19 @@ def read_state(folder: Path) -> TrainingState:
         ) from error
 
 
+def _numbers(told: dict[str, Any]) -> dict[str, float]:
+    for name, value in told.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name:.40} is {value!r:.40}")
+    return told
+
+
 def _progress(told: Any) -> Progress:
     """Raises ValueError, KeyError or TypeError for what a run does not write."""
     found = {}
     for field in fields(Progress):
         value = told[field.name]
-        if field.name in ("best_loss", "first_loss"):
+        if field.type is float:
             value = math.inf if value is None else value
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise ValueError(f"{field.name} is {value!r:.40}")

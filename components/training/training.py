@@ -32,6 +32,8 @@ _LOOK_BUDGET = {"cpu": 2_048, "cuda": 65_536}
 _READ_AT_ONCE = 512  # texts of the dev set that are made word pieces between two words of progress
 # Distances below so much of the margin are those of equal vectors: torch adds 1e-6 a coordinate.
 _SAME = 1e-4
+# Vectors have collapsed where they lie so many times closer than at another look, and the loss is the margin again.
+_COLLAPSED, _AT_MARGIN = 100.0, 0.99
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
 _NEGATIVES, _DROPOUT = 1, 2  # kinds of chance: each of its own stream of random numbers
 
@@ -163,14 +165,16 @@ class Training:
         )
         if not math.isfinite(loss):
             raise Diverged(f"After {number:,} steps the loss on the dev set is not finite.", record=record)
-        if float(torch.maximum(near, far).max()) < _SAME * self.settings.margin:
-            if number == 0:
-                raise TrainingError(
-                    f"{self.start.name} gives every paper of the dev set the same vector. Its words may not be theirs: "
-                    "start from another checkpoint."
-                )
+        spread, margin = float(far.double().mean()), self.settings.margin
+        if number == 0 and float(torch.maximum(near, far).max()) < _SAME * margin:
+            raise TrainingError(
+                f"{self.start.name} gives every paper of the dev set the same vector. Its words may not be theirs: "
+                "start from another checkpoint."
+            )
+        if loss > _AT_MARGIN * margin and spread < self.progress.spread / _COLLAPSED:
             raise Diverged(
-                f"After {number:,} steps every paper of the dev set has the same vector, so the loss is the margin.",
+                f"After {number:,} steps all papers of the dev set have all but the same vector, so the loss is the "
+                "margin.",
                 record=record,
             )
         first = loss if self.progress.looked < 0 else self.progress.first_loss
@@ -181,6 +185,7 @@ class Training:
             best_loss=loss if best else self.progress.best_loss,
             since_best=0 if best else self.progress.since_best + 1,
             first_loss=first,
+            spread=max(spread, self.progress.spread),
         )
         return record
 
