@@ -12,7 +12,7 @@ from corpus.readers.fields import year_of
 
 _CITATIONS = ("element-citation", "mixed-citation", "nlm-citation", "citation", "citation-alternatives", "product")
 _TITLES = ("article-title", "chapter-title", "data-title", "part-title")
-_BOOKS = ("book", "thesis", "report", "software", "data")  # which have a title of their own in `source`
+_BOOKS = frozenset({"book", "thesis", "report", "software", "data", "web", "webpage", "other"})  # titled in `source`
 _KINDS: dict[str, Kind] = {
     "doi": "doi", "pmid": "pmid", "medline": "pmid", "pmc": "pmcid", "pmcid": "pmcid", "arxiv": "arxiv",
 }  # fmt: skip
@@ -107,9 +107,8 @@ def _reference(citation: Any) -> Reference:
     titles = {local_name(element): element for element in reversed(inner)}
     title = next((titles[name] for name in _TITLES if name in titles), None)
     forms = [citation, *children(citation, *_CITATIONS)]
-    if title is None and any(
-        form.get(kind) in _BOOKS for form in forms for kind in ("publication-type", "citation-type")
-    ):
+    types = {form.get(name) for form in forms for name in ("publication-type", "citation-type")}
+    if title is None and not types.isdisjoint(_BOOKS) and "volume" not in titles:  # a volume is a journal's
         title = titles.get("source")
     year = titles.get("year")
     return reference(
@@ -129,8 +128,11 @@ def _tagged_ids(elements: list[Any]) -> Iterator[tuple[Kind, object]]:
         elif name in ("ext-link", "uri"):
             kind = _KINDS.get((element.get("ext-link-type") or "").lower())
             for address in (attribute(element, "href"), text_of(element)):
-                # Each kind takes its own addresses and refuses the others'.
-                yield from ((kind, address),) if kind else ((one, address) for one in ("doi", "pmid", "pmcid", "arxiv"))
+                if kind:
+                    yield kind, address
+                elif "/" in address:  # a number alone could be anything
+                    # Each kind takes its own addresses and refuses the others'.
+                    yield from ((one, address) for one in ("doi", "pmid", "pmcid", "arxiv"))
 
 
 def _ids_in_text(citation: Any) -> Iterator[tuple[Kind, object]]:

@@ -155,6 +155,9 @@ REFERENCES = [
     ('<comment>doi: <ext-link ext-link-type="uri" x:href="http://dx.doi.org/10.1000/b%3C1%3E">10.1000/b</ext-link>'
      "</comment>", "doi:10.1000/b<1> doi:10.1000/b"),
     ('<ext-link x:href="http://www.ncbi.nlm.nih.gov/pubmed/14">PubMed</ext-link>', "pmid:14"),
+    ('<ext-link x:href="#b">14</ext-link><ext-link x:href="http://a.org/12">1706.03762</ext-link>', ""),
+    ('<ext-link ext-link-type="pmc" x:href="PMC9">9</ext-link><ext-link ext-link-type="doi" x:href="10.1000/D"/>',
+     "doi:10.1000/d pmcid:PMC9"),
     ("<comment>doi:10.1000/c.</comment>", "doi:10.1000/c"),
     ("Smith J. A study. J. Things. PMID: 15. arXiv:1706.03762v1", "pmid:15 arxiv:1706.03762"),
     ('<pub-id pub-id-type="arxiv">math.GT/0309136</pub-id><pub-id pub-id-type="coden">17</pub-id>',
@@ -182,16 +185,23 @@ def test_titles_years_and_books() -> None:
         '<element-citation publication-type="book"><source>A book</source><year>2001</year></element-citation>'
         "</citation-alternatives></ref>"
     )
+    refs += (
+        '<ref id="b5"><citation citation-type="other"><source>A page</source></citation></ref>'
+        '<ref id="b6"><citation citation-type="other"><source>J</source><volume>1</volume></citation></ref>'
+    )
     refs += '<ref id="b3"><mixed-citation publication-type="journal"><source>J</source></mixed-citation></ref>'
     refs += (
         '<ref id="b4"><mixed-citation id="b4a"><article-title>One</article-title></mixed-citation>'
         '<mixed-citation id="b4b"><article-title>Two</article-title></mixed-citation></ref>'
     )
-    text = "".join(f'[<xref ref-type="bibr" rid="{rid}">x</xref>]' for rid in ("b1", "m2", "b3", "b4", "b4b"))
+    text = "".join(
+        f'[<xref ref-type="bibr" rid="{rid}">x</xref>]' for rid in ("b1", "m2", "b3", "b4", "b4b", "b5", "b6")
+    )
     found = read_jats(article(f"<p>{text}</p>", refs=refs))
     cited = [[found.references[key] for key in one.cited] for one in found.paragraphs[0].citations]
     assert [[(one.title, one.year) for one in many] for many in cited] == [
         [("On E. coli", 1999)], [("A book", 2001)], [("", None)], [("One", None), ("Two", None)], [("Two", None)],
+        [("A page", None)], [("", None)],
     ]  # fmt: skip
     assert cited[2] == [Reference(())]
 
