@@ -16,6 +16,7 @@ from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_
 from components.encoder.errors import first_line
 from components.encoder.queueing import EncodingQueue, Rows
 from components.encoder.weights import load_weights
+from components.encoder.word_pieces import LONGEST_TEXT, joined_text
 
 if TYPE_CHECKING:
     pass
@@ -28,8 +29,6 @@ CHUNK = 512  # texts tokenised at a time: bounds memory, and is what a cancelled
 # keep all of it at work.
 TOKEN_BUDGET = {"cpu": 1_024, "cuda": 65_536}
 QUERY_TEXTS = 8  # up to so many texts are a query, which long work lets through
-# Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
-LONGEST_TEXT = 50_000  # characters
 
 
 class BiEncoder:
@@ -162,12 +161,7 @@ class BiEncoder:
 
     def _joined(self, title: str, abstract: str) -> str:
         separator = self.checkpoint.form.separator
-        if separator:
-            joined = separator.join(part for part in (title.strip(), abstract.strip()) if part)
-        else:
-            joined = f"{title.strip()}{self._separator_token}{abstract.strip()}"
-        # A lone surrogate (half a character, from a broken paste or argument) is an error in the tokenizers library.
-        return joined[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+        return joined_text(title, abstract, separator=separator, separator_token=self._separator_token)
 
     def _word_pieces(self, texts: Sequence[TitleAndAbstract]) -> list[NDArray[np.int32]]:
         encodings = self._tokenizer.encode_batch([self._joined(title, abstract) for title, abstract in texts])

@@ -21,6 +21,20 @@ _SPECIAL = {
 }
 
 
+# Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
+LONGEST_TEXT = 50_000  # characters
+
+
+def joined_text(title: str, abstract: str, *, separator: str, separator_token: str) -> str:
+    """A paper as the one text that a tokenizer reads. separator: as in `InputForm`."""
+    if separator:
+        joined = separator.join(part for part in (title.strip(), abstract.strip()) if part)
+    else:
+        joined = f"{title.strip()}{separator_token}{abstract.strip()}"
+    # A lone surrogate (half a character, from a broken paste or argument) is an error in the tokenizers library.
+    return joined[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
 def load_tokenizer(checkpoint: "Checkpoint") -> "tuple[Tokenizer, str]":
     """A checkpoint's tokenizer, set to its truncation and to no padding, and its separator token.
 

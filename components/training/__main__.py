@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from components.build import Cancelled
-from components.training.commands import pairs
+from components.training.commands import pairs, report, train
 from corpus.errors import CociteAtlasError
 
 _INTERRUPTED = 130
-_VERBS = (pairs,)  # each adds itself to the parser, and `run` to what it parses
+_VERBS = (pairs, train, report)  # each adds itself to the parser, and `run` to what it parses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,6 +36,11 @@ class TrainedEncoder(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Two int64 (n, longest), padded on the right; the mask is 1 where there is a word piece → float32 (n, d)."""
         found = self.bert(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.mix is not None)
+        # In mixed precision too: rounded to bfloat16, vectors that are near each other would be the same.
+        with torch.autocast(input_ids.device.type, enabled=False):
+            return self._pooled(found, attention_mask)
+
+    def _pooled(self, found: Any, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.mix is not None:
             pooled = self.mix(torch.stack([state[:, 0].float() for state in found.hidden_states]))
         elif self.form.pooling == "cls":
