@@ -2,7 +2,7 @@
 
 from components.encoder.base import Encoder, Reading, TitleAndAbstract
 from components.encoder.bi_encoder import BiEncoder, Precision, default_precision, has_fast_bfloat16, load_encoder
-from components.encoder.cache import Progress, cache_folder, own_checkpoints
+from components.encoder.cache import Progress, cache_folder, own_checkpoints, own_place
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Score
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.encoder.downloads import CachedEncoder, Cleared, cached, clear, fetch, is_here, partial_of
@@ -44,6 +44,7 @@ __all__ = [
     "is_here",
     "load_encoder",
     "own_checkpoints",
+    "own_place",
     "partial_of",
     "settings_fingerprint",
 ]

@@ -47,6 +47,19 @@ def own_checkpoints() -> dict[str, Path]:
     return {f"{OWN}/{path.name}": path for path in found if _OWN_NAME.fullmatch(path.name) and _is_checkpoint(path)}
 
 
+def own_place(name: str) -> Path:
+    """Where the encoder lies, or may be put, that is chosen as own/<name>.
+
+    Raises EncoderUnavailable for a name that none can have.
+    """
+    if not _OWN_NAME.fullmatch(name):
+        raise EncoderUnavailable(
+            f"{name!r:.200} is no name for an encoder of your own. Use up to 100 letters, digits, spaces, '.', '_' and "
+            "'-', a letter or a digit first."
+        )
+    return cache_folder() / OWN / name
+
+
 def _is_checkpoint(path: Path) -> bool:
     """Whether it is a folder or a zip that is there: a link may lead to a disk that is not, or round in a circle."""
     zipped = path.suffix.lower() == ".zip" and os.path.isfile(path)  # noqa: PTH113  (Path raises for some of them)

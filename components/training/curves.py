@@ -75,6 +75,9 @@ class Curves:
         return next((look for look in reversed(self.looks) if look.best), None)
 
 
+NO_CURVES = Curves((), ())
+
+
 def written(record: StepRecord | LookRecord) -> str:
     """A record as a line of the file, its end with it. A loss or a norm that is no number is null."""
     kind = "step" if isinstance(record, StepRecord) else "look"
@@ -112,8 +115,7 @@ def read_curves(path: Path) -> Curves:
                 looks.append(record)
     except OSError as error:
         raise TrainingError(
-            f"{path}: the curves cannot be read ({error.strerror}). Name the folder of a run, as `train --out` was given "
-            "it."
+            f"{path}: the curves cannot be read ({error.strerror}). Name the folder of a run, as `train` was given it."
         ) from error
     return Curves(tuple(steps), tuple(looks))
 

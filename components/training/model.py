@@ -7,6 +7,7 @@ import torch
 
 from components.encoder.catalogue import InputForm
 from components.encoder.checkpoints import Checkpoint, load_model
+from components.encoder.packed import can_pack
 from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import load_weights
 from components.training.settings import TrainingError, TrainingSettings
@@ -72,9 +73,10 @@ def load_trained(start: Checkpoint, settings: TrainingSettings) -> TrainedEncode
     mix = None
     if pooling == "scalar_mix":
         weights = load_weights(start)
-        if weights is None:
+        if weights is None or not can_pack(weights.config):
             raise TrainingError(
-                f"{start.name} is no BERT, and a scalar mix is for BERT alone. Take pooling cls or mean."
+                f"{start.name} is no BERT with a GELU activation, and a scalar mix is for those alone. Take pooling "
+                "cls or mean."
             )
         mix = ScalarMix(weights.mix) if weights.mix is not None else ScalarMix.equal(weights.config.layers)
     form = replace(

@@ -1,5 +1,6 @@
 """Processes and devices: accelerate, set up for training of ours. One process a GPU, each with the whole model."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,6 +68,11 @@ def device_words(accelerator: "Accelerator") -> str:
     """What it computes on, for people: "NVIDIA H200", "cpu"."""
     device = accelerator.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
+
+
+def is_main() -> bool:
+    """Whether this process speaks, of those that a launcher started; known before there is an accelerator."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _differs(state: Any, *, precision: str, cpu: bool) -> bool:

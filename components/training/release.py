@@ -11,22 +11,29 @@ import errno
 import inspect
 import json
 import os
+import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.encoder.catalogue import InputForm
-from components.encoder.checkpoints import Checkpoint, load_tokenizer
+import torch
+
+from components.encoder.catalogue import CATALOGUE, InputForm
+from components.encoder.checkpoints import Checkpoint, find_checkpoint, load_tokenizer
 from components.encoder.forms import FORM_FILE, POOLING_FILE, form_text
+from components.encoder.full_release import RUN
 from components.encoder.mix_file import MIX_FILE, mix_bytes
+from components.encoder.weights import FULL_FILE, FULL_PREFIX, MIX, load_weights
+from components.files import beside
+from components.training.model import TrainedEncoder
+from components.training.model_card import model_card as model_card
 from components.training.settings import TrainingError
 
-if TYPE_CHECKING:
-    from components.training.model import TrainedEncoder
-
 _PARTIAL, _OLD = ".partial", ".old"
+_CARRIED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 _SPECIAL = {
     "unk_token": ("[UNK]", "<unk>"),
     "sep_token": ("[SEP]", "</s>"),
@@ -36,7 +43,7 @@ _SPECIAL = {
 }
 
 
-def write_checkpoint(folder: Path, encoder: "TrainedEncoder", *, start: Checkpoint) -> None:
+def write_checkpoint(folder: Path, encoder: TrainedEncoder, *, start: Checkpoint) -> None:
     """Write an encoder as a checkpoint, all of it or nothing; one that is at `folder` is replaced.
 
     start: what training began from, whose tokenizer it takes. `find_checkpoint(folder)` reads the very same input
@@ -57,9 +64,16 @@ def write_checkpoint(folder: Path, encoder: "TrainedEncoder", *, start: Checkpoi
             _write_modules(partial, encoder.form, dimensions=encoder.dimensions)
 
 
+def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy a checkpoint's folder, all of it or nothing; one that is at `folder` is replaced. Raises OSError."""
+    recover_checkpoint(folder)
+    with _beside(folder) as partial:
+        shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
+
+
 def recover_checkpoint(folder: Path) -> None:
     """Put back the checkpoint of a folder that was being replaced when the process was killed."""
-    old = folder.with_name(folder.name + _OLD)
+    old = _hidden(folder, _OLD)
     if old.is_dir():
         if folder.exists():
             shutil.rmtree(old)
@@ -67,7 +81,43 @@ def recover_checkpoint(folder: Path) -> None:
             old.rename(folder)
 
 
-def _write_tokenizer(folder: Path, start: Checkpoint, encoder: "TrainedEncoder") -> None:
+def write_full(path: Path, checkpoint: Path, *, start: Checkpoint) -> None:
+    """Write a checkpoint with a scalar mix as a -full release: a zip, all of it or nothing, the same bytes every time.
+
+    In it, under the zip's own name: run_info.json, model_cur_best.pt, the configuration and tokenizer, and the form.
+    checkpoint: a folder by `write_checkpoint`. Raises TrainingError where it has no scalar mix: the folder itself is
+    the form in which such models are released. Raises EncoderUnavailable where it is damaged, and OSError.
+    """
+    found = find_checkpoint(str(checkpoint.resolve()), local_files_only=True)
+    weights = load_weights(found) if found.form.pooling == "scalar_mix" else None
+    if weights is None or weights.mix is None:
+        raise TrainingError(
+            f"{found.name} has no scalar mix, which a -full release ends in. Release the folder as it is."
+        )
+    entry = CATALOGUE.get(start.source)
+    base = (entry.hub_id or entry.base_hub_id) if entry else ""
+    state = {f"{FULL_PREFIX}{name}": tensor for name, tensor in weights.tensors.items()} | {MIX: weights.mix[None]}
+    # The released ones name a model of the hub here, for what lies in this zip itself.
+    run = {"all_hparams": {"base-pt-layer": base or start.name}}
+    carried = {name: found.files[name].path.read_bytes() for name in (*_CARRIED, FORM_FILE)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, content in {RUN: json.dumps(run, indent=2).encode() + b"\n", **carried}.items():
+            archive.writestr(_member(path, name, zipfile.ZIP_DEFLATED), content)
+        # Weights hardly shrink, and stored they are read many times faster.
+        with archive.open(_member(path, FULL_FILE, zipfile.ZIP_STORED), "w", force_zip64=True) as file:
+            torch.save(state, file)
+
+
+def _member(path: Path, name: str, compression: int) -> zipfile.ZipInfo:
+    """A file in a zip, under the zip's own name; of 1980, and not of now."""
+    member = zipfile.ZipInfo(f"{path.stem}/{name}")
+    member.external_attr = 0o644 << 16
+    member.compress_type = compression
+    return member
+
+
+def _write_tokenizer(folder: Path, start: Checkpoint, encoder: TrainedEncoder) -> None:
     """The start's tokenizer in one file, whatever files the start has it in: the same word pieces everywhere."""
     tokenizer, _ = load_tokenizer(start)
     tokenizer.enable_truncation(max_length=encoder.form.max_tokens)
@@ -130,7 +180,7 @@ def _write_json(path: Path, value: Any) -> None:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """A new folder to write beside `folder`; flushed to the disk and put in its place when all went well."""
-    partial, old = folder.with_name(folder.name + _PARTIAL), folder.with_name(folder.name + _OLD)
+    partial, old = _hidden(folder, _PARTIAL), _hidden(folder, _OLD)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -149,6 +199,11 @@ def _beside(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _hidden(folder: Path, ending: str) -> Path:
+    """Beside a folder, and where folders are listed none of them."""
+    return folder.with_name(f".{folder.name}{ending}")
+
+
 def _flush(path: Path) -> None:
     number = os.open(path, os.O_RDONLY)
     try:
@@ -165,4 +220,5 @@ def _as_os_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error), str(folder)) from error
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(folder)) from error

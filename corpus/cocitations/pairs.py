@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from corpus.errors import CociteAtlasError
 
 Rows = NDArray[np.int32]
+Keys = NDArray[np.int64]
 
 
 class PairsError(CociteAtlasError):
@@ -34,3 +35,13 @@ class TrainingPairs:
     dev: Rows
     test: Rows
     told: dict[str, Any]
+
+
+def pair_keys(rows: Rows, *, papers: int) -> Keys:
+    """One number a pair, the same whichever of the two comes first.
+
+    rows: int32 (n, 2 or more), each below `papers`; the first two columns count.
+    """
+    first, second = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
+    keys: Keys = np.minimum(first, second) * papers + np.maximum(first, second)
+    return keys

@@ -16,6 +16,7 @@ import evaluation
 import index
 import map_bytes
 import search
+import training
 from plain import PlainEncoder
 from report import Row, machine, table
 
@@ -23,7 +24,7 @@ from components.atlas import Atlas, open_atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.medline import ensure_medline
 
-PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation")
+PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation", "training")
 
 
 def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
@@ -42,6 +43,8 @@ def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[
         return index.measure(atlas, quick=quick), ""
     if part == "evaluation":
         return evaluation.measure(quick=quick), ""
+    if part == "training":
+        return training.measure(atlas, quick=quick)
     if part == "corpus":
         return corpus_build.measure(atlas, quick=quick, whole=whole)
     return map_bytes.measure(atlas), ""
