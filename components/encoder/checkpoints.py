@@ -9,7 +9,7 @@ from typing import Any
 
 from components.encoder import downloads, hub
 from components.encoder.cache import Progress, own_checkpoints
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, InputForm
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, InputForm
 from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
 from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
 from components.encoder.forms import FORM_FILE, POOLING_FILE, form_of
@@ -69,6 +69,11 @@ def find_checkpoint(
     told = progress or _untold
     if name_or_path == EMBEDDED:
         return _of_folder(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
+    if name_or_path == LEXICAL:
+        raise EncoderUnavailable(
+            f"{LEXICAL} is fitted on the words of a corpus and has no checkpoint. Name another encoder, such as "
+            f"{EMBEDDED}."
+        )
     if entry := CATALOGUE.get(name_or_path):
         if not downloads.is_here(entry.name):
             if local_files_only:
