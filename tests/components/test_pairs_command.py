@@ -7,6 +7,8 @@ import errno
 import gzip
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -325,6 +327,32 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     # What the filters dropped is told where they left nothing, too.
     assert ("of them among the papers" in done.stdout) == ("OTHERS" in arguments or "20" in arguments)
     assert sorted(path for path in tmp_path.rglob("*") if tmp_path / "home" not in (path, *path.parents)) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "told"),
+    [
+        (
+            (),
+            "1\t2\n",
+            "None of the 1 full texts could be read, so there are no pairs. .* ready pairs .* behind --pairs",
+        ),
+        (("--pairs",), plain(1, 1, 2), "mine, line 1: this is a citing sentence, and no pair. .* without --pairs"),
+        (("--pairs",), "", "There is neither a citing sentence nor a ready pair in what was given"),
+    ],
+)
+def test_a_file_that_was_given_as_another_kind_is_told_its_place(
+    here: Run, corpus: Path, tmp_path: Path, before: tuple[str, ...], content: str, told: str
+) -> None:
+    (tmp_path / "mine").write_text(content)
+    done = here("pairs", *before, tmp_path / "mine", "--papers", corpus, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert re.search(told, done.stderr.splitlines()[-1])
+
+
+def test_a_command_that_is_named_can_be_copied(here: Run, sentences: Path, corpus: Path, tmp_path: Path) -> None:
+    done = here("pairs", sentences, "--papers", corpus, "--out", tmp_path / "my pairs", "--dev", 5, "--test", 5)
+    assert shlex.split(done.stdout.splitlines()[-1])[-3:-1] == ["--pairs", str(tmp_path / "my pairs")]
 
 
 @pytest.mark.parametrize(
