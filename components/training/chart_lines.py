@@ -227,7 +227,7 @@ def drawn(
     if percent:
         y_axis["tickformat"] = ".0%"
         # Around a level line plotly would show 100 % to either side of it. There is room above for half a star.
-        y_axis["autorangeoptions"] = {"minallowed": 0, "maxallowed": 1.03}
+        y_axis["autorangeoptions"] = {"clipmin": 0, "clipmax": 1.03}
     if powers:
         y_axis["exponentformat"] = "e"
     return {

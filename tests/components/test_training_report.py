@@ -231,8 +231,8 @@ def test_settings_that_mean_nothing_as_numbers_are_said_in_words() -> None:
 def test_shares_never_have_an_axis_beyond_all() -> None:
     for name in ("dev_accuracy", "active"):
         assert _chart(name, _run(planted_curves())).figure["layout"]["yaxis"]["autorangeoptions"] == {
-            "minallowed": 0,
-            "maxallowed": 1.03,
+            "clipmin": 0,
+            "clipmax": 1.03,
         }
 
 
