@@ -168,7 +168,8 @@ def forecast(
     began = clock()
     records: list[StepRecord] = []
     for number in typical:
-        if len(records) >= _FEWEST and clock() - began > _SECONDS:
+        # All processes take a step together, or none does; their clocks differ.
+        if training.any_process(len(records) >= _FEWEST and clock() - began > _SECONDS):
             break
         told("Taking a few steps", 2 + len(records), len(typical) + 3)
         records.append(training.step(number, stop=stop))
