@@ -173,6 +173,15 @@ def test_the_first_signal_is_asked_for_and_the_second_obeyed_at_once(number: sig
     assert signal.getsignal(number) == before
 
 
+def test_a_signal_within_a_line_of_the_display_is_not_lost() -> None:
+    def say(words: str) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")  # as Python has it there
+
+    with stopping(say, with_stdin=False) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+
+
 def test_a_dry_run_says_how_long_and_writes_nothing(toys: Path, tmp_path: Path, call: Call) -> None:
     before = sorted(tmp_path.rglob("*"))
     code, out, err = call(*_train(toys, tmp_path / "run", "--max-steps=9", "--dry-run"))
@@ -299,6 +308,7 @@ def test_reports_of_runs(toys: Path, tmp_path: Path, call: Call) -> None:
 def test_bad_calls_are_refused_before_any_work(toys: Path, tmp_path: Path, call: Call) -> None:
     run = tmp_path / "run"
     assert call("train", f"--pairs={toys / 'pairs'}", f"--start={toys / 'start'}")[0] == 2
+    assert call(*_train(toys, run, "--max-steps=6", "--held-out=-1"))[0] == 2
     for more, said in (
         (("--batch=7",), "no multiple of micro_batch"),
         (("--own=../x",), "is no name for an encoder"),
