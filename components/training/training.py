@@ -175,7 +175,7 @@ class Training:
             raise Diverged(
                 f"After {number:,} steps all papers of the dev set have all but the same vector, so the loss is the "
                 "margin.",
-                record=record,
+                record=replace(record, best=False),  # its weights are not kept, though a poor start may have more loss
             )
         first = loss if self.progress.looked < 0 else self.progress.first_loss
         self.progress = replace(
@@ -211,6 +211,11 @@ class Training:
         """Go on from a state: the next step is as if nothing had been between. Raises TrainingError where it does not
         fit, and is then of no use any more."""
         state = read_state(folder)
+        if max(state.progress.step, state.progress.looked, state.progress.best_step) > self.total_steps:
+            raise TrainingError(
+                f"{folder}: this state is of step {state.progress.step:,}, and the run has {self.total_steps:,}. Train "
+                "in another folder."
+            )
         optimiser: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in state.optimiser.items():
             what, _, name = key.partition(".")
