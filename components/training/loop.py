@@ -99,6 +99,8 @@ def train(
         if found is not None:
             _refuse_other(run, found, pairs=pairs, start=start, settings=settings)
             if found.status in run_folder.OVER:
+                if main:
+                    run_folder.drop_states(run)  # of a kill within the last moment: nothing takes them up
                 return _told_again(run, found)
         watch = watch if main else UNWATCHED
         training = Training(pairs, start, settings, cpu=cpu, told=watch.told)

@@ -25,7 +25,7 @@ from components.training.held_out_file import HELD_OUT
 from components.training.planning import Forecast
 from components.training.run_folder import CHECKPOINT, read_run
 from components.training.settings import TrainingSettings
-from corpus.cocitations.pairs_folder import write_pairs
+from corpus.cocitations.pairs_folder import read_pairs, write_pairs
 from tests.components.training_toys import toy_pairs, toy_start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,6 +191,9 @@ def test_a_dry_run_says_how_long_and_writes_nothing(toys: Path, tmp_path: Path, 
     code, out, _ = call(*_train(toys, tmp_path / "run", "--max-steps=9", "--dry-run", "--progress=json"))
     told = json.loads(out.splitlines()[-1])["forecast"]
     assert (told["total_steps"], told["looks"], told["on_gpu"]) == (9, 3, False)
+    looked = len(np.unique(read_pairs(toys / "pairs").dev))
+    assert told["ranking_seconds"] == pytest.approx(told["look_seconds"] / looked * 2 * 60)  # each of 60 papers, twice
+    assert call(*_train(toys, tmp_path / "run", "--max-steps=9", "--dry-run", "--held-out=0"))[1].count("held-out") == 0
     parameters = sum(v.numel() for v in _parameters(toys))
     assert told["parameters"] == parameters + 3  # the scalar mix
     assert told["checkpoint_bytes"] == 4 * told["parameters"] and told["state_bytes"] == 12 * told["parameters"]
@@ -221,6 +224,7 @@ def _forecast(**changes: object) -> Forecast:
         "longest_seconds": 3.0,
         "look_seconds": 10.0,
         "looks": 3,
+        "ranking_seconds": 0.0,
         "tokens_a_second": 1_000.0,
         "flops": 1e9,
         "peak_flops": 1e10,
@@ -250,7 +254,9 @@ def test_a_forecast_adds_up() -> None:
     [
         ({"free_bytes": 10**6}, "The disk is too small"),
         ({"total_steps": 10_000}, "On a machine with a GPU"),
-        ({"total_steps": 10_000}, "--max-steps 1,79"),
+        ({"total_steps": 10_000}, "--max-steps 1797 is about"),
+        ({"total_steps": 10_000, "step_seconds": 20.0}, "--max-steps 179 --warmup-steps 17 is about"),
+        ({"total_steps": 2, "step_seconds": 1e5}, "--max-steps 1 --warmup-steps 0 is about"),
         ({"total_steps": 10_000, "on_gpu": True, "memory_of_all": 10**11}, "--precision bfloat16"),
         ({"total_steps": 10_000, "looks": 2_000}, "raise --dev-every"),
         ({"total_steps": 10_000, "cut": 0.5}, "--max-tokens 256"),

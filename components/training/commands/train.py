@@ -135,7 +135,16 @@ def _planned(
     """Say how long it would take; the exit code."""
     out = options.out or Path()
     try:
-        told = forecast(pairs, start, settings, out=out, cpu=options.cpu, stop=stop, told=watch.told)
+        told = forecast(
+            pairs,
+            start,
+            settings,
+            out=out,
+            held_out=options.held_out,
+            cpu=options.cpu,
+            stop=stop,
+            told=watch.told,
+        )
     except Stopped as error:
         raise Cancelled("Stopped.") from error
     if not is_main():
