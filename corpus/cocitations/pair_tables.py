@@ -13,6 +13,7 @@ from corpus.readers.limits import DEFAULT_LIMITS
 from corpus.readers.lines import bounded_lines
 from corpus.readers.report import UnreadableFileError
 from corpus.readers.streams import CappedStream
+from corpus.readers.text import clean
 
 _FIRST = ("anchor", "first", "a", "id1", "id_1", "paper1", "paper_1", "query", "source")
 _SECOND = ("positive", "second", "b", "id2", "id_2", "paper2", "paper_2", "cocited", "target")
@@ -63,7 +64,10 @@ def _pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentenc
         first, second, citing = (cell.strip() for cell in cells)
         if not first or not second:
             raise PairsError(f"{place}: {text[:60]!r} names fewer than two papers. {_ADVICE}")
-        yield place, CitingSentence(_citing(citing), "", (_reference(first), _reference(second)))
+        cited = _reference(first), _reference(second)
+        if not all(one.identifiers for one in cited):
+            raise PairsError(f"{place}: {text[:60]!r} holds an id that is none: too long, or without a character to see.")
+        yield place, CitingSentence(_citing(citing), "", cited)
 
 
 def _row(text: str, delimiter: str, *, place: str) -> list[str]:
@@ -111,7 +115,7 @@ def _reference(text: str) -> Reference:
 
 
 def _citing(text: str) -> str:
-    return text[: DEFAULT_LIMITS.field_chars]
+    return clean(text[: DEFAULT_LIMITS.field_chars])
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -73,6 +73,8 @@ def test_the_place_is_the_line_and_an_id_may_say_its_kind(tmp_path: Path) -> Non
         ("[" + "1" * 5_000 + ", 2]", 1),
         ('"a\tb', 1),
         ("x" * 9_000_000 + "\ty", 1),
+        ("a\tb\n" + "x" * 301 + "\ty", 2),  # longer than any id
+        ("a\tb\n\x01\ty", 2),
     ],
 )
 def test_a_line_that_is_no_pair_is_refused_with_its_number(tmp_path: Path, text: str, line: int) -> None:
@@ -81,6 +83,11 @@ def test_a_line_that_is_no_pair_is_refused_with_its_number(tmp_path: Path, text:
         return
     with pytest.raises(PairsError, match=f"pairs, line {line}: "):
         read(tmp_path, text)
+
+
+def test_a_citing_paper_s_name_can_be_written_as_utf_8(tmp_path: Path) -> None:
+    found = read(tmp_path, '{"anchor": "\\ud800 a", "positive": "b", "citing": "\\ud800 x\\u0007"}\n')
+    assert ids(found) == [("a", "b", "x")]
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
