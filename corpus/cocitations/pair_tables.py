@@ -66,7 +66,9 @@ def _pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentenc
             raise PairsError(f"{place}: {text[:60]!r} names fewer than two papers. {_ADVICE}")
         cited = _reference(first), _reference(second)
         if not all(one.identifiers for one in cited):
-            raise PairsError(f"{place}: {text[:60]!r} holds an id that is none: too long, or without a character to see.")
+            raise PairsError(
+                f"{place}: {text[:60]!r} holds an id that is none: too long, or without a character to see."
+            )
         yield place, CitingSentence(_citing(citing), "", cited)
 
 
