@@ -178,7 +178,10 @@ TEXT = "Two things are studied together (X 2001; Y 2002)."
 
 
 def cord19(first: int, second: int) -> str:
+    """Two markers, the first once more at a wrong place, and one that names no reference."""
     spans = [
+        {"start": 0, "end": 6, "text": "X 2001", "ref_id": "BIBREF0"},
+        {"start": 0, "end": 1, "text": TEXT[0], "ref_id": None},
         {"start": TEXT.index("X"), "end": TEXT.index("X") + 6, "text": "X 2001", "ref_id": "BIBREF0"},
         {"start": TEXT.index("Y"), "end": TEXT.index("Y") + 6, "text": "Y 2002", "ref_id": "BIBREF1"},
     ]
@@ -226,6 +229,8 @@ def test_full_texts_of_several_formats_and_ready_pairs_go_into_one_folder(
         "pairs": 5, "unknown": 1, "same": 1,
         "unknown_places": ["ready.tsv, line 3: no paper of the corpus has the id 'lost'"],
     }  # fmt: skip
+    assert "Citation markers dropped: 1 (the marker names no reference 1)" in done.stdout
+    assert "Citation markers mended: 1 (the place was wrong; the text stood near it 1)" in done.stdout
     assert "Ready pairs: 5; 1 with an unknown id, 1 of one paper twice" in done.stdout
     assert [one["name"] for one in pairs.told["sources"]["papers"]] == ["papers.jsonl.gz", "more.jsonl"]
 

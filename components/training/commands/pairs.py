@@ -331,6 +331,10 @@ def _print_full_texts(report: FullTextReport) -> None:
     for refusal in report.refusals[:_SHOWN]:
         print(f"  {refusal}")
     _print_more(report.refused)
+    for done, counts in (("mended", report.repaired), ("dropped", report.dropped)):
+        if counts:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
+            print(f"Citation markers {done}: {counts.total():,} ({reasons})")
 
 
 def _print_more(count: int) -> None:
