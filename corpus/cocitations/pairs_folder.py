@@ -230,7 +230,9 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _prefix(folder: Path) -> str:
-    return f".{folder.name[:100]}."
+    # A name may have 255 bytes, and a character four.
+    short = os.fsencode(folder.name)[:100].decode(errors="ignore")
+    return f".{short}."
 
 
 def _clear_torn(folder: Path) -> None:

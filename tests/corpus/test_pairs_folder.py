@@ -286,6 +286,12 @@ def test_a_manifest_that_is_no_json_is_refused(folder: Path, text: str) -> None:
         read_pairs(folder)
 
 
+def test_a_long_name_of_characters_of_several_bytes_is_no_hindrance(tmp_path: Path) -> None:
+    folder = tmp_path / ("論" * 80)  # 240 bytes of the 255 that a name may have
+    write_pairs(folder, papers=papers(), train=TRAIN, dev=DEV, test=TEST)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
