@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from corpus.cocitations.full_text import CitingSentence, Reference
-from corpus.cocitations.identifiers import KINDS, identifier
+from corpus.cocitations.identifiers import KINDS, any_identifier, identifier
 from corpus.cocitations.pairs import PairsError
 from corpus.readers.limits import DEFAULT_LIMITS
 from corpus.readers.lines import bounded_lines
@@ -117,7 +117,9 @@ def _reference(text: str) -> Reference:
 
 
 def _citing(text: str) -> str:
-    return clean(text[: DEFAULT_LIMITS.field_chars])
+    """The citing paper as full texts and lines of sentences name it, so that it goes to one split with theirs."""
+    name = clean(text[: DEFAULT_LIMITS.field_chars])
+    return any_identifier(name) or name
 
 
 def _refuse_constant(name: str) -> NoReturn:
