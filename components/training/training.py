@@ -84,7 +84,7 @@ class Training:
         self.total_steps = self.plan.total_steps
         encoder = load_trained(start, settings)
         if settings.gradient_checkpointing:
-            encoder.bert.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            encoder.bert.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         config = encoder.bert.config
         self._pad = int(getattr(config, "pad_token_id", 0) or 0)
         self.tokens = PaperTokens(pairs.papers, start, form=encoder.form, vocabulary=int(config.vocab_size))
@@ -263,6 +263,8 @@ class Training:
             self.tokens.prepare(self.pairs.train[self.plan.micro_batches[self._mine(step + 1)]].ravel())
         texts = 2 * self.settings.micro_batch
         sums = torch.zeros(4, device=self.device)
+        # Counted here, not there: a number sent to a GPU makes the two wait for each other.
+        sums[2:] = torch.tensor([self._self_negatives(mine), sum(len(piece) for piece in pieces)])
         with _memory_errors(), torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             for turn, place in enumerate(mine):
                 if alone and stop():
@@ -271,11 +273,10 @@ class Training:
                 found = pieces[turn * texts : (turn + 1) * texts]
                 # What several processes have is put together once a step, with the last micro-batch.
                 with contextlib.nullcontext() if place == mine[-1] else accelerator.no_sync(self._model):
-                    losses, self_negatives = self._micro_batch(place, found)
+                    losses = self._micro_batch(place, found)
                     # DDP takes the mean over the processes; the gradient is that of the sum.
                     accelerator.backward(losses.sum * accelerator.num_processes)
-                told = (self_negatives, sum(len(row) for row in found))
-                sums += torch.stack([losses.sum.detach(), losses.active.float(), *torch.tensor(told).to(sums)])
+                sums[:2] += torch.stack([losses.sum.detach(), losses.active.float()])
             if self.settings.max_gradient_norm:
                 norm = accelerator.clip_grad_norm_(self.encoder.parameters(), self.settings.max_gradient_norm)
             else:
@@ -284,19 +285,22 @@ class Training:
                 norm = torch.nn.utils.get_total_norm(found_gradients)
         return accelerator.reduce(sums), float(norm)
 
-    def _micro_batch(self, place: int, pieces: list[NDArray[np.int32]]) -> tuple[TripletLosses, int]:
-        """The losses of a micro-batch, and how many of its rows met their own positive."""
-        settings = self.settings
+    def _micro_batch(self, place: int, pieces: list[NDArray[np.int32]]) -> TripletLosses:
+        """The losses of a micro-batch."""
         torch.manual_seed(int(self._chance(_DROPOUT, place).generate_state(1, np.uint64)[0]))
         anchors, positives = self._vectors(self._model, pieces).chunk(2)
-        drawn = draw_negatives(
-            settings.negatives,
-            rows=settings.micro_batch,
-            random=np.random.default_rng(self._chance(_NEGATIVES, place)),
-        )
-        negatives = positives[torch.from_numpy(drawn).to(self.device)]
-        losses = triplet_losses(anchors, positives, negatives, margin=settings.margin)
-        return losses, int((drawn == np.arange(len(drawn))).sum())
+        negatives = positives[torch.from_numpy(self._negatives(place)).to(self.device)]
+        return triplet_losses(anchors, positives, negatives, margin=self.settings.margin)
+
+    def _negatives(self, place: int) -> NDArray[np.intp]:
+        """The rows of a micro-batch whose positives are the negatives of each."""
+        random = np.random.default_rng(self._chance(_NEGATIVES, place))
+        return draw_negatives(self.settings.negatives, rows=self.settings.micro_batch, random=random)
+
+    def _self_negatives(self, places: range) -> int:
+        """How many rows of these micro-batches meet their own positive."""
+        rows = np.arange(self.settings.micro_batch)
+        return sum(int((self._negatives(place) == rows).sum()) for place in places)
 
     def _chance(self, kind: int, place: int) -> np.random.SeedSequence:
         return np.random.SeedSequence([self.settings.seed, kind, place])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.encoder import Checkpoint, find_checkpoint
-from components.training.curves import LookRecord, StepRecord
+from components.training.curves import CURVES, LookRecord, StepRecord, read_curves
+from components.training.run_folder import read_run
 from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import Paper, to_table
@@ -126,4 +131,40 @@ def planted(*, topics: int = 10, pairs: int = 1_200, unseen: int = 8, seed: int 
         ),
         words=tuple(word for words in vocabulary.values() for word in words),
         unseen=np.array(rows),
+    )
+
+
+def told(run: Path) -> list[dict[str, Any]]:
+    """The curves, without what the clock says."""
+    curves = read_curves(run / CURVES)
+    return [{**asdict(record), "seconds": 0} for record in (*curves.steps, *curves.looks)]
+
+
+def same_run(run: Path, other: Path) -> None:
+    assert told(run) == told(other)
+    for name in ("model.safetensors", "scalar_mix.safetensors"):
+        assert (run / "checkpoint" / name).read_bytes() == (other / "checkpoint" / name).read_bytes()
+    ours, theirs = read_run(run), read_run(other)
+    assert replace(ours, start={}) == replace(theirs, start={})
+
+
+def files(run: Path) -> set[str]:
+    return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()} - {".lock"}
+
+
+def script(body: str, *arguments: object, timeout: int = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run lines of Python in a process of its own, one thread of torch's."""
+    head = (
+        "import json, os, resource, signal, sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
+        "import torch\ntorch.set_num_threads(1)\nfrom components.encoder import find_checkpoint\n"
+        "from components.training.loop import train\nfrom components.training.settings import TrainingError\n"
+        "from training_toys import TINY, Watching, toy_pairs\n"
+    )
+    places = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
+    return subprocess.run(
+        [sys.executable, "-c", head + body, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
