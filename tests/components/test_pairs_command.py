@@ -333,6 +333,21 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
 
 
 @pytest.mark.parametrize(
+    "wrong", [("--papers", "CORPUS", "--pairs", "WRONG"), ("--papers", "CORPUS", "WRONG"), ("--atlas", "nobody")]
+)
+def test_what_is_wrong_beside_the_full_texts_is_told_before_they_are_read(
+    here: Run, sentences: Path, corpus: Path, tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    (tmp_path / "wrong").write_bytes(b"\x00\x01\x02")
+    places = {"CORPUS": corpus, "WRONG": tmp_path / "wrong"}
+    words = [places.get(one, one) for one in wrong]
+    done = here("pairs", sentences, *words, "--out", tmp_path / "out", "--progress", "json")
+    assert done.returncode == 1
+    assert "Reading the full texts" not in done.stdout + done.stderr
+    assert ("nobody" if "nobody" in wrong else "wrong") in done.stderr
+
+
+@pytest.mark.parametrize(
     ("number", "told"), [(errno.ENOSPC, "is full, and nothing was written"), (errno.EACCES, "who may")]
 )
 def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
