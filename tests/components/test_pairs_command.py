@@ -225,6 +225,7 @@ def test_full_texts_of_several_formats_and_ready_pairs_go_into_one_folder(
     ready = [(53, 54), (55, 56), (57, 58), (59, 60), (61, 62)]
     assert all_pairs(pairs) == ids_of(*((2 * i + 1, 2 * i + 2) for i in range(24)), *ready)
     assert pairs.told["full_texts"]["documents"] == 26
+    assert pairs.told["keep_without_abstract"] is False
     assert pairs.told["ready"] == {
         "pairs": 5, "unknown": 1, "same": 1,
         "unknown_places": ["ready.tsv, line 3: no paper of the corpus has the id 'lost'"],

@@ -214,6 +214,7 @@ def _made(
         "rules": asdict(rules),
         "by_title": options.by_title,
         "titles_alone": options.titles_alone,
+        "keep_without_abstract": options.keep_without_abstract,
         "sources": {
             "full_texts": [Path(name).name for name in options.full_texts],
             "pairs": [sealed_file(table) for table in tables],
