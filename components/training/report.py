@@ -136,7 +136,7 @@ def _held_out_part(stories: Sequence[Story]) -> str:
 
 
 def _settings_part(stories: Sequence[Story]) -> str:
-    """Every setting beside the model card's; bold where a run has another."""
+    """Every setting beside its default; bold where a run has another."""
     card = TrainingSettings()
     rows, marked = [], []
     for place, one in enumerate(dataclasses.fields(TrainingSettings)):
@@ -146,11 +146,11 @@ def _settings_part(stories: Sequence[Story]) -> str:
         rows.append([one.name, *map(_value, values), _value(getattr(card, one.name))])
     names = [story.name if len(stories) > 1 else "this run" for story in stories]
     words = (
-        "In bold where it is not as the model card of SPECTER-CoCite has it, or, where the card is silent, not our own "
-        "default. negatives: a derangement in place of the authors' permutation is ours; see the chart of triplets "
-        "that teach."
+        "In bold where it is not the default: what the model card of SPECTER-CoCite has, or, where the card is silent, "
+        "our own. One default is ours against the card: negatives by a derangement in place of the authors' plain "
+        "permutation; see the chart of triplets that teach."
     )
-    return part("Settings", paragraph(words), table(["setting", *names, "card"], rows, marked=marked))
+    return part("Settings", paragraph(words), table(["setting", *names, "default"], rows, marked=marked))
 
 
 def _told_parts(stories: Sequence[Story]) -> list[str]:

@@ -61,7 +61,8 @@ class RunRecord:
 
 def write_run(run: Path, record: RunRecord) -> None:
     """Write run.json, all of it or nothing. Raises OSError."""
-    write_text(run / RUN, json.dumps({"format": _FORMAT, **asdict(record)}, indent=2, ensure_ascii=False) + "\n")
+    # In ASCII: a name of a file may hold what UTF-8 has not.
+    write_text(run / RUN, json.dumps({"format": _FORMAT, **asdict(record)}, indent=2) + "\n")
 
 
 def read_run(run: Path) -> RunRecord:

@@ -15,6 +15,9 @@ class TrainingError(CociteAtlasError):
     """Training that cannot begin or cannot go on; it says why, what is kept, and what to do."""
 
 
+_LARGEST = 10**15  # of any number: what a report still shows, and Adam can step by
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """How a model is trained. Raises TrainingError where a number is out of its range, or two do not go together.
@@ -53,13 +56,15 @@ class TrainingSettings:
             ("patience", 0),
             ("seed", 0),
         ):
-            if (value := getattr(self, name)) < least:
-                raise TrainingError(f"{name} is {value}; it must be {least} or more.")
+            if not least <= (value := getattr(self, name)) < _LARGEST:
+                raise TrainingError(f"{name} is {value}; it must be {least} or more, and below {_LARGEST:.0e}.")
         for name in ("learning_rate", "margin"):
-            if not 0 < (number := getattr(self, name)) < float("inf"):
-                raise TrainingError(f"{name} is {number}; it must be above 0.")
-        if not 0 <= self.max_gradient_norm < float("inf"):
-            raise TrainingError(f"max_gradient_norm is {self.max_gradient_norm}; it must be 0 or more.")
+            if not 0 < (number := getattr(self, name)) < _LARGEST:
+                raise TrainingError(f"{name} is {number}; it must be above 0, and below {_LARGEST:.0e}.")
+        if not 0 <= self.max_gradient_norm < _LARGEST:
+            raise TrainingError(
+                f"max_gradient_norm is {self.max_gradient_norm}; it must be 0 or more, and below {_LARGEST:.0e}."
+            )
         if self.max_tokens and self.max_tokens < 3:
             raise TrainingError(f"max_tokens is {self.max_tokens}; [CLS], one word piece and [SEP] take 3.")
         if self.batch % self.micro_batch:

@@ -15,7 +15,7 @@ from components.training.curves import CURVES, NO_CURVES, LookRecord, StepRecord
 from components.training.finishing import Finished, finish, own_target
 from components.training.held_out import MOST_PAPERS
 from components.training.live import Live
-from components.training.loop import TrainingResult, Watch, train
+from components.training.loop import UNWATCHED, TrainingResult, Watch, train
 from components.training.planning import forecast
 from components.training.processes import is_main
 from components.training.report import write_report
@@ -72,6 +72,8 @@ def add(verbs: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.out is None and not options.dry_run:
         options.parser.error("name the run's folder: --out DIR; or ask for a --dry-run")
+    if options.held_out < 0:
+        options.parser.error(f"--held-out is {options.held_out}; it must be 0 or more")
     settings = settings_of(options)
     if options.own:
         own_target(options.own, run=options.out)  # a name that is taken is said before hours of work
@@ -81,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     start = find_checkpoint(options.start)
     before = read_curves(options.out / CURVES) if options.out and (options.out / CURVES).exists() else NO_CURVES
     live = Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before)
-    watch: Watch = _JsonWatch() if options.progress == "json" else live
+    watch: Watch = UNWATCHED if not is_main() else _JsonWatch() if options.progress == "json" else live
     with stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
         with live:
             if options.dry_run:
@@ -133,9 +135,20 @@ def _planned(
     """Say how long it would take; the exit code."""
     out = options.out or Path()
     try:
-        told = forecast(pairs, start, settings, out=out, cpu=options.cpu, stop=stop, told=watch.told)
+        told = forecast(
+            pairs,
+            start,
+            settings,
+            out=out,
+            held_out=options.held_out,
+            cpu=options.cpu,
+            stop=stop,
+            told=watch.told,
+        )
     except Stopped as error:
         raise Cancelled("Stopped.") from error
+    if not is_main():
+        return 0
     if options.progress == "json":
         json_line({"forecast": told.as_json()})
     else:
