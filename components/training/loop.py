@@ -212,6 +212,7 @@ class _Run:
         folder = run_folder.state_folder(self._run, step=progress.step, looked=progress.looked)
 
         def keep() -> None:
+            run_folder.keep_curves(self._run)
             self._training.save_state(folder)
             run_folder.drop_states(self._run, but=folder)
             run_folder.write_run(self._run, self._standing("running"))

@@ -8,6 +8,7 @@ from typing import Any
 from components.files import write_text
 from components.training.chart_lines import MOST_RUNS, Run
 from components.training.charts import charts
+from components.training.held_out_file import verdict
 from components.training.report_page import page, paragraph, part, table, tiles
 from components.training.run_folder import disk_errors
 from components.training.settings import TrainingError, TrainingSettings
@@ -132,7 +133,8 @@ def _held_out_part(stories: Sequence[Story]) -> str:
         for one in told
         for row in one.held_out
     ]
-    return part("Pairs that training never saw", paragraph(words), table(head, rows))
+    said = [f"{f'{one.name}: ' if len(stories) > 1 else ''}{words}" for one in told if (words := verdict(one.held_out))]
+    return part("Pairs that training never saw", paragraph(words), table(head, rows), *map(paragraph, said))
 
 
 def _settings_part(stories: Sequence[Story]) -> str:

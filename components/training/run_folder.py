@@ -9,6 +9,7 @@
 import contextlib
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -121,6 +122,13 @@ def append_curve(run: Path, record: StepRecord | LookRecord) -> None:
     """Write a record behind those that are there. Raises OSError."""
     with (run / CURVES).open("a", encoding="utf-8") as file:
         file.write(written(record))
+
+
+def keep_curves(run: Path) -> None:
+    """Flush the curves to the disk: a state goes on from what they say. Raises OSError."""
+    if (run / CURVES).exists():
+        with (run / CURVES).open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def cut_curves(run: Path, *, step: int, looked: int) -> None:

@@ -1,14 +1,17 @@
 """Settings: all that decides how a model is trained. The defaults are those of the SPECTER-CoCite model card."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from components.encoder.catalogue import InputForm
 from corpus.errors import CociteAtlasError
 
 # start: as the checkpoint that training starts from declares it, but a scalar mix where that is the last layer's [CLS].
 TrainedPooling = Literal["start", "scalar_mix", "cls", "mean"]
 Negatives = Literal["derangement", "permutation"]
 MixedPrecision = Literal["float32", "bfloat16", "float16"]
+
+_UNIT_MARGIN = 0.1  # about a tenth of the distance of unit vectors that have nothing to do with each other
 
 
 class TrainingError(CociteAtlasError):
@@ -72,3 +75,26 @@ class TrainingSettings:
                 f"batch is {self.batch}, which is no multiple of micro_batch, {self.micro_batch}. A step takes whole "
                 "micro-batches."
             )
+
+
+def trained_form(form: InputForm, settings: TrainingSettings) -> InputForm:
+    """How a paper becomes a vector of the model that is trained from a start of that form."""
+    pooling = settings.pooling
+    if pooling == "start":
+        pooling = "scalar_mix" if form.pooling == "cls" else form.pooling
+    return replace(
+        form,
+        pooling=pooling,
+        # A normalised vector belongs to the pooling that it was trained with.
+        normalised=form.normalised and pooling == form.pooling,
+        max_tokens=settings.max_tokens or form.max_tokens,
+    )
+
+
+def usual_margin(form: InputForm) -> float:
+    """The margin to train a form with where none is asked for: the card's, 1, but 0.1 for vectors of length 1.
+
+    Vectors of length 1 lie 2 apart at most: a margin of 1 keeps nearly every triplet active, and what it teaches is to
+    push apart what is far already. On real pairs the dev loss fell and held-out papers ranked worse (TRAINING.md).
+    """
+    return _UNIT_MARGIN if form.normalised else TrainingSettings().margin
