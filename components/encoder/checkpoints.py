@@ -88,7 +88,7 @@ def find_checkpoint(
     if any(os.path.isfile(path / file) for file in ("config.json", FULL_FILE)):  # noqa: PTH113
         # A relative folder would be another one, or none, where an atlas is opened next.
         path = path.resolve()
-        return _given(path.name, path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
+        return _given(_called(path), path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
     if path.suffix.lower() == ".zip" and os.path.isfile(path):  # noqa: PTH113
         path = path.resolve()
         files = files_of_zip(path, _FILES)
@@ -186,6 +186,12 @@ def _released(entry: CatalogueEntry) -> Checkpoint:
             files = with_base(files, base) if base else files
         return _checkpoint(entry.name, path, files, entry.form, source=entry.name)
     raise EncoderUnavailable(f"{entry.name} was removed at this moment. Fetch it again.")
+
+
+def _called(folder: Path) -> str:
+    """The name of a folder; of what training left, its run's, because all of those are called checkpoint."""
+    trained = folder.name == "checkpoint" and (folder / FORM_FILE).is_file()
+    return (trained and folder.parent.name) or folder.name
 
 
 def _given(name: str, path: Path, files: StoredFiles, *, local_files_only: bool, progress: Progress) -> Checkpoint:

@@ -23,6 +23,7 @@ _MOST_LAYERS = 200
 _SHARES = frozenset({"active", "dev_accuracy"})
 # What may be no number, and is null on disk: a run that diverged says so in its last line.
 _MAY_BE_NONE = frozenset({"loss", "gradient_norm", "dev_loss"})
+_MOST_FLOAT32 = 3.5e38  # and these come to all that float32 has, before they are no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +200,6 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         raise ValueError(f"{name} is no number")
-    if not 0 <= value <= (1 + 1e-6 if name in _SHARES else _MOST):
+    if not 0 <= value <= (1 + 1e-6 if name in _SHARES else _MOST_FLOAT32 if name in _MAY_BE_NONE else _MOST):
         raise ValueError(f"{name} is {value!r:.40}")
     return kind(value)

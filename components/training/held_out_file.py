@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ HELD_OUT = "held-out.json"  # in the run's folder
 _LARGEST = 2**20  # bytes: it is a few hundred
 _CALLED = {"mean_rank": "Mean rank", "MAP": "MAP", "recall@10": "Recall in 10"}  # in this order
 _MOST = 1e12
+_CHANCE = 0.05  # a p-value from which on nothing is claimed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,22 @@ class HeldOutRow:
 
     def _words(self, value: float) -> str:
         return f"{value:,.2f}" if self.metric == "mean_rank" else f"{100 * value:.2f} %"
+
+
+def verdict(rows: Sequence[HeldOutRow]) -> str:
+    """What the scores say of a training, by MAP, in a sentence or two; "" without MAP."""
+    row = next((row for row in rows if row.metric == "MAP"), None)
+    if row is None:
+        return ""
+    if row.p_value >= _CHANCE:
+        return "By MAP, the difference from the start may be chance."
+    if row.after > row.before:
+        return "Papers that were cited together rank higher than they did by the start."
+    return (
+        "Papers that were cited together rank lower than they did by the start, whatever the dev loss says: the start "
+        "is the better encoder. Drawn negatives are mostly easy, and a margin that keeps them all active pushes apart "
+        "what is far already. Try a smaller --margin, a lower --learning-rate, or more pairs."
+    )
 
 
 def read_held_out(path: Path) -> list[HeldOutRow]:

@@ -99,6 +99,8 @@ def train(
         if found is not None:
             _refuse_other(run, found, pairs=pairs, start=start, settings=settings)
             if found.status in run_folder.OVER:
+                if main:
+                    run_folder.drop_states(run)  # of a kill within the last moment: nothing takes them up
                 return _told_again(run, found)
         watch = watch if main else UNWATCHED
         training = Training(pairs, start, settings, cpu=cpu, told=watch.told)
@@ -163,6 +165,11 @@ class _Run:
 
         def tidy() -> None:
             recover_checkpoint(self._checkpoint)
+            if progress.best_step >= 0 and not self._checkpoint.is_dir():
+                raise TrainingError(
+                    f"{self._checkpoint}: the best encoder, that of step {progress.best_step:,}, is not there any "
+                    "more, and perhaps none will be better. Put it back, or train in another folder."
+                )
             run_folder.drop_states(run, but=state)
             run_folder.cut_curves(run, step=progress.step, looked=progress.looked)
             run_folder.write_run(run, self._standing("running"))
@@ -205,6 +212,7 @@ class _Run:
         folder = run_folder.state_folder(self._run, step=progress.step, looked=progress.looked)
 
         def keep() -> None:
+            run_folder.keep_curves(self._run)
             self._training.save_state(folder)
             run_folder.drop_states(self._run, but=folder)
             run_folder.write_run(self._run, self._standing("running"))

@@ -1,6 +1,5 @@
 """The model in training: a transformers encoder and its pooling, as one module with gradients."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from components.encoder.checkpoints import Checkpoint, load_model
 from components.encoder.packed import can_pack
 from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import load_weights
-from components.training.settings import TrainingError, TrainingSettings
+from components.training.settings import TrainingError, TrainingSettings, trained_form
 
 
 class TrainedEncoder(torch.nn.Module):
@@ -57,10 +56,7 @@ def load_trained(start: Checkpoint, settings: TrainingSettings) -> TrainedEncode
     A scalar mix is the start's own where it has one, else equal weights. Raises TrainingError where the start and the
     settings do not go together, EncoderUnavailable where the start cannot be read.
     """
-    form = start.form
-    pooling = settings.pooling
-    if pooling == "start":
-        pooling = "scalar_mix" if form.pooling == "cls" else form.pooling
+    form = trained_form(start.form, settings)
     bert = load_model(start)
     positions = int(getattr(bert.config, "max_position_embeddings", form.max_tokens))
     if settings.max_tokens > positions:
@@ -71,7 +67,7 @@ def load_trained(start: Checkpoint, settings: TrainingSettings) -> TrainedEncode
         bert.pooler = None  # no pooling of ours reads it: it would be carried along without a gradient
     bert.requires_grad_(requires_grad=True)
     mix = None
-    if pooling == "scalar_mix":
+    if form.pooling == "scalar_mix":
         weights = load_weights(start)
         if weights is None or not can_pack(weights.config):
             raise TrainingError(
@@ -79,11 +75,4 @@ def load_trained(start: Checkpoint, settings: TrainingSettings) -> TrainedEncode
                 "cls or mean."
             )
         mix = ScalarMix(weights.mix) if weights.mix is not None else ScalarMix.equal(weights.config.layers)
-    form = replace(
-        form,
-        pooling=pooling,
-        # A normalised vector belongs to the pooling that it was trained with.
-        normalised=form.normalised and pooling == form.pooling,
-        max_tokens=settings.max_tokens or form.max_tokens,
-    )
     return TrainedEncoder(bert, mix=mix, form=form)

@@ -179,13 +179,16 @@ def _settings(settings: TrainingSettings) -> Iterator[str]:
         f"seed {settings.seed}."
     )
     yield ""
+    ours = "" if "negatives" in other else ", but for the negatives, which its authors drew by a plain permutation"
+    yield (
+        f"All {'other ' if other else ''}settings are those of the SPECTER-CoCite card{ours}; where it is silent, the "
+        "defaults of Cocite Atlas."
+    )
     if not other:
-        yield "All settings are those of the SPECTER-CoCite card."
         return
-    yield "All other settings are those of the SPECTER-CoCite card."
     yield ""
     rows = [[name.replace("_", " "), _set(name, given[name]), _set(name, usual[name])] for name in other]
-    yield table(["Setting", "Here", "The card's"], rows)
+    yield table(["Setting", "Here", "Default"], rows)
 
 
 def _steps(count: int) -> str:

@@ -39,9 +39,10 @@ class Forecast:
     """What a few steps say of a run. Times are in seconds, memory and disk in bytes.
 
     steps: typical ones that were measured. step_seconds: their mean; error: twice its standard error. longest_seconds:
-    the step with the longest texts. look_seconds: a look at the whole dev set, from a part of it; looks, states: how
-    many there will be. flops: a second, of the arithmetic that the word pieces need, without padding; 0 where the
-    model's shape is not known. peak_flops: of products of matrices in float32 or bfloat16 here.
+    the step with the longest texts. look_seconds: a look at the whole dev set, from a part of it; looks: how many
+    there will be. ranking_seconds: of ranking the held-out papers by the start and by the encoder, at the end.
+    flops: a second, of the arithmetic that the word pieces need, without padding; 0 where the model's shape is not
+    known. peak_flops: of products of matrices in float32 or bfloat16 here.
     memory: at its highest, of the GPU where there is one (of memory_of_all, else 0), else of this process.
     checkpoint_bytes, state_bytes: of one; disk_bytes: at the moment when most of them are there; free_bytes: of the
     disk. cut: the share of the texts that were measured which reach max_tokens.
@@ -57,6 +58,7 @@ class Forecast:
     longest_seconds: float
     look_seconds: float
     looks: int
+    ranking_seconds: float
     tokens_a_second: float
     flops: float
     peak_flops: float
@@ -95,6 +97,11 @@ class Forecast:
             f"Word pieces: {self.tokens_a_second:,.0f} a second; a text has {self.text_tokens:,.0f} on average, and "
             f"{self.cut:.0%} of the texts are cut off at {self.max_tokens:,}.",
         ]
+        if self.ranking_seconds:
+            found.append(
+                f"After it: about {time_words(self.ranking_seconds)} for the scores of held-out papers before and "
+                "after; --held-out ranks fewer, or none."
+            )
         if self.flops:
             share = f", {self.flops / self.peak_flops:.0%} of its products of matrices" if self.peak_flops else ""
             found.append(f"Arithmetic: {self.flops / 1e9:,.0f} GFLOP/s{share}.")
@@ -135,10 +142,11 @@ class Forecast:
         if self.cut > 0.1 and self.max_tokens > 256:
             yield "Many texts are long: --max-tokens 256 reads less of each, and is another model for it."
         if not settings.max_steps:
-            fitting = int(self.total_steps * _LONG / likely)
+            fitting = max(1, int(self.total_steps * _LONG / likely))
+            warmup = f" --warmup-steps {fitting // 10}" if settings.warmup_steps >= fitting else ""
             yield (
-                f"--max-steps {fitting:,} is about what an hour has time for: enough to see whether the pairs teach "
-                "anything before all of them are trained on."
+                f"--max-steps {fitting}{warmup} is about what an hour has time for: enough to see whether the pairs "
+                "teach anything before all of them are trained on."
             )
 
 
@@ -148,6 +156,7 @@ def forecast(
     settings: TrainingSettings,
     *,
     out: Path,
+    held_out: int = 0,
     cpu: bool = False,
     stop: Stop = never,
     told: Told = untold,
@@ -155,7 +164,8 @@ def forecast(
 ) -> Forecast:
     """Take a few steps and a look as the training would, and write nothing.
 
-    out: where the run is to lie, for the room on that disk; it need not be there. stop: as `Training.step` asks it.
+    out: where the run is to lie, for the room on that disk; it need not be there. held_out: how many papers are ranked
+    at most once it is done; 0: none. stop: as `Training.step` asks it.
     Raises what `Training` does.
     """
     dev = pairs.dev[np.unique(np.linspace(0, len(pairs.dev) - 1, min(_LOOKED, len(pairs.dev))).astype(int))]
@@ -168,7 +178,8 @@ def forecast(
     began = clock()
     records: list[StepRecord] = []
     for number in typical:
-        if len(records) >= _FEWEST and clock() - began > _SECONDS:
+        # All processes take a step together, or none does; their clocks differ.
+        if training.any_process(len(records) >= _FEWEST and clock() - began > _SECONDS):
             break
         told("Taking a few steps", 2 + len(records), len(typical) + 3)
         records.append(training.step(number, stop=stop))
@@ -182,6 +193,7 @@ def forecast(
     work = sum(_flops(training, one.step) for one in records)
     parameters = sum(one.numel() for one in training.encoder.parameters())
     on_gpu = training.device.type == "cuda"
+    a_paper = look.seconds / len(np.unique(dev))
     return Forecast(
         device=device_words(training.accelerator),
         on_gpu=on_gpu,
@@ -191,8 +203,9 @@ def forecast(
         step_seconds=float(seconds.mean()),
         error=float(2 * seconds.std(ddof=1) / math.sqrt(len(seconds))) if len(seconds) > 1 else float(seconds.mean()),
         longest_seconds=record.seconds,
-        look_seconds=look.seconds * len(np.unique(pairs.dev)) / len(np.unique(dev)),
+        look_seconds=a_paper * len(np.unique(pairs.dev)),
         looks=1 + math.ceil(training.total_steps / settings.dev_every),
+        ranking_seconds=2 * a_paper * min(held_out, pairs.papers.num_rows) if len(pairs.test) else 0.0,
         tokens_a_second=sum(one.tokens for one in records) / float(seconds.sum()),
         flops=work / float(seconds.sum()),
         peak_flops=_matrix_peak(training.device, settings) if work else 0.0,

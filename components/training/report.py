@@ -8,6 +8,7 @@ from typing import Any
 from components.files import write_text
 from components.training.chart_lines import MOST_RUNS, Run
 from components.training.charts import charts
+from components.training.held_out_file import verdict
 from components.training.report_page import page, paragraph, part, table, tiles
 from components.training.run_folder import disk_errors
 from components.training.settings import TrainingError, TrainingSettings
@@ -136,11 +137,12 @@ def _held_out_part(stories: Sequence[Story]) -> str:
         for one in told
         for row in one.held_out
     ]
-    return part("Pairs that training never saw", paragraph(words), table(head, rows))
+    said = [f"{f'{one.name}: ' if len(stories) > 1 else ''}{words}" for one in told if (words := verdict(one.held_out))]
+    return part("Pairs that training never saw", paragraph(words), table(head, rows), *map(paragraph, said))
 
 
 def _settings_part(stories: Sequence[Story]) -> str:
-    """Every setting beside the model card's; bold where a run has another."""
+    """Every setting beside its default; bold where a run has another."""
     card = TrainingSettings()
     rows, marked = [], []
     for place, one in enumerate(dataclasses.fields(TrainingSettings)):
@@ -151,11 +153,11 @@ def _settings_part(stories: Sequence[Story]) -> str:
         rows.append([one.name.replace("_", " "), *told])
     names = [story.name if len(stories) > 1 else "this run" for story in stories]
     words = (
-        "In bold where it is not as the model card of SPECTER-CoCite has it, or, where the card is silent, not our own "
-        "default. negatives: a derangement in place of the authors' permutation is ours; see the chart of triplets "
-        "that teach."
+        "In bold where it is not the default: what the model card of SPECTER-CoCite has, or, where the card is silent, "
+        "our own. One default is ours against the card: negatives by a derangement in place of the authors' plain "
+        "permutation; see the chart of triplets that teach."
     )
-    return part("Settings", paragraph(words), table(["setting", *names, "card"], rows, marked=marked))
+    return part("Settings", paragraph(words), table(["setting", *names, "default"], rows, marked=marked))
 
 
 def _told_parts(stories: Sequence[Story]) -> list[str]:

@@ -9,6 +9,7 @@
 import contextlib
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -61,7 +62,8 @@ class RunRecord:
 
 def write_run(run: Path, record: RunRecord) -> None:
     """Write run.json, all of it or nothing. Raises OSError."""
-    write_text(run / RUN, json.dumps({"format": _FORMAT, **asdict(record)}, indent=2, ensure_ascii=False) + "\n")
+    # In ASCII: a name of a file may hold what UTF-8 has not.
+    write_text(run / RUN, json.dumps({"format": _FORMAT, **asdict(record)}, indent=2) + "\n")
 
 
 def read_run(run: Path) -> RunRecord:
@@ -124,6 +126,13 @@ def append_curve(run: Path, record: StepRecord | LookRecord) -> None:
     """Write a record behind those that are there. Raises OSError."""
     with (run / CURVES).open("a", encoding="utf-8") as file:
         file.write(written(record))
+
+
+def keep_curves(run: Path) -> None:
+    """Flush the curves to the disk: a state goes on from what they say. Raises OSError."""
+    if (run / CURVES).exists():
+        with (run / CURVES).open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def cut_curves(run: Path, *, step: int, looked: int) -> None:

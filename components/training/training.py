@@ -35,6 +35,7 @@ _SAME = 1e-4
 # Vectors have collapsed where they lie so many times closer than at another look, and the loss is the margin again.
 _COLLAPSED, _AT_MARGIN = 100.0, 0.99
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
+_DEEPEST = 50  # layers of what pairs tell of themselves: a few are usual, and what writes them goes down in each
 _NEGATIVES, _DROPOUT = 1, 2  # kinds of chance: each of its own stream of random numbers
 
 Stop = Callable[[], bool]
@@ -175,7 +176,7 @@ class Training:
             raise Diverged(
                 f"After {number:,} steps all papers of the dev set have all but the same vector, so the loss is the "
                 "margin.",
-                record=record,
+                record=replace(record, best=False),  # its weights are not kept, though a poor start may have more loss
             )
         first = loss if self.progress.looked < 0 else self.progress.first_loss
         self.progress = replace(
@@ -211,6 +212,11 @@ class Training:
         """Go on from a state: the next step is as if nothing had been between. Raises TrainingError where it does not
         fit, and is then of no use any more."""
         state = read_state(folder)
+        if max(state.progress.step, state.progress.looked, state.progress.best_step) > self.total_steps:
+            raise TrainingError(
+                f"{folder}: this state is of step {state.progress.step:,}, and the run has {self.total_steps:,}. Train "
+                "in another folder."
+            )
         optimiser: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in state.optimiser.items():
             what, _, name = key.partition(".")
@@ -245,6 +251,11 @@ class Training:
                 raise TrainingError(f"{pairs.name}: there is no {name} pair. Make pairs of more citing papers.")
             if rows.ndim != 2 or rows.shape[1] != width or rows.min() < 0 or rows.max() >= pairs.papers.num_rows:
                 raise TrainingError(f"{pairs.name}: its {name} pairs name papers that are not there. Make it again.")
+
+        if _depth(pairs.told) > _DEEPEST:
+            raise TrainingError(
+                f"{pairs.name}: what it tells of how it was made lies in more than {_DEEPEST} layers. Make it again."
+            )
 
     def _mine(self, step: int) -> range:
         """Those of them that this process does."""
@@ -332,6 +343,15 @@ class Training:
         told("Looking at the dev set", len(mine), len(mine))
         gathered: torch.Tensor = accelerator.reduce(vectors)
         return gathered
+
+
+def _depth(told: Any) -> int:
+    """How deep JSON values lie within each other, however deep that is."""
+    depth, layer = 0, [told]
+    while layer := [one for one in layer if isinstance(one, dict | list)]:
+        depth += 1
+        layer = [inner for one in layer for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
 
 
 @contextlib.contextmanager

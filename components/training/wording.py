@@ -10,6 +10,7 @@ _TOLD = {
     ("rules", "most_words"): "words of a sentence, at most",
     ("rules", "bracket"): "a sentence must have a bracket or parenthesis",
     ("by_title",): "joined by the same title and year, too",
+    ("keep_without_abstract",): "papers of the corpus may have a title alone",
     ("titles_alone",): "papers that are in no corpus stand with their title alone",
     ("sources", "full_texts"): "full texts from",
     ("sources", "pairs"): "ready pairs from",

@@ -45,7 +45,7 @@ def read_contents(contents: Sequence[Content]) -> Outcome:
 
 def _read_xml(content: Content, outcome: Outcome) -> None:
     number = 0
-    for number, full_text in enumerate(jats.read_articles(content.data), start=1):
+    for number, full_text in enumerate(jats.read_articles(content.data, report=outcome.report), start=1):
         place = content.place if number == 1 else f"{content.place}, article {number}"
         _take(full_text, outcome, format=_JATS, place=place)
     if not number:

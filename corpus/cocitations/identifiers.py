@@ -31,6 +31,11 @@ _WRITTEN: dict[Kind, str] = {
     rf"([a-z]\d{{2}}-\d{{4}}|\d{{4}}\.[a-z0-9]{{1,30}}-[a-z0-9]{{1,20}}\.\d{{1,5}})(?:v\d)?(?:\.pdf)?{_TAIL}",
     "mag": r"(?:mag:\s?)?(\d{1,12})",
 }
+_PREFIX = re.compile(r"([a-z0-9_]{2,10})\s?:\s?(.+)", re.IGNORECASE | re.DOTALL)
+# Kinds that tell themselves by their form; of a bare number nobody knows what it counts, and it stays an "id".
+_TELLING: tuple[Kind, ...] = ("doi", "arxiv", "pmid", "pmcid", "openalex", "acl", "s2")
+_TELLING_NUMBERS: tuple[Kind, ...] = ("doi", "arxiv")
+_LETTER = re.compile(r"[a-z]", re.IGNORECASE)
 _FORMS = {kind: re.compile(form, re.IGNORECASE | re.ASCII) for kind, form in _WRITTEN.items()}
 
 
@@ -63,6 +68,18 @@ def identifier(kind: Kind, value: object) -> str:
     found = _FORMS[kind].fullmatch(text)
     written = _written(kind, found[1]) if found else ""
     return f"{kind}:{written}" if written else ""
+
+
+def any_identifier(text: str) -> str:
+    """What an id is that says so itself, by a prefix or its form; else an "id".
+
+    "" for an empty text, and for a prefix that what follows belies ("doi:n/a").
+    """
+    prefixed = _PREFIX.fullmatch(text)
+    if prefixed and (kind := next((kind for kind in KINDS if kind == prefixed[1].lower()), None)):
+        return identifier(kind, prefixed[2])
+    kinds = _TELLING if _LETTER.search(text) else _TELLING_NUMBERS
+    return next((said for kind in kinds if (said := identifier(kind, text))), "") or identifier("id", text)
 
 
 def title_identifier(title: str, year: int | None) -> str:

@@ -12,25 +12,31 @@ from typing import Any
 from lxml import etree
 
 from corpus.cocitations.full_text import FullText, FullTextError
+from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.jats_paragraphs import paragraph_of
 from corpus.cocitations.jats_references import own_reference, reference_list
 from corpus.cocitations.jats_text import LEFT_OUT, child_at, local_name
 from corpus.readers.text import clean
 
 
-def read_jats(content: bytes) -> FullText:
-    """The one article of a file. Raises FullTextError where it holds none or several, and for what is no XML."""
-    articles = read_articles(content)
+def read_jats(content: bytes, *, report: FullTextReport | None = None) -> FullText:
+    """The one article of a file; report: as of `read_articles`.
+
+    Raises FullTextError where it holds none or several, and for what is no XML.
+    """
+    articles = read_articles(content, report=report)
     first = next(articles, None)
     if first is None:
-        raise FullTextError("There is no <article> in it. Give JATS XML, as PubMed Central and PLOS have it.")
+        raise FullTextError("it holds no <article>. Give JATS XML, as PubMed Central and PLOS have it.")
     if next(articles, None) is not None:
-        raise FullTextError("It holds several articles. Read them with `read_articles`.")
+        raise FullTextError("it holds several articles. Read them with `read_articles`.")
     return first
 
 
-def read_articles(content: bytes) -> Iterator[FullText]:
+def read_articles(content: bytes, *, report: FullTextReport | None = None) -> Iterator[FullText]:
     """The articles of a file, also those in an envelope such as <pmc-articleset> or OAI's, in its order.
+
+    report: counts the markers that are dropped, because no reference has the id that they name.
 
     Raises FullTextError where its XML is malformed, behind the articles before that place, and where an <article> has
     neither front nor body, as HTML's has not.
@@ -46,23 +52,24 @@ def read_articles(content: bytes) -> Iterator[FullText]:
             remove_comments=True,
             remove_pis=True,
         ):
-            yield _full_text(element)
+            yield _full_text(element, FullTextReport() if report is None else report)
             # clear() alone leaves an empty element an article behind.
             element.clear()
             while element.getprevious() is not None:
                 del element.getparent()[0]
     except etree.XMLSyntaxError as error:
         raise FullTextError(
-            f"Its XML is malformed or ends too early ({clean(error.msg or '')[:200]}). Download it again."
+            f"its XML is malformed or ends too early ({clean(error.msg or '')[:200]}). Download it again."
         ) from error
 
 
-def _full_text(article: Any) -> FullText:
+def _full_text(article: Any, report: FullTextReport) -> FullText:
     body = child_at(article, "body")
     if body is None and child_at(article, "front") is None:
-        raise FullTextError("Its <article> has neither front nor body, so that it is no JATS. Leave it out.")
+        raise FullTextError("its <article> has neither front nor body, so that it is no JATS. Leave it out.")
     references = reference_list(article)
-    paragraphs = (paragraph_of(element, references) for element in _paragraphs(body)) if body is not None else ()
+    found = _paragraphs(body) if body is not None else ()
+    paragraphs = (paragraph_of(element, references, report=report) for element in found)
     return FullText(
         own_reference(article), tuple(paragraph for paragraph in paragraphs if paragraph.text), references.references
     )

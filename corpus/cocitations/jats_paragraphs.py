@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.cocitations.full_text import Citation, Paragraph
+from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.jats_references import ReferenceList
 from corpus.cocitations.jats_text import Piece, pieces_of
 from corpus.cocitations.ranges import DASH, between, numbers_in
+from corpus.cocitations.spans import NO_REFERENCE, UNKNOWN_REFERENCE
 from corpus.readers.text import clean
 
 # It gives nothing back: dashes in a row could be parted in many ways.
@@ -26,14 +28,20 @@ class _Marker:
     numbers: list[int] = field(default_factory=list)
 
 
-def paragraph_of(element: Any, references: ReferenceList) -> Paragraph:
+def paragraph_of(element: Any, references: ReferenceList, *, report: FullTextReport) -> Paragraph:
     """A paragraph's text, and its citation markers with their ranges expanded.
 
     Raised markers without brackets of their own are written in brackets, "cells.[12,13] Then": flattened, they would
     be no markers and hide where the sentence ends. So are numbers that stand against a word, which a publisher's
-    style sheet raises.
+    style sheet raises. report: counts the ids in markers that no reference has, and markers without an id.
     """
-    return _written(_bracketed(_without_empty(list(pieces_of(element, raised=False)), references)), references)
+    pieces = list(pieces_of(element, raised=False))
+    for piece in pieces:
+        if piece.rids is not None:
+            report.dropped.update(UNKNOWN_REFERENCE for rid in piece.rids if rid not in references.keys_of)
+            if not piece.rids:
+                report.dropped[NO_REFERENCE] += 1
+    return _written(_bracketed(_without_empty(pieces, references)), references)
 
 
 def _without_empty(pieces: list[Piece], references: ReferenceList) -> list[Piece]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from corpus.cocitations.full_text import CitingSentence, Reference
-from corpus.cocitations.identifiers import KINDS, identifier
+from corpus.cocitations.identifiers import KINDS, any_identifier, identifier
 from corpus.cocitations.pairs import PairsError
 from corpus.readers.limits import DEFAULT_LIMITS
 from corpus.readers.lines import bounded_lines
 from corpus.readers.report import UnreadableFileError
 from corpus.readers.streams import CappedStream
+from corpus.readers.text import clean
 
 _FIRST = ("anchor", "first", "a", "id1", "id_1", "paper1", "paper_1", "query", "source")
 _SECOND = ("positive", "second", "b", "id2", "id_2", "paper2", "paper_2", "cocited", "target")
@@ -63,7 +64,12 @@ def _pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentenc
         first, second, citing = (cell.strip() for cell in cells)
         if not first or not second:
             raise PairsError(f"{place}: {text[:60]!r} names fewer than two papers. {_ADVICE}")
-        yield place, CitingSentence(_citing(citing), "", (_reference(first), _reference(second)))
+        cited = _reference(first), _reference(second)
+        if not all(one.identifiers for one in cited):
+            raise PairsError(
+                f"{place}: {text[:60]!r} holds an id that is none: too long, or without a character to see."
+            )
+        yield place, CitingSentence(_citing(citing), "", cited)
 
 
 def _row(text: str, delimiter: str, *, place: str) -> list[str]:
@@ -115,7 +121,9 @@ def _reference(text: str) -> Reference:
 
 
 def _citing(text: str) -> str:
-    return text[: DEFAULT_LIMITS.field_chars]
+    """The citing paper as full texts and lines of sentences name it, so that it goes to one split with theirs."""
+    name = clean(text[: DEFAULT_LIMITS.field_chars])
+    return any_identifier(name) or name
 
 
 def _refuse_constant(name: str) -> NoReturn:

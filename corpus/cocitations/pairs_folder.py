@@ -10,13 +10,15 @@ pairs.json                              numbers, fingerprint, sizes and SHA-256 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,6 +50,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     DEV: ("anchor", "positive", "negative"),
     TEST: ("anchor", "positive"),
 }
+_LOCK = ".writing"  # in a folder that is being written; it falls with the process
 # A dictionary, or prefixes that are shared, would let a small file unpack to more than its sizes say.
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 
@@ -199,22 +202,58 @@ def _fingerprint(papers: pa.Table, splits: list[Rows]) -> str:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` when all went well, flushed to the disk; else it is taken away."""
-    partial = folder.with_name(f".{folder.name[:100]}.{uuid4().hex}.partial")
+    """A folder to write into, which becomes `folder` when all went well, flushed to the disk; else it is taken away.
+
+    What a killed process left there by this name is deleted first.
+    """
+    _clear_torn(folder)
+    partial = folder.with_name(f"{_prefix(folder)}{uuid4().hex}.partial")
     partial.mkdir()
+    lock = filelock.FileLock(partial / _LOCK)
     try:
+        with suppress(NotImplementedError):  # a file system without locks: then nobody clears there
+            lock.acquire()
         yield partial
-        for path in sorted(partial.rglob("*")):
-            if path.is_file():
-                with path.open("rb+") as file:
-                    os.fsync(file.fileno())
+        lock.release()
+        (partial / _LOCK).unlink(missing_ok=True)
+        for path in [*sorted(partial.rglob("*")), partial]:
+            _flush(path)
         try:
             partial.rename(folder)  # onto an empty one, too
         except OSError:
             refuse_taken(folder)
             raise
+        _flush(folder.parent)
     finally:
+        lock.release()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    # A name may have 255 bytes, and a character four.
+    short = os.fsencode(folder.name)[:100].decode(errors="ignore")
+    return f".{short}."
+
+
+def _clear_torn(folder: Path) -> None:
+    """Delete what writings of this folder have left whose process was killed: their lock can be had."""
+    form = re.compile(rf"{re.escape(_prefix(folder))}[0-9a-f]{{32}}\.partial")
+    found: list[Path] = []
+    with suppress(OSError):  # a folder that may be written and not listed
+        found = [path for path in folder.parent.iterdir() if form.fullmatch(path.name)]
+    for torn in found:
+        if torn.is_symlink() or not (torn / _LOCK).is_file():
+            continue
+        with suppress(filelock.Timeout, NotImplementedError, OSError), filelock.FileLock(torn / _LOCK, timeout=0):
+            shutil.rmtree(torn, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -1,22 +1,16 @@
 """Citing sentences as JSON, one record each: the citing paper's id, the sentence, and the ids of the papers cited."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from corpus.cocitations.full_text import CitingSentence, FullTextError, Reference
-from corpus.cocitations.identifiers import KINDS, Kind, identifier, reference, surest
+from corpus.cocitations.identifiers import KINDS, Kind, any_identifier, identifier, reference, surest
 from corpus.cocitations.json_fields import objects_in, record_of, text_in, title_in, year_in
 
 FORMAT = "citing sentences"
 
 _MOST_CITED = 1_000  # in one sentence; a sentence of a review may cite a hundred
 _LISTS: tuple[tuple[str, Kind | None], ...] = (("cited", None), ("dois", "doi"), ("pmids", "pmid"))
-_PREFIX = re.compile(r"([a-z0-9_]{2,10})\s?:\s?(.+)", re.IGNORECASE | re.DOTALL)
-# Kinds that tell themselves by their form; of a bare number nobody knows what it counts, and it stays an "id".
-_TELLING: tuple[Kind, ...] = ("doi", "arxiv", "pmid", "pmcid", "openalex", "acl", "s2")
-_TELLING_NUMBERS: tuple[Kind, ...] = ("doi", "arxiv")
-_LETTER = re.compile(r"[a-z]", re.IGNORECASE)
 
 
 def is_sentence_line(record: Mapping[str, Any]) -> bool:
@@ -44,7 +38,7 @@ def read_sentence_line(content: bytes | Mapping[str, Any], *, place: str = "") -
         raise FullTextError('it cites nothing. Give the ids under "cited", "dois" or "pmids", or drop it.')
     if len(cited) > _MOST_CITED:
         raise FullTextError(f"it cites more than {_MOST_CITED:,} papers, as no sentence does. Drop it.")
-    citing = _any_identifier(text_in(record, "citing"))
+    citing = any_identifier(text_in(record, "citing"))
     return CitingSentence(citing or place, sentence, tuple(cited.values()))
 
 
@@ -53,17 +47,8 @@ def _cited(record: Mapping[str, Any]) -> Iterator[Reference]:
         values = record.get(key)
         for value in values if isinstance(values, list) else ():
             said = text_in({key: value}, key)
-            if found := (identifier(kind, said) if kind else "") or _any_identifier(said):
+            if found := (identifier(kind, said) if kind else "") or any_identifier(said):
                 yield Reference((found,))
     for each in objects_in(record, "cited"):
         known: list[tuple[Kind, object]] = [(kind, text_in(each, kind)) for kind in KINDS]
         yield reference(known, title=title_in(each), year=year_in(each, "year"))
-
-
-def _any_identifier(text: str) -> str:
-    """What an id is that says so itself, by a prefix or its form; else an "id"; "" for an empty text."""
-    prefixed = _PREFIX.fullmatch(text)
-    if prefixed and (kind := next((kind for kind in KINDS if kind == prefixed[1].lower()), None)):
-        return identifier(kind, prefixed[2])
-    kinds = _TELLING if _LETTER.search(text) else _TELLING_NUMBERS
-    return next((said for kind in kinds if (said := identifier(kind, text))), "") or identifier("id", text)

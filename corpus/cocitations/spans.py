@@ -170,13 +170,16 @@ class _Places:
 
     def _nearest(self, expected: str, start: int) -> tuple[int, int, str] | str:
         start = min(max(start, 0), len(self._text))
-        after = self._text.find(expected, start, start + _NEAR)
-        before = self._text.rfind(expected, max(0, start - _NEAR), start + len(expected))
-        near = [place for place in (before, after) if place >= 0]
-        if not near:
-            return NOT_FOUND
-        place = min(near, key=lambda each: abs(each - start))
-        return place, place + len(expected), MOVED
+        near = _alone(expected).finditer(self._text, max(0, start - _NEAR), start + _NEAR)
+        place = min((found.start() for found in near), key=lambda each: abs(each - start), default=-1)
+        return (place, place + len(expected), MOVED) if place >= 0 else NOT_FOUND
+
+
+def _alone(marker: str) -> re.Pattern[str]:
+    """Where a marker's text stands, and is no part of a longer number or word: "3" is not in "2013" or "0.3"."""
+    before = r"(?<!\d)(?<!\d\.)" if marker[0].isdigit() else r"(?<![^\W\d_])" if marker[0].isalpha() else ""
+    after = r"(?!\d|\.\d)" if marker[-1].isdigit() else r"(?![^\W\d_])" if marker[-1].isalpha() else ""
+    return re.compile(before + re.escape(marker) + after)
 
 
 class _Numbering:

@@ -34,7 +34,7 @@ class SplitRules:
 
     def __post_init__(self) -> None:
         for name, size in (("dev", self.dev), ("test", self.test)):
-            if isinstance(size, float) and not 0 < size < 1:
+            if isinstance(size, float) and not (0 < size < 1 or (name == "test" and size == 0)):
                 raise PairsError(
                     f"{name} is {size}; a share lies between 0 and 1. Give one, or a whole number of pairs."
                 )

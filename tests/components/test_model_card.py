@@ -129,7 +129,8 @@ def test_the_card_says_what_was_done(tiny: Path, pairs: TrainingPairs, tmp_path:
         "| filters › too long | 12 |",
         "| filters › by word | 1, 2 |",
         "| sources › 1 › documents | 60 |",
-        "All settings are those of the SPECTER-CoCite card.",
+        "All settings are those of the SPECTER-CoCite card, but for the negatives, which its authors drew by a plain "
+        "permutation; where it is silent, the defaults of Cocite Atlas.",
         "20 steps (1.00 epochs)",
         "from 0.988 to 0.538",
         "10 triplets had their own positive as the negative",
@@ -145,9 +146,10 @@ def test_the_card_says_what_was_done(tiny: Path, pairs: TrainingPairs, tmp_path:
         assert words in text, words
     assert text.startswith("---\nlibrary_name: transformers\n")
     assert "license:" not in text
-    other = card(
-        folder, tiny, pairs, settings=TrainingSettings(learning_rate=2e-5, batch=60), scores=None, steps=[], looks=[]
-    )
+    changed = TrainingSettings(learning_rate=2e-5, batch=60, negatives="permutation")
+    other = card(folder, tiny, pairs, settings=changed, scores=None, steps=[], looks=[])
+    assert "All other settings are those of the SPECTER-CoCite card; where it is silent" in other
+    assert "| Setting | Here | Default |" in other  # of negatives, the card's is not ours
     assert "| learning rate | 2e-05 | 1e-05 |" in other
     assert "| batch | 60 | 30 |" in other
     assert "not scored on held-out pairs" in other

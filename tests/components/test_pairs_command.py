@@ -7,8 +7,6 @@ import errno
 import gzip
 import json
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -180,7 +178,10 @@ TEXT = "Two things are studied together (X 2001; Y 2002)."
 
 
 def cord19(first: int, second: int) -> str:
+    """Two markers, the first once more at a wrong place, and one that names no reference."""
     spans = [
+        {"start": 0, "end": 6, "text": "X 2001", "ref_id": "BIBREF0"},
+        {"start": 0, "end": 1, "text": TEXT[0], "ref_id": None},
         {"start": TEXT.index("X"), "end": TEXT.index("X") + 6, "text": "X 2001", "ref_id": "BIBREF0"},
         {"start": TEXT.index("Y"), "end": TEXT.index("Y") + 6, "text": "Y 2002", "ref_id": "BIBREF1"},
     ]
@@ -224,10 +225,13 @@ def test_full_texts_of_several_formats_and_ready_pairs_go_into_one_folder(
     ready = [(53, 54), (55, 56), (57, 58), (59, 60), (61, 62)]
     assert all_pairs(pairs) == ids_of(*((2 * i + 1, 2 * i + 2) for i in range(24)), *ready)
     assert pairs.told["full_texts"]["documents"] == 26
+    assert pairs.told["keep_without_abstract"] is False
     assert pairs.told["ready"] == {
         "pairs": 5, "unknown": 1, "same": 1,
         "unknown_places": ["ready.tsv, line 3: no paper of the corpus has the id 'lost'"],
     }  # fmt: skip
+    assert "Citation markers dropped: 1 (the marker names no reference 1)" in done.stdout
+    assert "Citation markers mended: 1 (the place was wrong; the text stood near it 1)" in done.stdout
     assert "Ready pairs: 5; 1 with an unknown id, 1 of one paper twice" in done.stdout
     assert [one["name"] for one in pairs.told["sources"]["papers"]] == ["papers.jsonl.gz", "more.jsonl"]
 
@@ -330,29 +334,18 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("before", "content", "told"),
-    [
-        (
-            (),
-            "1\t2\n",
-            "None of the 1 full texts could be read, so there are no pairs. .* ready pairs .* behind --pairs",
-        ),
-        (("--pairs",), plain(1, 1, 2), "mine, line 1: this is a citing sentence, and no pair. .* without --pairs"),
-        (("--pairs",), "", "There is neither a citing sentence nor a ready pair in what was given"),
-    ],
+    "wrong", [("--papers", "CORPUS", "--pairs", "WRONG"), ("--papers", "CORPUS", "WRONG"), ("--atlas", "nobody")]
 )
-def test_a_file_that_was_given_as_another_kind_is_told_its_place(
-    here: Run, corpus: Path, tmp_path: Path, before: tuple[str, ...], content: str, told: str
+def test_what_is_wrong_beside_the_full_texts_is_told_before_they_are_read(
+    here: Run, sentences: Path, corpus: Path, tmp_path: Path, wrong: tuple[str, ...]
 ) -> None:
-    (tmp_path / "mine").write_text(content)
-    done = here("pairs", *before, tmp_path / "mine", "--papers", corpus, "--out", tmp_path / "out")
+    (tmp_path / "wrong").write_bytes(b"\x00\x01\x02")
+    places = {"CORPUS": corpus, "WRONG": tmp_path / "wrong"}
+    words = [places.get(one, one) for one in wrong]
+    done = here("pairs", sentences, *words, "--out", tmp_path / "out", "--progress", "json")
     assert done.returncode == 1
-    assert re.search(told, done.stderr.splitlines()[-1])
-
-
-def test_a_command_that_is_named_can_be_copied(here: Run, sentences: Path, corpus: Path, tmp_path: Path) -> None:
-    done = here("pairs", sentences, "--papers", corpus, "--out", tmp_path / "my pairs", "--dev", 5, "--test", 5)
-    assert shlex.split(done.stdout.splitlines()[-1])[-3:-1] == ["--pairs", str(tmp_path / "my pairs")]
+    assert "Reading the full texts" not in done.stdout + done.stderr
+    assert ("nobody" if "nobody" in wrong else "wrong") in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,13 @@ def test_whoever_may_read_one_file_may_read_the_weights(tiny: Path, pooling: str
     assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
 
 
+def test_what_a_run_left_has_the_name_of_the_run(tiny: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine"):
+        write_checkpoint(folder, trained(tiny, pooling="mean"), start=find_checkpoint(str(tiny)))
+    found = [find_checkpoint(str(folder)) for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine")]
+    assert [one.name for one in found] == ["run-2", "mine"]
+
+
 def test_training_goes_on_from_what_was_written(start: Path, tmp_path: Path) -> None:
     encoder = trained(start, pooling="scalar_mix")
     first, second = tmp_path / "first", tmp_path / "second"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ import torch
 
 from components.encoder import Checkpoint, load_encoder
 from components.training import run_folder
-from components.training.curves import CURVES, StepRecord, read_curves
+from components.training.curves import CURVES, LookRecord, StepRecord, read_curves
+from components.training.finishing import finish
 from components.training.loop import train
 from components.training.run_folder import read_run
 from components.training.settings import TrainingError
@@ -229,3 +231,92 @@ def test_vectors_that_collapse_or_explode_are_seen(
     with pytest.raises(Diverged, match=rf"^The training diverged\. {said}.* The best encoder is kept in"):
         train(pairs, start, run=tmp_path / "run", settings=replace(TINY, pooling="cls"), cpu=True)
     assert read_run(tmp_path / "run").best_step in (0, 4)
+
+
+def test_a_look_that_collapsed_is_not_said_to_be_kept(
+    tmp_path: Path, pairs: TrainingPairs, start: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Damaged(Training):
+        """The start is worse than guessing, and then all vectors come together: a lower loss, and no better model."""
+
+        def look(self, number: int, **asked: Any) -> LookRecord:
+            with torch.no_grad():
+                self.encoder.bert.encoder.layer[-1].output.LayerNorm.weight *= 100.0 if number == 0 else 1e-6
+            return super().look(number, **asked)
+
+    monkeypatch.setattr("components.training.loop.Training", Damaged)
+    run = tmp_path / "run"
+    # Each dev triplet the wrong way round, or it might be a good start.
+    wrong = replace(pairs, dev=hardest(pairs, start))
+    with pytest.raises(Diverged, match="all but the same vector"):
+        train(wrong, start, run=run, settings=replace(TINY, pooling="cls", learning_rate=1e-9), cpu=True)
+    curves = read_curves(run / CURVES)
+    assert [look.step for look in curves.looks] == [0, 4]
+    assert curves.looks[1].dev_loss < curves.looks[0].dev_loss
+    assert (best := curves.best()) is not None
+    assert best.step == read_run(run).best_step == 0
+
+
+def hardest(pairs: TrainingPairs, start: Checkpoint) -> np.ndarray:
+    """Dev triplets of the pairs' papers whose negative is the nearer one by the start."""
+    encoder = load_encoder(str(start.folder), device="cpu")
+    papers = zip(pairs.papers["title"].to_pylist(), pairs.papers["abstract"].to_pylist(), strict=True)
+    vectors = encoder.encode(list(papers))
+    rows = pairs.dev.copy()
+    near, far = (np.linalg.norm(vectors[rows[:, 0]] - vectors[rows[:, i]], axis=1) for i in (1, 2))
+    rows[near < far] = rows[near < far][:, [0, 2, 1]]
+    return rows
+
+
+def test_a_norm_beyond_all_bounds_can_be_drawn(tmp_path: Path) -> None:
+    step = StepRecord(
+        step=1,
+        epoch=0.1,
+        loss=3e38,
+        active=1.0,
+        self_negatives=0,
+        learning_rate=1.0,
+        gradient_norm=1e30,
+        tokens=9,
+        seconds=1.0,
+    )
+    run_folder.append_curve(tmp_path, step)
+    assert read_curves(tmp_path / CURVES).steps == (step,)
+
+
+@pytest.mark.parametrize("change", [{"seed": 10**15}, {"learning_rate": 1e300}, {"margin": 1e16}, {"epochs": 10**16}])
+def test_numbers_that_no_report_could_show_are_refused_before_the_training(change: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=rf"{next(iter(change))} is .* below 1e\+15\."):
+        replace(TINY, **change)
+
+
+def test_a_state_of_a_later_step_than_the_last_is_refused(
+    stopped: Path, pairs: TrainingPairs, start: Checkpoint
+) -> None:
+    (record,) = (stopped / "state").glob("*/state.json")
+    content = json.loads(record.read_text())
+    content["progress"]["step"] = 500
+    record.write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"this state is of step 500, and the run has 10\. Train in another folder"):
+        train(pairs, start, run=stopped, settings=TINY, cpu=True)
+
+
+def test_a_run_whose_best_encoder_was_taken_away_is_not_gone_on_with(
+    stopped: Path, pairs: TrainingPairs, start: Checkpoint
+) -> None:
+    (stopped / "checkpoint").rename(stopped / "elsewhere")
+    with pytest.raises(TrainingError, match=r"the best encoder, that of step 0, is not there any more.*Put it back"):
+        train(pairs, start, run=stopped, settings=TINY, cpu=True)
+    (stopped / "elsewhere").rename(stopped / "checkpoint")
+    assert train(pairs, start, run=stopped, settings=TINY, cpu=True).resumed_from == 3
+
+
+def test_names_that_are_no_text_are_no_hindrance(tmp_path: Path, pairs: TrainingPairs, start: Checkpoint) -> None:
+    """A file's name may be any bytes, which Python reads as halves of characters."""
+    odd = os.fsdecode(b"caf\xe9")
+    deep = json.loads("[" * 49 + "]" * 49)
+    asked = replace(pairs, name=odd, told={"files": [odd], "deep": deep}, test=np.array([[0, 1]], dtype=np.int32))
+    run, settings = tmp_path / "run", replace(TINY, max_steps=3, pooling="cls")
+    train(asked, start, run=run, settings=settings, cpu=True)
+    assert read_run(run).pairs["told"] == {"files": [odd], "deep": deep}
+    finish(run, asked, start, settings, own=None, held_out=0)

@@ -97,6 +97,9 @@ def test_a_run_that_is_over_is_told_of_and_left_alone(pairs: TrainingPairs, star
     assert (result.status, result.steps, result.best_step) == ("finished", 10, read_run(whole).best_step)
     assert not watch.steps
     assert {name: (whole / name).read_bytes() for name in files(whole)} == before
+    (whole / "state" / "step-00000009-00000009").mkdir(parents=True)  # as a kill in the last moment leaves it
+    train(pairs, start, run=whole, settings=TINY, cpu=True)
+    assert not (whole / "state").exists()
 
 
 # Stops and kills.

@@ -20,6 +20,7 @@ from components.training.loop import TrainingResult, train
 from components.training.run_folder import read_run
 from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs
+from corpus.cocitations.pairs_folder import write_pairs
 from corpus.paper import paper_at
 from tests.components.training_toys import TINY, Watching, files, planted, told, toy_pairs, toy_start
 
@@ -57,19 +58,25 @@ except TrainingError as error:
 
 def together(start: Checkpoint, run: Path, tmp_path: Path, change: dict[str, Any]) -> str:
     """Two processes of torch's own launcher, on the CPU, by gloo."""
-    (tmp_path / "together.py").write_text(
+    head = (
         "import json, sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
         "from components.encoder import find_checkpoint\nfrom components.training.loop import train\n"
-        "from components.training.settings import TrainingError\nfrom training_toys import TINY, toy_pairs\n" + TOGETHER
+        "from components.training.settings import TrainingError\nfrom training_toys import TINY, toy_pairs\n"
     )
+    return launched(head + TOGETHER, tmp_path, start.folder, run, json.dumps(change))
+
+
+def launched(program: str, tmp_path: Path, *arguments: object) -> str:
+    """What two processes of a program say on standard output."""
+    (tmp_path / "together.py").write_text(program)
     places = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
-        [sys.executable, *launcher, tmp_path / "together.py", start.folder, run, json.dumps(change)],
+        [sys.executable, *launcher, tmp_path / "together.py", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=120,
     )
     assert ended.returncode == 0, ended.stderr[-3_000:]
     return ended.stdout
@@ -92,6 +99,45 @@ def test_micro_batches_that_do_not_divide_among_processes_are_refused(tmp_path: 
     # What two processes print may stand within each other.
     assert said.count("A step has 3 micro-batches (batch 9, micro_batch 3), which do not divide among 2") >= 1
     assert "Set batch to 12, or" in said
+
+
+PLANNED = """
+import os
+import sys
+from pathlib import Path
+from components.encoder import find_checkpoint
+from components.training.__main__ import main
+from components.training.planning import forecast
+from training_toys import TINY, toy_pairs
+
+class Clock:
+    now = 0.0
+    def __call__(self):
+        self.now += 40.0 * int(os.environ["RANK"])  # one process finds that it takes long, the other does not
+        return self.now
+
+start, pairs = sys.argv[1:]
+told = forecast(toy_pairs(), find_checkpoint(start), TINY, out=Path(), cpu=True, clock=Clock())
+(Path(pairs).parent / os.environ["RANK"]).write_text(str(told.steps))
+few = ["--micro-batch=3", "--batch=6", "--warmup-steps=2", "--max-steps=4", "--cpu", "--dry-run"]
+sys.exit(main(["train", f"--pairs={pairs}", f"--start={start}", *few]))
+"""
+
+
+def test_two_processes_plan_the_same_steps_and_one_speaks(tmp_path: Path, start: Checkpoint) -> None:
+    write_pairs(tmp_path / "pairs", **apart(toy_pairs()))
+    out = launched(PLANNED, tmp_path, start.folder, tmp_path / "pairs")
+    assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text() == "3"
+    assert out.count("Nothing was written.") == 1
+
+
+def apart(pairs: TrainingPairs) -> dict[str, Any]:
+    """What `write_pairs` takes, of toy pairs none of which stands in two splits."""
+    train = pairs.train[np.sort(np.unique(np.sort(pairs.train, axis=1), axis=0, return_index=True)[1])]
+    known = {frozenset(pair) for pair in train.tolist()}
+    dev = [row for row in pairs.dev.tolist() if not {frozenset(row[:2]), frozenset(row[::2])} & known]
+    dev = [row for row in dev if frozenset(row[::2]) not in {frozenset(other[:2]) for other in dev}]
+    return {"papers": pairs.papers, "train": train, "dev": np.array(dev, dtype=np.int32), "test": pairs.test}
 
 
 # The planted corpus.

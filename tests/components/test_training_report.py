@@ -14,7 +14,7 @@ from components.palette import DARK, LIGHT
 from components.training.chart_lines import MOST_RUNS, Run, colours, window_of
 from components.training.charts import Chart, charts
 from components.training.curves import CURVES, Curves, LookRecord
-from components.training.held_out_file import HELD_OUT, held_out_rows, read_held_out
+from components.training.held_out_file import HELD_OUT, HeldOutRow, held_out_rows, read_held_out, verdict
 from components.training.report import flattened, report_of, write_report
 from components.training.run_folder import RunRecord, write_run
 from components.training.settings import TrainingError, TrainingSettings
@@ -327,3 +327,15 @@ def test_hostile_facts_of_a_run_are_shown(tmp_path: Path) -> None:
     folder = _run_folder(tmp_path, pairs=hostile, start=hostile, model={HOSTILE: [HOSTILE]}, versions={"x": HOSTILE})
     read = _Read(report_of([story_of(folder)]))
     assert "img" not in {tag for tag, _ in read.tags}
+
+
+@pytest.mark.parametrize(
+    ("after", "p_value", "said"),
+    [(0.7, 0.001, "rank higher"), (0.5, 0.001, "the start is the better encoder"), (0.7, 0.2, "may be chance")],
+)
+def test_the_scores_are_judged_in_words(after: float, p_value: float, said: str) -> None:
+    row = HeldOutRow(
+        metric="MAP", before=0.6, after=after, interval=(after, after), p_value=p_value, queries=9, papers=99
+    )
+    assert said in verdict([row])
+    assert verdict([]) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -292,6 +293,10 @@ def test_a_start_that_tells_no_paper_from_another_is_refused(tmp_path: Path, pai
         ({"dev": np.empty((0, 3), dtype=np.int32)}, "there is no dev pair"),
         ({"train": np.array([[0, 60]], dtype=np.int32)}, "its train pairs name papers that are not there"),
         ({"dev": np.array([[0, 1, -1]], dtype=np.int32)}, "its dev pairs name papers that are not there"),
+        (
+            {"told": {"deep": json.loads("[" * 900 + "]" * 900)}},
+            "what it tells of how it was made lies in more",
+        ),
     ],
 )
 def test_pairs_that_cannot_be_trained_on_are_refused(

@@ -10,6 +10,7 @@ import pytest
 from corpus.cocitations.full_text import CitingSentence
 from corpus.cocitations.pair_tables import read_pair_table
 from corpus.cocitations.pairs import PairsError
+from corpus.cocitations.sentence_lines import read_sentence_line
 from corpus.readers import UnreadableFileError
 
 DOI = "10.1002/(SICI)1097-0258(19980815)17:15<1661::AID-SIM968>3.0.CO;2-2"
@@ -22,7 +23,8 @@ def read(tmp_path: Path, text: str | bytes) -> list[tuple[str, CitingSentence]]:
 
 
 def ids(found: list[tuple[str, CitingSentence]]) -> list[tuple[str, ...]]:
-    return [(*(one.identifiers[-1].removeprefix("id:") for one in pair.cited), pair.citing) for _, pair in found]
+    said = ((*(one.identifiers[-1] for one in pair.cited), pair.citing) for _, pair in found)
+    return [tuple(one.removeprefix("id:") for one in names) for names in said]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,8 @@ def test_the_place_is_the_line_and_an_id_may_say_its_kind(tmp_path: Path) -> Non
         ("[" + "1" * 5_000 + ", 2]", 1),
         ('"a\tb', 1),
         ("x" * 9_000_000 + "\ty", 1),
+        ("a\tb\n" + "x" * 301 + "\ty", 2),  # longer than any id
+        ("a\tb\n\x01\ty", 2),
     ],
 )
 def test_a_line_that_is_no_pair_is_refused_with_its_number(tmp_path: Path, text: str, line: int) -> None:
@@ -81,6 +85,18 @@ def test_a_line_that_is_no_pair_is_refused_with_its_number(tmp_path: Path, text:
         return
     with pytest.raises(PairsError, match=f"pairs, line {line}: "):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["https://doi.org/10.2000/Z", "doi:10.2000/z", "PMID:12", "7", "a paper"])
+def test_a_citing_paper_is_called_as_in_lines_of_sentences(tmp_path: Path, name: str) -> None:
+    line = {"citing": name, "sentence": "As seen [1, 2].", "cited": ["x", "y"]}
+    [(_, pair)] = read(tmp_path, f"p\tq\t{name}\n")
+    assert pair.citing == read_sentence_line(line).citing
+
+
+def test_a_citing_paper_s_name_can_be_written_as_utf_8(tmp_path: Path) -> None:
+    found = read(tmp_path, '{"anchor": "\\ud800 a", "positive": "b", "citing": "\\ud800 x\\u0007"}\n')
+    assert ids(found) == [("a", "b", "x")]
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from corpus.cocitations.pairs_folder import CONTEXTS_SCHEMA, read_pairs, write_p
 from corpus.paper import SCHEMA, Paper, to_table
 from corpus.pools import read_released
 
+HERE = Path(__file__).resolve().parent
 TRAIN = np.array([[0, 1], [1, 2], [0, 1], [3, 4]], np.int32)
 DEV = np.array([[0, 3, 5], [5, 6, 3]], np.int32)
 TEST = np.array([[1, 7], [7, 2]], np.int32)
@@ -279,6 +284,56 @@ def test_a_manifest_that_is_no_json_is_refused(folder: Path, text: str) -> None:
     (folder / "pairs.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(PairsError, match=r"pairs\.json"):
         read_pairs(folder)
+
+
+def test_a_long_name_of_characters_of_several_bytes_is_no_hindrance(tmp_path: Path) -> None:
+    folder = tmp_path / ("論" * 80)  # 240 bytes of the 255 that a name may have
+    write_pairs(folder, papers=papers(), train=TRAIN, dev=DEV, test=TEST)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from test_pairs_folder import DEV, TEST, TRAIN, papers
+from corpus.cocitations.pairs_folder import write_pairs
+
+written = pq.write_table
+def last(table, path, **options):
+    written(table, path, **options)
+    if path.name == "dev.parquet":
+        print(path.parent.name, flush=True)
+        sys.stdin.read() if sys.argv[2] == "wait" else os.kill(os.getpid(), signal.SIGKILL)
+pq.write_table = last
+write_pairs(Path(sys.argv[1]), papers=papers(), train=TRAIN, dev=DEV, test=TEST)
+"""
+
+
+def test_what_a_killed_writing_left_is_cleared_away_and_a_living_one_s_is_not(tmp_path: Path) -> None:
+    def begin(name: str, then: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", _KILLED, str(tmp_path / name), then]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+        return subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    others = tmp_path / f".mine.{'a' * 31}.partial"  # somebody else's
+    others.mkdir()
+    left = set()
+    for name in ("mine", "yours"):
+        with begin(name, "die") as killed:
+            assert killed.stdout
+            left.add(killed.stdout.readline().strip())
+        assert killed.returncode == -signal.SIGKILL
+    assert left <= {path.name for path in tmp_path.iterdir()}
+    with begin("mine", "wait") as living:
+        assert living.stdout
+        at_work = living.stdout.readline().strip()
+        write_pairs(tmp_path / "mine", papers=papers(), train=TRAIN, dev=DEV, test=TEST)
+        yours = next(name for name in left if "yours" in name)
+        assert {path.name for path in tmp_path.iterdir()} == {"mine", yours, at_work, others.name}
+        living.kill()
+    # What is written has no trace of the writing.
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted([*FILES, "held-out", "pairs.json"])
 
 
 def test_what_is_no_folder_of_pairs_is_refused(folder: Path, tmp_path: Path) -> None:

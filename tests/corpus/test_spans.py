@@ -59,6 +59,14 @@ def test_a_span_is_moved_to_where_its_text_stands_near_it() -> None:
     assert report.repaired == {checks.MOVED: 1}
 
 
+def test_a_span_is_not_moved_into_a_longer_number_or_word() -> None:
+    report = FullTextReport()
+    text = "In 2013 cells grew 0.3. Plants died3 in Leeds, as Lee found."
+    spans = Span(5, 6, "BIBREF2", "3"), Span(42, 45, "BIBREF4", "Lee"), Span(0, 1, "BIBREF7", "1")
+    assert read(text, *spans, report=report) == (Citation(35, 36, ("BIBREF2",)), Citation(50, 53, ("BIBREF4",)))
+    assert report.repaired == {checks.MOVED: 2} and report.dropped == {checks.NOT_FOUND: 1}
+
+
 @pytest.mark.parametrize(
     ("span", "reason"),
     [

@@ -207,12 +207,13 @@ def _made(
 ) -> TrainingPairs:
     folder = options.out.resolve().parent
     with Pairing(rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone) as pairing:
+        for table in tables:
+            pairing.add_ready(read_pair_table(table))
+        _look_into_papers(files, options)
         if options.full_texts:
             # Closed here, so that the processes that read end before an error is told.
             with contextlib.closing(_sentences(options, account, progress)) as sentences:
                 pairing.add_sentences(sentences)
-        for table in tables:
-            pairing.add_ready(read_pair_table(table))
         pairing.add_papers(_papers(files, options, account, progress))
         account.found = found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
     progress(WRITING, 0, 1)
@@ -220,6 +221,7 @@ def _made(
         "rules": asdict(rules),
         "by_title": options.by_title,
         "titles_alone": options.titles_alone,
+        "keep_without_abstract": options.keep_without_abstract,
         "sources": {
             "full_texts": [Path(name).name for name in options.full_texts],
             "pairs": [sealed_file(table) for table in tables],
@@ -255,6 +257,16 @@ def _workers_for(names: list[str]) -> int:
     return os.cpu_count() or 1
 
 
+def _look_into_papers(files: list[Path], options: argparse.Namespace) -> None:
+    """Raise what opening the papers raises now, and not when the full texts have been read for hours."""
+    for path in files:
+        with read(path, columns=dict(options.columns) or None):
+            pass
+    for name in options.atlas:
+        ensure(name)
+        store.open_atlas(name)
+
+
 def _papers(files: list[Path], options: argparse.Namespace, account: _Account, progress: Progress) -> Iterator[Paper]:
     """The papers of the files and atlases, one after another; progress in thousandths of each."""
     total = 1000 * (len(files) + len(options.atlas))
@@ -271,7 +283,6 @@ def _papers(files: list[Path], options: argparse.Namespace, account: _Account, p
         done += 1000
         progress(PAPERS, done, total)
     for name in options.atlas:
-        ensure(name)
         table = store.open_atlas(name).papers
         for number, paper in enumerate(papers_in(table)):
             if number % _BETWEEN == 0:
@@ -338,6 +349,10 @@ def _print_full_texts(report: FullTextReport) -> None:
     for refusal in report.refusals[:_SHOWN]:
         print(f"  {refusal}")
     _print_more(report.refused)
+    for done, counts in (("mended", report.repaired), ("dropped", report.dropped)):
+        if counts:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
+            print(f"Citation markers {done}: {counts.total():,} ({reasons})")
 
 
 def _print_more(count: int) -> None:

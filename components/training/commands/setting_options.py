@@ -4,11 +4,12 @@ import argparse
 import dataclasses
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from components.training.settings import TrainingSettings
+from components.encoder.catalogue import InputForm
+from components.training.settings import TrainingSettings, trained_form, usual_margin
 
 _TOLD = {
     "pooling": "how a paper's vector is made of the layers; start: as the start has it, but of [CLS] a scalar mix",
-    "margin": "of the triplet margin loss",
+    "margin": "of the triplet margin loss; by default 0.1 where the start's vectors are normalised",
     "negatives": "how in-batch negatives are drawn; the authors' permutation wastes one row in a micro-batch",
     "learning_rate": "of Adam, at its highest",
     "warmup_steps": "steps in which the learning rate rises from 0; then it falls to 0 at the last one",
@@ -34,20 +35,26 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for field in dataclasses.fields(TrainingSettings):
         option = f"--{field.name.replace('_', '-')}"
         told = f"{_TOLD[field.name]} (default: {_default(field.default)})"
+        default = None if field.name == "margin" else field.default  # it goes by the start
         kind: Any = kinds[field.name]
         if kind is bool:
             group.add_argument(option, action="store_true", help=told)
         elif get_origin(kind) is Literal:
-            group.add_argument(option, choices=get_args(kind), default=field.default, help=told)
+            group.add_argument(option, choices=get_args(kind), default=default, help=told)
         else:
-            group.add_argument(option, type=kind, default=field.default, metavar="N", help=told)
+            group.add_argument(option, type=kind, default=default, metavar="N", help=told)
 
 
-def settings_of(options: argparse.Namespace) -> TrainingSettings:
-    """The settings that were asked for. Raises TrainingError where they do not go together."""
-    return TrainingSettings(
-        **{field.name: getattr(options, field.name) for field in dataclasses.fields(TrainingSettings)}
-    )
+def settings_of(options: argparse.Namespace, form: InputForm) -> TrainingSettings:
+    """The settings that were asked for, to train from a start of that form. Raises TrainingError where two do not go
+    together.
+    """
+    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(TrainingSettings)}
+    given = {name: value for name, value in asked.items() if value is not None}
+    settings = TrainingSettings(**given)
+    if "margin" in given:
+        return settings
+    return dataclasses.replace(settings, margin=usual_margin(trained_form(form, settings)))
 
 
 def _default(value: object) -> str:

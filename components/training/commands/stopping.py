@@ -23,7 +23,9 @@ def stopping(say: Callable[[str], None], *, with_stdin: bool) -> Iterator[Callab
             raise KeyboardInterrupt
         asked.set()
         if is_main():
-            say(_ASKED)
+            # It may have come while the very stream was being written to, which cannot be written to within that.
+            with contextlib.suppress(RuntimeError):
+                say(_ASKED)
 
     ended = StopWithStdin(quiet) if with_stdin else quiet
 

@@ -10,13 +10,15 @@ from typing import Any
 
 from components.build import Cancelled
 from components.encoder import EMBEDDED, Checkpoint, find_checkpoint
+from components.encoder.catalogue import COCITE_FORM
 from components.training.commands.setting_options import add_settings, settings_of
 from components.training.commands.stopping import stopping
 from components.training.curves import CURVES, NO_CURVES, LookRecord, StepRecord, read_curves, written
 from components.training.finishing import Finished, finish, own_target
 from components.training.held_out import MOST_PAPERS
+from components.training.held_out_file import verdict
 from components.training.live import Live
-from components.training.loop import TrainingResult, Watch, train
+from components.training.loop import UNWATCHED, TrainingResult, Watch, train
 from components.training.planning import forecast
 from components.training.processes import is_main
 from components.training.report import write_report
@@ -74,16 +76,19 @@ def add(verbs: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.out is None and not options.dry_run:
         options.parser.error("name the run's folder: --out DIR; or ask for a --dry-run")
-    settings = settings_of(options)
+    if options.held_out < 0:
+        options.parser.error(f"--held-out is {options.held_out}; it must be 0 or more")
+    settings_of(options, COCITE_FORM)  # what cannot be is said before anything is read
     if options.own:
         own_target(options.own, run=options.out)  # a name that is taken is said before hours of work
     if options.low_priority:
         lower_priority()
     pairs = read_pairs(options.pairs)
     start = find_checkpoint(options.start)
+    settings = settings_of(options, start.form)
     before = read_curves(options.out / CURVES) if options.out and (options.out / CURVES).exists() else NO_CURVES
     live = Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before)
-    watch: Watch = _JsonWatch() if options.progress == "json" else live
+    watch: Watch = UNWATCHED if not is_main() else _JsonWatch() if options.progress == "json" else live
     with stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
         with live:
             if options.dry_run:
@@ -135,9 +140,20 @@ def _planned(
     """Say how long it would take; the exit code."""
     out = options.out or Path()
     try:
-        told = forecast(pairs, start, settings, out=out, cpu=options.cpu, stop=stop, told=watch.told)
+        told = forecast(
+            pairs,
+            start,
+            settings,
+            out=out,
+            held_out=options.held_out,
+            cpu=options.cpu,
+            stop=stop,
+            told=watch.told,
+        )
     except Stopped as error:
         raise Cancelled("Stopped.") from error
+    if not is_main():
+        return 0
     if options.progress == "json":
         json_line({"forecast": told.as_json()})
     else:
@@ -178,6 +194,8 @@ def _told(finished: Finished, start: Checkpoint, result: TrainingResult) -> Iter
             f"{row.called} on {row.queries:,} papers of pairs it never saw, among {row.papers:,}: {row.before_words} "
             f"by {start.name}, {row.after_words} now (p {row.p_words})"
         )
+    if said := verdict(finished.held_out):
+        yield said
     yield from finished.notes
     yield f"Encoder: {result.checkpoint}"
     yield f"  python -m corpus build FILES --name NAME --encoder {shlex.quote(str(result.checkpoint))}"
