@@ -9,7 +9,7 @@ from typing import Any
 
 from components.encoder import downloads, hub
 from components.encoder.cache import Progress, own_checkpoints
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry, InputForm
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, InputForm
 from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
 from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
 from components.encoder.forms import FORM_FILE, POOLING_FILE, form_of
@@ -69,6 +69,11 @@ def find_checkpoint(
     told = progress or _untold
     if name_or_path == EMBEDDED:
         return _of_folder(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
+    if name_or_path == LEXICAL:
+        raise EncoderUnavailable(
+            f"{LEXICAL} is fitted on the words of a corpus and has no checkpoint. Name another encoder, such as "
+            f"{EMBEDDED}."
+        )
     if entry := CATALOGUE.get(name_or_path):
         if not downloads.is_here(entry.name):
             if local_files_only:
@@ -83,7 +88,7 @@ def find_checkpoint(
     if any(os.path.isfile(path / file) for file in ("config.json", FULL_FILE)):  # noqa: PTH113
         # A relative folder would be another one, or none, where an atlas is opened next.
         path = path.resolve()
-        return _given(path.name, path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
+        return _given(_called(path), path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
     if path.suffix.lower() == ".zip" and os.path.isfile(path):  # noqa: PTH113
         path = path.resolve()
         files = files_of_zip(path, _FILES)
@@ -181,6 +186,12 @@ def _released(entry: CatalogueEntry) -> Checkpoint:
             files = with_base(files, base) if base else files
         return _checkpoint(entry.name, path, files, entry.form, source=entry.name)
     raise EncoderUnavailable(f"{entry.name} was removed at this moment. Fetch it again.")
+
+
+def _called(folder: Path) -> str:
+    """The name of a folder; of what training left, its run's, because all of those are called checkpoint."""
+    trained = folder.name == "checkpoint" and (folder / FORM_FILE).is_file()
+    return (trained and folder.parent.name) or folder.name
 
 
 def _given(name: str, path: Path, files: StoredFiles, *, local_files_only: bool, progress: Progress) -> Checkpoint:

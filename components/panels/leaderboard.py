@@ -1,5 +1,6 @@
 """The leaderboard panel: every evaluation that is kept, by set and split, the best first."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -15,17 +16,20 @@ def leaderboard(
 ) -> None:
     """Draw evaluations. on_open, on_delete: called with the one that is to be shown, or to be deleted."""
     by_place = sorted(evaluations, key=lambda one: (*_place(one), -one.means[MAP], one.system.name, one.id))
-    for place, group in groupby(by_place, key=_place):
-        name, facet, split = place
-        found = list(group)
+    groups = [(place, list(group)) for place, group in groupby(by_place, key=_place)]
+    shared = Counter(place[:3] for place, _ in groups)
+    for place, found in groups:
+        name, facet, split, fingerprint = place
+        # Sets of one name may be others, as those are that training holds out; their figures do not compare.
+        which = f", set {fingerprint[:8]}" if shared[place[:3]] > 1 else ""
         with st.container(border=True, key=f"board-{found[0].id}"):
-            st.markdown(f"**{escaped(f'{name} ({facet})' if facet else name)}**, split {escaped(split)}")
+            st.markdown(f"**{escaped(f'{name} ({facet})' if facet else name)}**, split {escaped(split + which)}")
             for rank, one in enumerate(found, start=1):
                 _row(one, rank=rank, on_open=on_open, on_delete=on_delete)
 
 
-def _place(one: Evaluation) -> tuple[str, str, str]:
-    return one.set_name, one.facet, one.split
+def _place(one: Evaluation) -> tuple[str, str, str, str]:
+    return one.set_name, one.facet, one.split, one.set_fingerprint
 
 
 def _row(

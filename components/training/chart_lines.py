@@ -226,6 +226,8 @@ def drawn(
         y_axis |= {"type": "log"}
     if percent:
         y_axis["tickformat"] = ".0%"
+        # Around a level line plotly would show 100 % to either side of it. There is room above for half a star.
+        y_axis["autorangeoptions"] = {"clipmin": 0, "clipmax": 1.03}
     if powers:
         y_axis["exponentformat"] = "e"
     return {

@@ -197,6 +197,7 @@ def _mix_at_best(runs: Sequence[Run]) -> Chart | None:
     if not mixes:
         return None
     layers = max(len(mix) for _, _, mix in mixes)
+    digits = _digits([share for _, _, mix in mixes for share in mix])
     traces = [
         {
             "type": "scatter",
@@ -207,7 +208,7 @@ def _mix_at_best(runs: Sequence[Run]) -> Chart | None:
             "y": list(mix),
             "line": {"color": f"@run{place}", "width": 2, "dash": DASHES[place % len(DASHES)]},
             "marker": {"size": 8, "color": f"@run{place}"},
-            "hovertemplate": "%{y:.2%}" + extra(alone=len(runs) == 1),
+            "hovertemplate": f"%{{y:.{digits}%}}" + extra(alone=len(runs) == 1),
         }
         for place, run, mix in mixes
     ]
@@ -219,10 +220,16 @@ def _mix_at_best(runs: Sequence[Run]) -> Chart | None:
         mix = mixes[0][2]
         most, least = int(np.argmax(mix)), int(np.argmin(mix))
         words += (
-            f"Most: {layer_words(most)}, {mix[most]:.2%}. Least: {layer_words(least)}, {mix[least]:.2%}. Equal would "
-            f"be {1 / layers:.2%} each.",
+            f"Most: {layer_words(most)}, {mix[most]:.{digits}%}. Least: {layer_words(least)}, "
+            f"{mix[least]:.{digits}%}. Equal would be {1 / layers:.{digits}%} each.",
         )
     found = drawn(traces, x="layer", y="weight", marks=[level(1 / layers, "equal weights")], percent=True)
     found["layout"]["xaxis"] |= {"type": "category", "tickformat": ""}
-    found["layout"]["yaxis"]["tickformat"] = ".2~%"
+    found["layout"]["yaxis"]["tickformat"] = f".{digits}~%"
     return Chart("mix_at_best", "Weights of the layers in the checkpoint", words, found)
+
+
+def _digits(shares: Sequence[float]) -> int:
+    """How many digits of percent tell shares apart: a mix that was learned for a few steps has moved very little."""
+    spread = 100 * (max(shares) - min(shares))
+    return 2 if spread <= 0 else min(max(2, 1 - math.floor(math.log10(spread))), 6)

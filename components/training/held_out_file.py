@@ -60,7 +60,7 @@ class HeldOutRow:
         return f"{self.p_value:.4f}" if self.p_value >= 0.0001 else "< 0.0001"
 
     def _words(self, value: float) -> str:
-        return f"{value:,.1f}" if self.metric == "mean_rank" else f"{100 * value:.2f} %"
+        return f"{value:,.2f}" if self.metric == "mean_rank" else f"{100 * value:.2f} %"
 
 
 def verdict(rows: Sequence[HeldOutRow]) -> str:

@@ -16,12 +16,12 @@ from components.evaluation.wording import cell, code, percent, table
 from components.training.curves import LookRecord, StepRecord
 from components.training.held_out import HeldOut, HeldOutChange
 from components.training.settings import TrainingSettings
+from components.training.wording import setting_words, told_words
 from corpus.cocitations.pairs import TrainingPairs
 
 _MOST_TOLD = 200  # lines of what the pairs tell of themselves
 _LONGEST_TOLD = 300  # characters of one value
 _ENDS = 0.1  # of the steps, over which the loss at the beginning and at the end is a mean
-_NONE_AT_0 = ("max_steps", "patience", "max_gradient_norm", "max_tokens")
 _PAPER = "[Mysore, Cohan and Hope, NAACL 2022](https://arxiv.org/abs/2111.08366)"
 
 
@@ -87,7 +87,10 @@ def _usage(found: Checkpoint) -> Iterator[str]:
     yield "```"
     if form.pooling != "scalar_mix":
         yield ""
-        yield "sentence-transformers loads the folder, too, and takes the same texts."
+        yield (
+            "sentence-transformers loads the folder, too, and takes the same texts. Should it report a pooler as "
+            "missing: none is used."
+        )
     yield ""
     yield "In Cocite Atlas: `python -m corpus build PAPERS --name NAME --encoder FOLDER`, or put it into `own/`."
 
@@ -137,7 +140,7 @@ def _data(pairs: TrainingPairs) -> Iterator[str]:
         f"{len(pairs.dev):,} to choose the checkpoint by, {len(pairs.test):,} held out, of {pairs.papers.num_rows:,} "
         f"papers. Fingerprint `{code(pairs.fingerprint)}`."
     )
-    told = list(_flat(pairs.told, ""))
+    told = list(_flat(pairs.told, []))
     if told:
         yield ""
         yield table(["How the pairs were made", ""], [[cell(key), cell(value)] for key, value in told[:_MOST_TOLD]])
@@ -146,17 +149,17 @@ def _data(pairs: TrainingPairs) -> Iterator[str]:
         yield f"And {len(told) - _MOST_TOLD:,} more; they stand in the pairs' own folder."
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
+def _flat(value: Any, path: list[str]) -> Iterator[tuple[str, str]]:
     """JSON values as lines of a name and a text, what lies inside others under both names."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(inner, f"{name}, {key}" if name else str(key))
+            yield from _flat(inner, [*path, str(key)])
     elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
         for number, inner in enumerate(value, start=1):
-            yield from _flat(inner, f"{name} {number}")
+            yield from _flat(inner, [*path, str(number)])
     else:
         told = ", ".join(map(_word, value)) if isinstance(value, list) else _word(value)
-        yield name[:_LONGEST_TOLD].replace("_", " "), told[:_LONGEST_TOLD] or "–"
+        yield told_words(path)[:_LONGEST_TOLD], told[:_LONGEST_TOLD] or "–"
 
 
 def _word(value: Any) -> str:
@@ -171,7 +174,7 @@ def _settings(settings: TrainingSettings) -> Iterator[str]:
     other = [one.name for one in fields(settings) if given[one.name] != usual[one.name]]
     yield (
         f"Triplet margin loss (p = 2, margin {settings.margin:g}), negatives in the batch by {settings.negatives}; "
-        f"Adam, learning rate {settings.learning_rate:g}, {settings.warmup_steps:,} steps of warm-up, then linearly "
+        f"Adam, learning rate {settings.learning_rate:g}, {_steps(settings.warmup_steps)} of warm-up, then linearly "
         f"to 0; {settings.batch} triplets a step, {settings.micro_batch} at a time; {settings.precision}; "
         f"seed {settings.seed}."
     )
@@ -188,20 +191,25 @@ def _settings(settings: TrainingSettings) -> Iterator[str]:
     yield table(["Setting", "Here", "Default"], rows)
 
 
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"
+
+
 def _set(name: str, value: Any) -> str:
-    return "–" if name in _NONE_AT_0 and not value else _word(value)
+    return setting_words(name, value) or _word(value)
 
 
 def _curves(steps: Sequence[StepRecord], looks: Sequence[LookRecord]) -> Iterator[str]:
     """What the curves of a run show, in sentences."""
     if steps:
         few = max(1, round(len(steps) * _ENDS))
+        ends = f"means over the first and the last {few:,}" if few > 1 else "the first and the last one"
         first, last = (float(np.mean([step.loss for step in some])) for some in (steps[:few], steps[-few:]))
         active = float(np.mean([step.active for step in steps[-few:]]))
         yield (
-            f"{steps[-1].step:,} steps ({steps[-1].epoch:.2f} epochs). The loss of a triplet went from {first:.3f} to "
-            f"{last:.3f} (means over the first and the last {few:,}); at the end {active:.0%} of the triplets still "
-            "had a loss above 0."
+            f"{_steps(steps[-1].step)} ({steps[-1].epoch:.2f} epochs). The loss of a triplet went from {first:.3f} to "
+            f"{last:.3f} ({ends}); "
+            f"at the end {100 * active:.0f} % of the triplets still had a loss above 0."
         )
         if wasted := sum(step.self_negatives for step in steps):
             yield f"{wasted:,} triplets had their own positive as the negative, and taught nothing."
@@ -210,7 +218,7 @@ def _curves(steps: Sequence[StepRecord], looks: Sequence[LookRecord]) -> Iterato
         yield (
             f"On the dev pairs the loss went from {looks[0].dev_loss:.4f} to {best.dev_loss:.4f} at step "
             f"{best.step:,}, which is the checkpoint that was kept, and the share of pairs that are nearer than their "
-            f"negative from {looks[0].dev_accuracy:.1%} to {best.dev_accuracy:.1%}."
+            f"negative from {100 * looks[0].dev_accuracy:.1f} % to {100 * best.dev_accuracy:.1f} %."
         )
         if best.mix:
             strongest = int(np.argmax(best.mix))

@@ -56,6 +56,10 @@ def write_checkpoint(folder: Path, encoder: TrainedEncoder, *, start: Checkpoint
     with _beside(folder) as partial, _as_os_errors(folder):
         encoder.bert.save_pretrained(partial, max_shard_size="1000GB")
         _forget_code(partial / "config.json")
+        # safetensors makes files that their owner alone may read; a checkpoint is there to be passed on.
+        mode = (partial / "config.json").stat().st_mode
+        for weights in partial.glob("*.safetensors"):
+            weights.chmod(mode)
         if encoder.mix is not None:
             (partial / MIX_FILE).write_bytes(mix_bytes(encoder.mix.scalars))
         _write_tokenizer(partial, start, encoder)

@@ -13,7 +13,7 @@ from components.training.report_page import page, paragraph, part, table, tiles
 from components.training.run_folder import disk_errors
 from components.training.settings import TrainingError, TrainingSettings
 from components.training.stories import Story, story_of
-from components.training.wording import time_words
+from components.training.wording import setting_words, time_words, told_words
 
 REPORT = "report.html"  # in the run's folder
 
@@ -44,7 +44,7 @@ def report_of(stories: Sequence[Story]) -> str:
     runs = [Run(one.name, one.curves, one.settings.margin, one.settings.batch) for one in stories]
     alone = stories[0] if len(stories) == 1 else None
     if alone:
-        title = f"Training run {alone.name}"
+        title = f"Training run “{alone.name}”"
         head = [paragraph(f"{alone.start}, trained on {alone.pairs}: {alone.status}.", kind="soft"), _tiles(alone)]
     else:
         title = f"{len(stories)} training runs"
@@ -82,12 +82,16 @@ def _tiles(story: Story) -> str:
     if best is not None:
         first = looks[0]
         facts += [
-            ("Dev loss", f"{best.dev_loss:.4f}", f"{first.dev_loss:.4f} at step {first.step:,}; kept: {best.step:,}"),
-            ("Right choices on dev", f"{best.dev_accuracy:.1%}", f"{first.dev_accuracy:.1%} at step {first.step:,}"),
+            ("Dev loss", f"{best.dev_loss:.4f}", f"{first.dev_loss:.4f} before; kept: step {best.step:,}"),
+            ("Right choices on dev", _percent(best.dev_accuracy), f"{_percent(first.dev_accuracy)} before"),
         ]
     facts += [(f"{row.called}, held out", row.after_words, f"{row.before_words} before") for row in story.held_out]
     facts.append(("Time", time_words(seconds), f"{sum(one.tokens for one in steps):,} word pieces read"))
     return tiles(facts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"  # as the scores beside it
 
 
 def _comparison(stories: Sequence[Story]) -> str:
@@ -99,7 +103,7 @@ def _comparison(stories: Sequence[Story]) -> str:
     for one in stories:
         best = one.curves.best()
         row = [one.name, one.status, f"{one.curves.steps[-1].step:,}" if one.curves.steps else "0"]
-        row += [f"{best.dev_loss:.4f}", f"{best.step:,}", f"{best.dev_accuracy:.2%}"] if best else ["–", "–", "–"]
+        row += [f"{best.dev_loss:.4f}", f"{best.step:,}", _percent(best.dev_accuracy)] if best else ["–", "–", "–"]
         found = {held.called: held for held in one.held_out}
         for metric in metrics:
             row += [found[metric].before_words, found[metric].after_words] if metric in found else ["–", "–"]
@@ -145,7 +149,8 @@ def _settings_part(stories: Sequence[Story]) -> str:
         values = [getattr(story.settings, one.name) for story in stories]
         if any(value != getattr(card, one.name) for value in values):
             marked.append(place)
-        rows.append([one.name, *map(_value, values), _value(getattr(card, one.name))])
+        told = [setting_words(one.name, value) or _value(value) for value in (*values, getattr(card, one.name))]
+        rows.append([one.name.replace("_", " "), *told])
     names = [story.name if len(stories) > 1 else "this run" for story in stories]
     words = (
         "In bold where it is not the default: what the model card of SPECTER-CoCite has, or, where the card is silent, "
@@ -180,16 +185,16 @@ def flattened(told: Mapping[str, Any]) -> list[list[str]]:
     [['filters › too long', '1,200'], ['filters › kept', '7'], ['seed', '0'], ['files', 'a, b']]
     """
     rows: list[list[str]] = []
-    waiting: list[tuple[str, Any]] = [(str(name), value) for name, value in reversed(list(told.items()))]
+    waiting: list[tuple[list[str], Any]] = [([str(name)], value) for name, value in reversed(list(told.items()))]
     while waiting and len(rows) <= 10 * _MOST_FACTS:
         name, value = waiting.pop()
         if isinstance(value, dict):
-            waiting += [(f"{name} › {inner}", one) for inner, one in reversed(list(value.items()))]
+            waiting += [([*name, str(inner)], one) for inner, one in reversed(list(value.items()))]
         elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-            waiting += [(f"{name} › {place}", one) for place, one in reversed(list(enumerate(value, start=1)))]
+            waiting += [([*name, str(place)], one) for place, one in reversed(list(enumerate(value, start=1)))]
         else:
             words = ", ".join(map(_value, value)) if isinstance(value, list) else _value(value)
-            rows.append([_cut(name), _cut(words)])
+            rows.append([_cut(told_words(name)), _cut(words) or "–"])
     return rows
 
 

@@ -76,6 +76,10 @@ def read_run(run: Path) -> RunRecord:
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             raise ValueError("its format is another")
         return RunRecord(**{field.name: _checked(field.name, told[field.name]) for field in fields(RunRecord)})
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TrainingError(
+            f"{run}: no run lies there. Name the folder that `train --out` had; one that has not begun is none yet."
+        ) from error
     except OSError as error:
         raise TrainingError(f"{path}: it cannot be read ({error.strerror}). Name the folder of a run.") from error
     except (ValueError, KeyError, RecursionError) as error:

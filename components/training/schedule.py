@@ -25,6 +25,7 @@ def check_schedule(settings: TrainingSettings, *, total_steps: int) -> None:
         tenth = total_steps // 10
         raise TrainingError(
             f"warmup_steps is {settings.warmup_steps:,} and the whole run has {total_steps:,} "
-            f"step{'s' if total_steps != 1 else ''}, so the learning rate would never come to its full height. Set "
-            f"warmup_steps to {tenth:,}, or train for more epochs."
+            f"step{'s' if total_steps != 1 else ''}, so the learning rate would never come to its full height. The "
+            f"default is made for 30,000 pairs and more. Give --warmup-steps {tenth}, a tenth of the run, or more "
+            "--epochs."
         )

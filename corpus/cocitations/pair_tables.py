@@ -96,6 +96,10 @@ def _json_cells(text: str, *, place: str) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise PairsError(f"{place}: it is not JSON. {_ADVICE}") from error
     if isinstance(value, dict):
+        if "sentence" in value:
+            raise PairsError(
+                f"{place}: this is a citing sentence, and no pair. Give the file as a full text, without --pairs."
+            )
         value = [next((value[name] for name in known if name in value), "") for known in (_FIRST, _SECOND, _CITING)]
     if not isinstance(value, list):
         raise PairsError(f"{place}: it is no pair of ids. {_ADVICE}")

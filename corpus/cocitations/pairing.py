@@ -180,6 +180,11 @@ def write_found(folder: Path, found: Found, *, rules: SplitRules, told: dict[str
 
 def _nothing_left(found: Found) -> str:
     report = found.report
+    if not report.sentences and not found.ready.pairs:
+        return (
+            "There is neither a citing sentence nor a ready pair in what was given. See that the files are the right "
+            "ones."
+        )
     if report.sentences and not report.kept and report.unknown:
         why = "Their cited papers are not in the corpus: give --papers that hold them, with a title and an abstract."
     else:

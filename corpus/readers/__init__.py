@@ -214,6 +214,8 @@ def _format(head: bytes) -> str:
         return reference
     if csv_table.may_be_table(text):
         return csv_table.FORMAT
+    if head[257:262] == b"ustar":
+        raise UnknownFormatError("this is a tar archive, which is not unpacked here", advice=_ADVICE)
     raise UnknownFormatError(f"it begins with {ascii(start[:24])[1:]}", advice=_ADVICE)
 
 

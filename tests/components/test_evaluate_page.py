@@ -342,3 +342,24 @@ def test_links_to_what_is_not_there_are_answered_in_words(sky: dict[str, str], t
     broken = page()
     assert "abstracts\\-sky" in "".join(str(one.value) for one in broken.error)
     assert broken.button(key="delete-set")
+
+
+def _boards(same: bool) -> None:
+    from dataclasses import replace
+
+    from components.evaluation import store
+    from components.panels.leaderboard import leaderboard
+
+    found = store.evaluations()
+    others = [replace(one, id=one.id[::-1], set_fingerprint="abcdef0123") for one in found]
+    leaderboard(found if same else [*found, *others], on_open=print, on_delete=print)
+
+
+def test_sets_of_one_name_that_differ_are_not_ranked_together(sky: dict[str, str]) -> None:
+    ranks = {}
+    for same in (True, False):
+        app = AppTest.from_function(_boards, args=(same,), default_timeout=PATIENCE).run()
+        assert not app.exception
+        ranks[same] = [one.value for one in app.markdown]
+    assert "**sky**, split test" in ranks[True] and "**sky**, split test, set abcdef01" in ranks[False]
+    assert [sum(line.startswith(f"{rank}\\.") for line in ranks[False]) for rank in (1, 2, 3)] == [2, 2, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -108,6 +109,21 @@ def test_what_is_written_gives_the_vectors_that_training_had(
         assert find_checkpoint(str(packed)).form == encoder.form
         assert np.abs(read(packed) - expected).max() < 1e-5
     assert {path.name for path in folder.parent.iterdir()} == {"mine"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such rights there")
+@pytest.mark.parametrize("pooling", ["scalar_mix", "mean"])
+def test_whoever_may_read_one_file_may_read_the_weights(tiny: Path, pooling: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write_checkpoint(folder, trained(tiny, pooling=pooling), start=find_checkpoint(str(tiny)))
+    assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
+
+
+def test_what_a_run_left_has_the_name_of_the_run(tiny: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine"):
+        write_checkpoint(folder, trained(tiny, pooling="mean"), start=find_checkpoint(str(tiny)))
+    found = [find_checkpoint(str(folder)) for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine")]
+    assert [one.name for one in found] == ["run-2", "mine"]
 
 
 def test_training_goes_on_from_what_was_written(start: Path, tmp_path: Path) -> None:

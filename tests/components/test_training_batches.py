@@ -136,7 +136,7 @@ def test_a_run_of_fewer_steps_plans_no_epoch_too_many() -> None:
 def test_too_few_pairs_for_a_step_and_too_long_a_warm_up_are_sentences() -> None:
     with pytest.raises(TrainingError, match=r"^toy: its 20 training pairs make \d micro-batches of 3, .* takes 10\."):
         plan_run(toy_pairs(train=20), TrainingSettings())
-    with pytest.raises(TrainingError, match=r"^warmup_steps is 1,000 and the whole run has 6 steps, .*Set warmup_"):
+    with pytest.raises(TrainingError, match=r"^warmup_steps is 1,000 and the whole run has 6 steps, .*--warmup-steps"):
         plan_run(toy_pairs(), TrainingSettings())
 
 

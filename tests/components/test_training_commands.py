@@ -330,7 +330,7 @@ def test_reports_of_runs(toys: Path, tmp_path: Path, call: Call) -> None:
     code, _, err = call("report", *runs)
     assert code == 1 and "--out FILE.html" in err
     code, _, err = call("report", tmp_path)
-    assert code == 1 and "Name the folder of a run" in err
+    assert code == 1 and "no run lies there" in err
     code, _, err = call("report", runs[0], "--out", tmp_path / "no" / "x.html")
     assert code == 1 and "could not be written" in err
 

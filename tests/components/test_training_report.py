@@ -13,7 +13,7 @@ import pytest
 from components.palette import DARK, LIGHT
 from components.training.chart_lines import MOST_RUNS, Run, colours, window_of
 from components.training.charts import Chart, charts
-from components.training.curves import CURVES, Curves
+from components.training.curves import CURVES, Curves, LookRecord
 from components.training.held_out_file import HELD_OUT, HeldOutRow, held_out_rows, read_held_out, verdict
 from components.training.report import flattened, report_of, write_report
 from components.training.run_folder import RunRecord, write_run
@@ -187,7 +187,16 @@ def test_the_page_lets_no_other_script_run_and_asks_no_server() -> None:
 
 def test_what_a_run_came_to_is_said_first() -> None:
     words = _Read(report_of([_story(held_out=held_out_rows(_held_out()))])).words
-    for told in ("100", "1,000", "0.3000", "0.9000 at step 0; kept: 50", "75.0%", "10.0", "20.0 before", "−10.0"):
+    for told in (
+        "100",
+        "1,000",
+        "0.3000",
+        "0.9000 before; kept: step 50",
+        "75.00 %",
+        "10.00",
+        "20.00 before",
+        "−10.00",
+    ):
         assert told in words
 
 
@@ -202,6 +211,40 @@ def test_runs_of_one_name_are_numbered() -> None:
     assert "same (2)" in words
     with pytest.raises(TrainingError, match="Name fewer"):
         report_of([_story()] * (MOST_RUNS + 1))
+
+
+def test_what_the_pairs_tell_is_said_in_words() -> None:
+    told = {"contexts": {"cited_in_crowd": 53}, "sources": {"atlases": []}, "by_title": False}
+    assert flattened(told) == [
+        ["dropped: too many papers cited", "53"],
+        ["titles and abstracts of the atlases", "–"],
+        ["joined by the same title and year, too", "no"],
+    ]
+
+
+def test_settings_that_mean_nothing_as_numbers_are_said_in_words() -> None:
+    words = _Read(report_of([_story()])).words
+    for told in ("all of the epochs", "never early", "not clipped", "as many as the start reads"):
+        assert told in words
+
+
+def test_shares_never_have_an_axis_beyond_all() -> None:
+    for name in ("dev_accuracy", "active"):
+        assert _chart(name, _run(planted_curves())).figure["layout"]["yaxis"]["autorangeoptions"] == {
+            "clipmin": 0,
+            "clipmax": 1.03,
+        }
+
+
+@pytest.mark.parametrize("moved", [0.0, 1e-7, 1e-5, 1e-3, 0.1])
+def test_weights_of_layers_are_told_apart(moved: float) -> None:
+    mix = (0.25 - moved, 0.25, 0.25, 0.25 + moved)
+    look = LookRecord(step=0, dev_loss=0.5, dev_accuracy=0.5, best=True, mix=mix, seconds=1.0)
+    chart = _chart("mix_at_best", _run(Curves(steps=(), looks=(look,))))
+    most, least = re.findall(r"[\d.]+(?=%)", chart.words[-1])[:2]
+    assert (most != least) == (moved > 0)
+    digits = int(re.findall(r"\d", chart.figure["layout"]["yaxis"]["tickformat"])[0])
+    assert moved == 0 or f"{mix[3]:.{digits}%}" != f"{mix[1]:.{digits}%}"
 
 
 def test_what_was_told_is_flattened_however_deep_it_is() -> None:
@@ -220,7 +263,7 @@ def test_held_out_scores_are_read_back_or_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(_held_out()))
     rank, average, _ = read_held_out(path)
     assert (rank.called, rank.before, rank.after, rank.queries, rank.papers) == ("Mean rank", 20.0, 10.0, 7, 70)
-    assert average.difference_words == "+25.00 %" and rank.difference_words == "−10.0"
+    assert average.difference_words == "+25.00 %" and rank.difference_words == "−10.00"
     for damaged in ("", "[]", "{}", json.dumps(_held_out()).replace("0.01", '"x"'), "[" * 9_999):
         path.write_text(damaged)
         with pytest.raises(TrainingError, match="no scores of held-out pairs"):

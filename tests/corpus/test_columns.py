@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tarfile
 
 import pytest
 
@@ -347,6 +348,14 @@ def test_a_mapping_goes_before_what_is_guessed():
 def test_what_is_no_table_is_not_taken_for_one(tmp_path, data):
     with pytest.raises(UnknownFormatError, match="it begins with"):
         reading_of(tmp_path, data)
+
+
+def test_a_tar_archive_is_called_one(tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("paper.xml"), io.BytesIO())
+    with pytest.raises(UnknownFormatError, match="this is a tar archive"):
+        reading_of(tmp_path, buffer.getvalue())
 
 
 def test_a_comma_parts_no_names_where_semicolons_do(tmp_path):

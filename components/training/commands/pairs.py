@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -161,9 +162,15 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with progress_of(options) as progress, _disk_errors(options.out.resolve().parent):
             pairs = _made(options, tables, files, rules, split_rules, account, progress)
-    except PairsError:
+    except PairsError as error:
         if plain:  # which filter dropped the most is what helps now
             _print_found(options, account, rules)
+        if not account.full_texts.documents and account.full_texts.refused and not options.pairs:
+            raise PairsError(
+                f"None of the {account.full_texts.refused:,} full texts could be read, so there are no pairs. Give "
+                "JATS XML, S2ORC, CORD-19, unarXive or lines of citing sentences; ready pairs of ids go behind "
+                "--pairs, titles and abstracts behind --papers."
+            ) from error
         raise
     if plain:
         _print_found(options, account, rules)
@@ -331,9 +338,9 @@ def _print_pairs(options: argparse.Namespace, pairs: TrainingPairs) -> None:
     if len(pairs.test):
         print(
             f"Evaluate on its test pairs: python -m components.evaluation --set {HELD_OUT} --data "
-            f"{options.out / HELD_OUT} --encoder …"
+            f"{shlex.quote(str(options.out / HELD_OUT))} --encoder …"
         )
-    print(f"Train on it: python -m components.training train --pairs {options.out} …")
+    print(f"Train on it: python -m components.training train --pairs {shlex.quote(str(options.out))} …")
 
 
 def _print_full_texts(report: FullTextReport) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,8 @@ def add(verbs: Any) -> None:
         type=int,
         default=MOST_PAPERS,
         metavar="N",
-        help="rank at most N papers for each paper of the test pairs, before and after (default: %(default)s; 0: not)",
+        help="rank at most N papers, but at least all of the test pairs', for each paper of the test pairs, before and "
+        "after (default: %(default)s; 0: not)",
     )
     parser.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     add_settings(parser)
@@ -177,6 +179,8 @@ def _report_quietly(run: Path) -> None:
 
 def _summary(result: TrainingResult) -> str:
     early = " It stopped early: the dev loss fell no more." if result.status == "stopped early" else ""
+    if result.best_step == 0:
+        early += " So the dev loss never fell below the start's, and what is kept is the start itself."
     return (
         f"Done after {result.steps:,} of {result.total_steps:,} steps. The best encoder is that of step "
         f"{result.best_step:,}, with a dev loss of {result.best_loss:.4f}.{early}"
@@ -194,7 +198,7 @@ def _told(finished: Finished, start: Checkpoint, result: TrainingResult) -> Iter
         yield said
     yield from finished.notes
     yield f"Encoder: {result.checkpoint}"
-    yield f"  python -m corpus build FILES --name NAME --encoder {result.checkpoint}"
+    yield f"  python -m corpus build FILES --name NAME --encoder {shlex.quote(str(result.checkpoint))}"
     if finished.own:
         yield f"The app offers it as {finished.own}"
     if finished.full:
