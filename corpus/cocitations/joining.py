@@ -22,6 +22,7 @@ _ALIKE = 0.5  # of the words of two titles, the share that both have, where they
 _NUMBERS: tuple[Kind, ...] = ("pmid", "s2", "mag")
 _JUDGED = ("doi:", "pmid:")  # two papers may share one by a slip; see `corpus.merging.may_be_one`
 _WRITTEN: tuple[Kind, ...] = ("doi", "pmid", "pmcid", "arxiv", "s2", "openalex", "acl")
+_LOOKED_UP: tuple[Kind, ...] = ("pmid", "doi", "pmcid", "arxiv")
 _LINKED: tuple[Kind, ...] = ("doi", "arxiv", "pmid", "pmcid", "s2", "openalex", "acl")
 
 
@@ -32,10 +33,14 @@ class Joiner:
     by_title: a reference that no identifier joins means the paper with exactly its title, letters and digits alone, of
     the same year or one beside it. titles_alone: one that means no paper offered stands for itself, with its own title
     and no abstract. joined: how many references were asked for, by what joined them; "" for those that nothing did.
+    missing: where it is given, how many references asked for a number or DOI that no paper offered has.
     """
 
-    def __init__(self, *, by_title: bool = False, titles_alone: bool = False) -> None:
+    def __init__(
+        self, *, by_title: bool = False, titles_alone: bool = False, missing: Counter[str] | None = None
+    ) -> None:
         self.joined: Counter[str] = Counter()
+        self.missing = missing
         self.offered = 0
         self.ambiguous = 0  # papers whose own id another one had before
         self._by_title = by_title
@@ -125,6 +130,8 @@ class Joiner:
     def row_of(self, reference: Reference) -> int | None:
         """The row of the paper that a reference means; None where no paper is known."""
         row, how = self._found(reference)
+        if self.missing is not None and (row is None or row in self._alone) and (name := _looked_up(reference)):
+            self.missing[name] += 1
         if row is None and self._titles_alone:
             row = self._stand_in(reference)
         if row in self._alone:
@@ -181,6 +188,16 @@ class Joiner:
         """What joined how many references, and how many papers were looked through."""
         joined = {how or "nothing": count for how, count in self.joined.most_common()}
         return {"papers_offered": self.offered, "references": joined, "ambiguous_ids": self.ambiguous}
+
+
+def _looked_up(reference: Reference) -> str:
+    """What a reference can be looked up by, as the sources of papers write it; "" where it has no such number."""
+    for kind in _LOOKED_UP:
+        for said in reference.identifiers:
+            if said.startswith(f"{kind}:"):
+                number = said.removeprefix(f"{kind}:")
+                return f"arXiv:{number}" if kind == "arxiv" else number
+    return ""
 
 
 def _sure_identifiers(paper: Paper) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -56,16 +57,22 @@ class Pairing:
     """From sentences to contexts, in three passes: all sentences, then all papers, then `found`.
 
     What passes the filters that need no corpus waits in a file without a name, which is gone when the process is.
-    folder: where it lies.
+    folder: where it lies. missing: counts what no paper was found for; see `Joiner`.
     """
 
     def __init__(
-        self, rules: ContextRules, *, folder: Path, by_title: bool = False, titles_alone: bool = False
+        self,
+        rules: ContextRules,
+        *,
+        folder: Path,
+        by_title: bool = False,
+        titles_alone: bool = False,
+        missing: Counter[str] | None = None,
     ) -> None:
         self.rules = rules
         self.ready = ReadyReport()
         self._filter = ContextFilter(rules)
-        self._joiner = Joiner(by_title=by_title, titles_alone=titles_alone)
+        self._joiner = Joiner(by_title=by_title, titles_alone=titles_alone, missing=missing)
         self._spool: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 (closed with this)
         self._waiting = 0
 

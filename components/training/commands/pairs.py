@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from components import atlas as store
 from components.build import Progress, disk_errors
+from components.files import write_text
 from components.reading import sealed_file
 from corpus.cocitations.contexts import ContextRules
 from corpus.cocitations.full_text_report import FullTextReport
@@ -53,6 +55,7 @@ class _Account:
     full_texts: FullTextReport = field(default_factory=FullTextReport)
     papers: list[ReadReport] = field(default_factory=list)
     found: Found | None = None
+    missing: int = 0
 
 
 def add(verbs: Any) -> None:
@@ -117,6 +120,12 @@ def add(verbs: Any) -> None:
         help="let references that no paper is found for stand with their own title and no abstract: for a first look",
     )
     pairs.add_argument(
+        "--missing",
+        type=Path,
+        metavar="FILE",
+        help="write down the PMIDs and DOIs of cited papers that are in no corpus, a line each, the most cited first",
+    )
+    pairs.add_argument(
         "--workers",
         type=_workers,
         default=0,
@@ -156,6 +165,8 @@ def _run(options: argparse.Namespace) -> int:
         bracket=not options.without_bracket,
     )
     refuse_taken(options.out)
+    if options.missing and not options.missing.absolute().parent.is_dir():
+        options.refuse(f"--missing {options.missing}: there is no folder {options.missing.parent}")
     tables, files = existing_files(options.pairs), existing_files(options.papers)
     account = _Account()
     plain = options.progress != "json"
@@ -196,6 +207,10 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             raise
 
 
+def _most_first(found: tuple[str, int]) -> tuple[int, str]:
+    return -found[1], found[0]
+
+
 def _made(
     options: argparse.Namespace,
     tables: list[Path],
@@ -206,7 +221,10 @@ def _made(
     progress: Progress,
 ) -> TrainingPairs:
     folder = options.out.resolve().parent
-    with Pairing(rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone) as pairing:
+    missing: Counter[str] | None = Counter() if options.missing else None
+    with Pairing(
+        rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone, missing=missing
+    ) as pairing:
         for table in tables:
             pairing.add_ready(read_pair_table(table))
         _look_into_papers(files, options)
@@ -216,6 +234,10 @@ def _made(
                 pairing.add_sentences(sentences)
         pairing.add_papers(_papers(files, options, account, progress))
         account.found = found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
+    if missing is not None:
+        # Before the pairs are written: where none are left, it is what helps.
+        write_text(options.missing, "".join(f"{name}\n" for name, _ in sorted(missing.items(), key=_most_first)))
+        account.missing = len(missing)
     progress(WRITING, 0, 1)
     told = {
         "rules": asdict(rules),
@@ -315,6 +337,8 @@ def _print_found(options: argparse.Namespace, account: _Account, rules: ContextR
         _print_more(ready.unknown)
     joined = found.joined["references"]
     print("References joined by: " + (", ".join(f"{how} {count:,}" for how, count in joined.items()) or "nothing"))
+    if account.missing:
+        print(f"  In no corpus: {account.missing:,} PMIDs and DOIs, the most cited first: {options.missing}")
     if ambiguous := found.joined["ambiguous_ids"]:
         print(f"  {papers_words(ambiguous)} had an id that another paper had before, which was taken.")
 
