@@ -12,7 +12,6 @@ from typing import Any
 
 from components import atlas as store
 from components.atlas_encoder import encoder_of
-from components.build import Cancelled
 from components.facets import Filters
 from components.files import size_words
 from components.map_state import map_words
@@ -25,25 +24,17 @@ from corpus.commands.carry import add_carry
 from corpus.commands.compare import add_compare
 from corpus.commands.encoders import add_encoders
 from corpus.commands.grow import add_grow
-from corpus.commands.shared import ensure, papers_words, standard_input
+from corpus.commands.shared import KEPT, ensure, exit_code, papers_words, standard_input
 from corpus.commands.sources import add_count, add_fetch, add_look_up
 from corpus.errors import CociteAtlasError
 
-_DIFFERENT, _INTERRUPTED = 3, 130
+_DIFFERENT = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-    except (Cancelled, KeyboardInterrupt):
-        print("\ncorpus: stopped. What was done is kept; the same command goes on from there.", file=sys.stderr)
-        return _INTERRUPTED
-    except CociteAtlasError as error:
-        print(f"corpus: {error}", file=sys.stderr)
-        return 1
-    return code
+    return exit_code(options, name="corpus", stopped=KEPT)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,33 +4,19 @@ Exit codes: 0 all that was asked was computed; 1 it was not, and a sentence says
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from components.build import Cancelled
 from components.evaluation.commands import evaluate, index, kept, make, sets
-from corpus.errors import CociteAtlasError
+from corpus.commands.shared import KEPT, exit_code
 
-_INTERRUPTED = 130
 _VERBS = (sets, make, kept, index)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code: int = options.run(options)
-        sys.stdout.flush()
-    except (Cancelled, KeyboardInterrupt, BrokenPipeError) as stopped:
-        if isinstance(stopped, BrokenPipeError):  # else Python would try again as it ends, and complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("\nevaluation: stopped. What was done is kept; the same command goes on from there.", file=sys.stderr)
-        return _INTERRUPTED
-    except CociteAtlasError as error:
-        print(f"evaluation: {error}", file=sys.stderr)
-        return 1
-    return code
+    return exit_code(options, name="evaluation", stopped=KEPT)
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

@@ -4,33 +4,19 @@ Exit codes: 0 all that was asked was done; 1 it was not, and a sentence says why
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from components.build import Cancelled
 from components.training.commands import pairs, report, train
-from corpus.errors import CociteAtlasError
+from corpus.commands.shared import exit_code
 
-_INTERRUPTED = 130
 _VERBS = (pairs, train, report)  # each adds itself to the parser, and `run` to what it parses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code: int = options.run(options)
-        sys.stdout.flush()
-    except (Cancelled, KeyboardInterrupt, BrokenPipeError) as stopped:
-        if isinstance(stopped, BrokenPipeError):  # else Python would try again as it ends, and complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"\ntraining: stopped. {options.when_stopped}", file=sys.stderr)
-        return _INTERRUPTED
-    except CociteAtlasError as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    return code
+    return exit_code(options, name="training", stopped=options.when_stopped)
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

@@ -21,9 +21,30 @@ from corpus.errors import CociteAtlasError
 from corpus.paper import SCHEMA
 
 READ = "RIS, BibTeX, PubMed's .nbib or XML, CSV, TSV, JSON Lines or Parquet; all but Parquet may be gzip"
+KEPT = "What was done is kept; the same command goes on from there."  # said at a stop
+_INTERRUPTED = 130
 _TOLD = 5  # problems of a file that are said; the others are counted
 _LARGEST_LIST = 64 * 1024 * 1024  # bytes of a file of ids: millions of them
 _BETWEEN_LINES = 0.2  # seconds; a page that reads them draws no faster
+
+
+def exit_code(options: argparse.Namespace, *, name: str, stopped: str) -> int:
+    """Run the command in `options.run`; its exit code, 1 for an error and 130 for a stop, which are said.
+
+    name: of the command line, before each sentence. stopped: what a stop keeps.
+    """
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except (Cancelled, KeyboardInterrupt, BrokenPipeError) as ended:
+        if isinstance(ended, BrokenPipeError):  # else Python would try again as it ends, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"\n{name}: stopped. {stopped}", file=sys.stderr)
+        return _INTERRUPTED
+    except CociteAtlasError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return code
 
 
 class Bars:

@@ -305,3 +305,14 @@ def _judged_set(
 def judged_set() -> Callable[..., JudgedSet]:
     """judged_set({query: {candidate: grade}}): a set with these pools; a query's name is its paper's id."""
     return _judged_set
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch with one thread. Of more, toys make little use, and on a busy machine they wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -30,20 +30,11 @@ from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs_folder import read_pairs, write_pairs
 from tests.components.training_toys import toy_pairs, toy_start
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--micro-batch=3", "--batch=6", "--learning-rate=1e-3", "--warmup-steps=2", "--dev-every=5", "--cpu")
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the runs in processes of their own have it; several would wait for each other over matrices this small."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,9 @@ from components.training.training import Diverged, Training
 from corpus.cocitations.pairs import TrainingPairs
 from tests.components.training_toys import TINY, Watching, script, toy_pairs, toy_start
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DIVERGING = replace(TINY, learning_rate=1e3, warmup_steps=0, dev_every=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Of more, toys make little use, and on a busy machine they wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,14 +21,7 @@ from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import paper_at
 from tests.components.training_toys import TINY, Watching, files, same_run, script, toy_pairs, toy_start
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Of more, toys make little use, and on a busy machine they wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from components.encoder import Checkpoint, load_encoder
 from components.training.loop import TrainingResult, train
@@ -24,14 +22,7 @@ from corpus.cocitations.pairs_folder import write_pairs
 from corpus.paper import paper_at
 from tests.components.training_toys import TINY, Watching, files, planted, told, toy_pairs, toy_start
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Of more, toys make little use, and on a busy machine they wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import papers_in, to_table
 from tests.components.training_toys import TINY, WORDS, toy_pairs, toy_paper, toy_start
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Of two rows there is one derangement: the other row's positive is the negative.
 TWOS = replace(TINY, micro_batch=2, batch=8)
 
@@ -44,15 +45,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def dropping(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A toy BERT with dropout."""
     return toy_start(tmp_path_factory.mktemp("toys") / "dropping")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Of more, toys make little use, and on a busy machine they wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Oracle:
