@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 # No test is judged by the clock: a busy machine is slow, not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+_MAIN = sys.modules["__main__"]
+
+
+@pytest.fixture(autouse=True)
+def the_main_module() -> None:
+    """AppTest leaves its script as the main module, which every process that is spawned later would run."""
+    sys.modules["__main__"] = _MAIN
+
 
 # Two topics that share no word of substance, so that any encoder of English must keep them apart.
 _TOPICS = {

@@ -52,6 +52,9 @@ class ParquetTable:
             error.format, error.vector_columns = FORMAT, self.vector_columns
             self.close()
             raise
+        except (pa.ArrowException, OSError, ValueError) as error:  # names in the metadata that are no text
+            self.close()
+            raise _damaged(error) from error
         except BaseException:
             self.close()
             raise

@@ -206,6 +206,21 @@ def test_a_packed_or_cut_parquet_file_is_said(tmp_path):
         read(path)
 
 
+def test_a_column_chunk_whose_name_is_no_text_is_damage(tmp_path):
+    path = written(tmp_path, to_table(PAPERS))
+    data = path.read_bytes()
+    refused = 0
+    # The name stands in the schema and in each column chunk's own metadata.
+    for place in [place for place in range(len(data)) if data.startswith(b"abstract", place)]:
+        path.write_bytes(data[:place] + b"\x80" + data[place + 1 :])
+        try:
+            reading_of(path)
+        except DamagedFileError as error:
+            assert str(error).startswith("library.parquet: its Parquet data are damaged")
+            refused += 1
+    assert refused
+
+
 SMALL = to_table(PAPERS)
 
 
