@@ -105,9 +105,13 @@ class Peer:
         self._adam.step()
         self._adam.zero_grad()
 
-    def _features(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+    def _features(self, rows: np.ndarray) -> dict[str, object]:
         made = self._model.tokenize([self._texts[row] for row in rows])
-        return {name: value.to(self._model.device) for name, value in made.items()}
+        # A word on what kind of input it is stands among the tensors.
+        return {
+            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in made.items()
+        }
 
 
 def paired(texts: Texts) -> TrainingPairs:
