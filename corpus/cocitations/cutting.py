@@ -75,16 +75,9 @@ def _articles(source: Source) -> Iterator[bytes]:
     """The articles of a set that is too large to be read at once, each cut out as an XML document."""
     from lxml import etree
 
-    parser = etree.XMLPullParser(
-        events=("end",),
-        tag="{*}article",
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    from corpus.cocitations.jats_text import ARTICLES
+
+    parser = etree.XMLPullParser(events=("end",), **ARTICLES)
     length = 0
     broken: etree.XMLSyntaxError | None = None
     while broken is None and (chunk := source.read()):

@@ -15,7 +15,7 @@ from corpus.cocitations.full_text import FullText, FullTextError
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.jats_paragraphs import paragraph_of
 from corpus.cocitations.jats_references import own_reference, reference_list
-from corpus.cocitations.jats_text import LEFT_OUT, child_at, local_name
+from corpus.cocitations.jats_text import ARTICLES, LEFT_OUT, child_at, local_name
 from corpus.readers.text import clean
 
 
@@ -42,16 +42,7 @@ def read_articles(content: bytes, *, report: FullTextReport | None = None) -> It
     neither front nor body, as HTML's has not.
     """
     try:
-        for _event, element in etree.iterparse(
-            io.BytesIO(content),
-            tag="{*}article",
-            resolve_entities=False,
-            load_dtd=False,
-            no_network=True,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-        ):
+        for _event, element in etree.iterparse(io.BytesIO(content), **ARTICLES):
             yield _full_text(element, FullTextReport() if report is None else report)
             # clear() alone leaves an empty element an article behind.
             element.clear()

@@ -10,6 +10,16 @@ from lxml import etree
 
 from corpus.readers.text import clean
 
+# How an lxml parser reads a stranger's articles: it fetches no DTD, expands no entity and bounds what it builds.
+ARTICLES: dict[str, Any] = {
+    "tag": "{*}article",
+    "resolve_entities": False,
+    "load_dtd": False,
+    "no_network": True,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
 # What is no running text, wherever it stands: floats, notes, headings, and a formula once more for programs.
 LEFT_OUT = frozenset(
     {

@@ -86,7 +86,7 @@ class Peer:
         from sentence_transformers.models import Pooling, Transformer
 
         words = Transformer(str(folder), max_seq_length=tokens)
-        pooling = Pooling(words.get_word_embedding_dimension(), "cls")
+        pooling = Pooling(words.get_embedding_dimension(), "cls")
         self._model = SentenceTransformer(modules=[words, pooling], device=device).train()
         self._loss = TripletLoss(self._model, TripletDistanceMetric.EUCLIDEAN, triplet_margin=settings.margin)
         self._adam = torch.optim.Adam(self._model.parameters(), lr=settings.learning_rate)
@@ -106,7 +106,7 @@ class Peer:
         self._adam.zero_grad()
 
     def _features(self, rows: np.ndarray) -> dict[str, object]:
-        made = self._model.tokenize([self._texts[row] for row in rows])
+        made = self._model.preprocess([self._texts[row] for row in rows])
         # A word on what kind of input it is stands among the tensors.
         return {
             name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from markdown_it import MarkdownIt
 
 from components.encoder import find_checkpoint, load_encoder
 from components.evaluation.statistics import PairedTest
@@ -182,8 +183,7 @@ def test_hostile_text_stays_text(tiny: Path, pairs: TrainingPairs, tmp_path: Pat
     assert not re.search(r"(?<!\\)\]\((?!https://arxiv)", re.sub(r"`[^`\n]*`", "", text))
     assert text.count("\n# ") == 1
     assert "\u202e" not in text
-    markdown = pytest.importorskip("markdown_it")
-    html = markdown.MarkdownIt("commonmark").enable("table").render(text.partition("\n---\n")[2])
+    html = MarkdownIt("commonmark").enable("table").render(text.partition("\n---\n")[2])
     assert "<script" not in html
     assert re.findall(r'(?:href|src)="([^"]*)"', html) == ["https://arxiv.org/abs/2111.08366"]
     assert html.count("<h1>") == 1
