@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from components.api.routes import map_routes
 from components.pages import frame, resources
 from components.pages.compare import compare
 from components.pages.corpora import corpora_page
@@ -15,7 +16,6 @@ from components.pages.encoders import encoders
 from components.pages.evaluate import evaluate
 from components.pages.explore import explore
 from components.pages.style import style
-from components.routes import map_routes
 
 # A file of ours: a Material icon as the page's icon is fetched from the internet.
 ICON = str(Path(__file__).parent / "components" / "panels" / "assets" / "icon.svg")

@@ -17,15 +17,15 @@ from typing import IO
 
 import pyarrow as pa
 
-from corpus.identity import derived_id
+from corpus.identifiers import derived_id
+from corpus.io.buffer import Held
 from corpus.paper import SCHEMA, Paper, to_table
-from corpus.pieces import Held
 from corpus.readers.bibtex import ID_FIELD
 from corpus.readers.cells import guarded
 from corpus.readers.columns import OWN_HEADERS
 from corpus.readers.references import begins_paragraph
 from corpus.readers.ris import OUR_DATABASE
-from corpus.readers.text import clean, clean_paragraphs
+from corpus.text.plain import clean, clean_paragraphs
 
 _CSV_COLUMNS = OWN_HEADERS
 _DISTANCE_COLUMN = "l2_distance"

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from corpus.identity import normalised_doi
-from corpus.merging import MOST_ALIKE, keys_of, may_be_one, unique_id
+from corpus.dedup import MOST_ALIKE, keys_of, may_be_one, unique_id
+from corpus.identifiers import normalised_doi
 from corpus.paper import Paper, paper_at, text_hash
 
 
@@ -28,7 +28,7 @@ class Known:
         """The paper, known from now on, under an id that was free; None where it repeats one that is known.
 
         It repeats a paper with which it shares a PMID, a DOI, or title and year, where nothing speaks against it (see
-        `corpus.merging.may_be_one`). One that has nothing of these repeats a paper of the same text.
+        `corpus.dedup.may_be_one`). One that has nothing of these repeats a paper of the same text.
         """
         if self._is_known(paper):
             return None

@@ -17,7 +17,7 @@ from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, load_enc
 from corpus.paper import Paper, to_table
 
 if TYPE_CHECKING:
-    from components.atlas import AtlasParts
+    from components.atlas.store import AtlasParts
 
 # No test is judged by the clock: a busy machine is slow, not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -98,7 +98,7 @@ def encoder() -> BiEncoder:
 @pytest.fixture(scope="session")
 def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the atlas `topics`: 2 × 6 planted papers, built by the real encoder. Not to be changed: copy it."""
-    from components.build import build_atlas
+    from components.atlas.build import build_atlas
     from corpus.readers import write_jsonl
 
     folder = tmp_path_factory.mktemp("topics")
@@ -119,7 +119,7 @@ def topics(topics_home: Path, home: Path) -> str:
 @pytest.fixture(scope="session")
 def medline_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the default atlas, assembled from the shipped files. Not to be changed."""
-    from components.medline import ensure_medline
+    from components.atlas.default import ensure_medline
 
     folder = tmp_path_factory.mktemp("medline")
     with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +141,7 @@ def planted_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds encode four papers at a time: `planted_file` is three chunks."""
-    from components import build
+    from components.atlas import build
 
     monkeypatch.setattr(build, "CHUNK", 4)
 
@@ -151,9 +151,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @functools.cache
 def _atlas_parts(name: str = "one", *, seed: int = 0, n: int = 60, graph: bool = True) -> AtlasParts:
-    from components.atlas import AtlasParts
+    from components.atlas.manifest import EncoderRecord, IndexRecord, Region
+    from components.atlas.store import AtlasParts
     from components.index import HnswIndex, HnswSettings
-    from components.manifest import EncoderRecord, IndexRecord, Region
 
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(n, 8)).astype(np.float32)
@@ -188,7 +188,7 @@ def atlas_parts() -> Callable[..., AtlasParts]:
 @pytest.fixture(scope="session")
 def written_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the atlas `one`, of atlas_parts(). Not to be changed: copy it."""
-    from components.atlas import write_atlas
+    from components.atlas.store import write_atlas
 
     folder = tmp_path_factory.mktemp("written")
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 
 from components.encoder.errors import EncoderUnavailable
-from components.files import write_text
+from corpus.io.files import write_text
 
 CACHE_VARIABLE = "COCITE_ATLAS_ENCODERS"
 OWN = "own"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from components.encoder.base import Reading, TitleAndAbstract, Vectors
 from components.encoder.catalogue import LEXICAL
-from components.files import ODD_HEADERS
 from corpus.errors import CociteAtlasError
+from corpus.io.files import ODD_HEADERS
 
 MOST_TERMS = 50_000  # rarer words beyond these are seen in a paper or two, and would make the file larger than the rest
 MOST_DIMENSIONS = 256

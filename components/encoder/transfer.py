@@ -15,8 +15,8 @@ import httpx2
 
 from components.encoder.cache import PARTIAL, Progress
 from components.encoder.errors import EncoderUnavailable, first_line
-from components.files import write_text
-from corpus.hashing import sha256_of
+from corpus.io.files import write_text
+from corpus.io.hashing import sha256_of
 
 ATTEMPTS = 5  # in a row that bring no byte
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one

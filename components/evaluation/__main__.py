@@ -7,8 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from components.evaluation.commands import evaluate, index, kept, make, sets
-from corpus.commands.shared import KEPT, exit_code
+from components.cli.corpus.shared import KEPT, exit_code
+from components.cli.evaluation import evaluate, index, kept, make, sets
 
 _VERBS = (sets, make, kept, index)
 

@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components import places
-from components.build import CHUNK, ENCODING, Progress, disk_errors, quiet
+from components.atlas import paths as places
+from components.atlas.build import CHUNK, ENCODING
+from components.atlas.paths import home_errors
 from components.encoder import BiEncoder, Encoder, TitleAndAbstract
 from components.evaluation.ranking import SetVectors
-from components.files import ODD_HEADERS, beside
-from corpus.pools import JudgedSet, Pool
+from corpus.io.files import ODD_HEADERS, beside
+from corpus.judged_sets import JudgedSet, Pool
+from corpus.progress import Progress, no_progress
 
 LARGEST_KEPT = 4 * 10**9  # bytes: 1.3 million texts in 768 dimensions, seven times RELISH
 _HASH = 16  # bytes
@@ -30,7 +32,9 @@ _TORN_AFTER = 24 * 3600  # seconds after which a file that was never finished is
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, *ODD_HEADERS)
 
 
-def encode_set(judged: JudgedSet, pools: Sequence[Pool], encoder: Encoder, *, progress: Progress = quiet) -> SetVectors:
+def encode_set(
+    judged: JudgedSet, pools: Sequence[Pool], encoder: Encoder, *, progress: Progress = no_progress
+) -> SetVectors:
     """The vectors of the queries and candidates of `pools`; equal texts have one.
 
     A run that was stopped or killed is taken up at its last chunk of 1,024 texts.
@@ -47,7 +51,7 @@ def encode_set(judged: JudgedSet, pools: Sequence[Pool], encoder: Encoder, *, pr
     texts = list(place)
     hashes = np.frombuffer(b"".join(map(_hash, texts)), dtype=np.uint8).reshape(-1, _HASH)
     vectors = np.empty((len(texts), encoder.dimensions), dtype=np.float32)
-    with disk_errors():
+    with home_errors():
         folder = _folder(encoder)
         rest = np.flatnonzero(~_take(folder, hashes, vectors))
         there = len(texts) - len(rest)

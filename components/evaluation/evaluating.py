@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas_encoder import choose_encoder
-from components.build import FETCHING, LEARNING, Progress, quiet
+from components.atlas.build import FETCHING, LEARNING
+from components.atlas.encoders import choose_encoder
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set
-from components.evaluation.peers import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
+from components.evaluation.index_curve.measuring import machine_words
 from components.evaluation.published import not_comparable
 from components.evaluation.ranking import RankingError, rank_by_vectors
 from components.evaluation.results import (
@@ -31,9 +32,9 @@ from components.evaluation.results import (
 from components.evaluation.runs import read_rankings
 from components.evaluation.scoring import by_fold, means, score
 from components.evaluation.statistics import bootstrap_interval
-from components.index_curve.measuring import machine_words
-from corpus.hashing import sha256_of
-from corpus.pools import JudgedSet, Pool
+from corpus.io.hashing import sha256_of
+from corpus.judged_sets import JudgedSet, Pool
+from corpus.progress import Progress, no_progress
 
 SCORING = "Scoring"  # the stage's name
 
@@ -61,7 +62,7 @@ class Choice:
 
 
 def evaluate_set(
-    judged: JudgedSet, split: str, choice: Choice, *, progress: Progress = quiet
+    judged: JudgedSet, split: str, choice: Choice, *, progress: Progress = no_progress
 ) -> tuple[Evaluation, list[QueryScores], Ranking]:
     """What the chosen system reaches on a split; nothing of it is kept but vectors (see `encode_set`).
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from components.encoder import CATALOGUE
 from components.evaluation.results import System
-from corpus.pools import HandledKind, JudgedSet, Pool
-from corpus.pools.released import relevant_grade
+from corpus.judged_sets import HandledKind, JudgedSet, Pool
+from corpus.judged_sets.released import relevant_grade
 
 SPLIT = "test"  # what is reported on
 # (name of a set, facet) → what the catalogue calls it.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.build import Progress, quiet
 from components.evaluation.results import RankedPool, Ranking
 from corpus.errors import CociteAtlasError
-from corpus.pools import JudgedSet, Pool
+from corpus.judged_sets import JudgedSet, Pool
+from corpus.progress import Progress, no_progress
 
 RANKING = "Ranking the pools"  # the stage's name
 
@@ -81,7 +81,11 @@ class TieOrder:
 
 
 def rank_by_vectors(
-    judged: JudgedSet, pools: Sequence[Pool], vectors: NDArray[np.float32] | SetVectors, *, progress: Progress = quiet
+    judged: JudgedSet,
+    pools: Sequence[Pool],
+    vectors: NDArray[np.float32] | SetVectors,
+    *,
+    progress: Progress = no_progress,
 ) -> Ranking:
     """Every pool by the L2 distance of its candidates to its query, nearest first. Distances are true, not squared.
 
@@ -111,7 +115,7 @@ def rank_by_scores(
     *,
     ascending: bool,
     same: Rows | None = None,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> Ranking:
     """Every pool, once, by the scores of pairs. Pools that share most of their candidates are scored together.
 

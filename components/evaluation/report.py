@@ -13,12 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.published import published_figures, published_rows
-from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
-from components.evaluation.scoring import METRICS, by_fold
-from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
-from components.evaluation.usual import USUAL
-from components.evaluation.wording import (
+from components.evaluation.format import (
     called,
     cell,
     code,
@@ -29,6 +24,11 @@ from components.evaluation.wording import (
     set_words,
     table,
 )
+from components.evaluation.published import published_figures, published_rows
+from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
+from components.evaluation.scoring import METRICS, by_fold
+from components.evaluation.standard_metrics import USUAL
+from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
 from corpus.readers.cells import guarded
 
 MAIN = (MAP, NDCG_20_PERCENT)  # what the paper reports, and what is tested

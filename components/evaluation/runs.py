@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.build import Progress, quiet
 from components.evaluation.ranking import RankingError, TieOrder
 from components.evaluation.results import RankedPool, Ranking
 from components.evaluation.trec import unescaped
-from corpus.pools import JudgedSet, Pool
-from corpus.readers.decoding import head_text, text_lines
+from corpus.io.decoding import head_text, text_lines
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
+from corpus.judged_sets import JudgedSet, Pool
+from corpus.progress import Progress, no_progress
 from corpus.readers.json_values import BrokenJson, JsonValues
-from corpus.readers.limits import Limits
 from corpus.readers.report import UnreadableFileError
-from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 READING = "Reading the rankings"  # the stage's name
 
@@ -44,7 +44,7 @@ Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]  # rows of the set's pape
 
 
 def read_rankings(
-    path: Path, judged: JudgedSet, pools: Sequence[Pool], *, progress: Progress = quiet
+    path: Path, judged: JudgedSet, pools: Sequence[Pool], *, progress: Progress = no_progress
 ) -> tuple[Ranking, tuple[str, ...]]:
     """The rankings of these pools in a file, and what was met in it, in sentences.
 

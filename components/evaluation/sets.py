@@ -1,6 +1,6 @@
 """Judged sets that are kept, to be asked for by name. Nothing else reads or writes <home>/.sets/.
 
-<home>/.sets/<name>/            the files of the released format (see corpus.pools.released)
+<home>/.sets/<name>/            the files of the released format (see corpus.judged_sets.released)
 <home>/.sets/<name>/card.json   what `describe` tells of them, and of which files it was told
 """
 
@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.build import Progress, disk_errors, quiet
-from components.files import size_words, write_text
-from components.places import NAME, home
-from corpus.pools import Handled, JudgedSet, SetError, read_released, write_released
-from corpus.pools.released import FACETS_TOGETHER, file_kind, released_files
+from components.atlas.paths import NAME, home, home_errors
+from corpus.io.files import size_words, write_text
+from corpus.judged_sets import Handled, JudgedSet, SetError, read_released, write_released
+from corpus.judged_sets.released import FACETS_TOGETHER, file_kind, released_files
+from corpus.progress import Progress, no_progress
 
 IR_DATASETS = "ir:"  # before the id of a set of ir_datasets
 LARGEST_FILES = 4 * 2**30  # bytes of all files of a set that are kept together
@@ -62,7 +62,7 @@ def set_names() -> list[str]:
     return []
 
 
-def read_set(name: str, *, data: Path | None = None, facet: str = "", progress: Progress = quiet) -> JudgedSet:
+def read_set(name: str, *, data: Path | None = None, facet: str = "", progress: Progress = no_progress) -> JudgedSet:
     """A judged set, by the name under which it is kept, or "ir:" and an id of ir_datasets.
 
     data: a folder with the files of a set in the released format, which is read in place of a kept one; its name is
@@ -72,7 +72,7 @@ def read_set(name: str, *, data: Path | None = None, facet: str = "", progress: 
     if data is not None:
         return read_released(data, name=name, facet=facet, progress=progress)
     if name.startswith(IR_DATASETS):
-        from corpus.pools.ir_pools import read_ir_dataset
+        from corpus.judged_sets.ir_pools import read_ir_dataset
 
         if facet:
             raise SetError(f"{name} has no facets, and so no {facet!r}. Ask for it without one.")
@@ -81,7 +81,7 @@ def read_set(name: str, *, data: Path | None = None, facet: str = "", progress: 
     return replace(read_released(_kept(name), facet=facet, progress=progress), name=name)
 
 
-def describe(name: str, *, progress: Progress = quiet) -> SetCard:
+def describe(name: str, *, progress: Progress = no_progress) -> SetCard:
     """What a kept set is. Read from its files once, and again when they have changed. Raises SetError."""
     folder = _kept(name)
     seen = _files_of(folder)
@@ -97,11 +97,11 @@ def keep_set(judged: JudgedSet, name: str) -> SetCard:
     """Keep a set under a name. Raises SetError where the name is none or is taken, NoSpaceLeft, CannotWrite."""
     with _new(name) as work:
         write_released(replace(judged, name=name), work)
-        _note_card(work, _card(work, name=name, progress=quiet))
+        _note_card(work, _card(work, name=name, progress=no_progress))
     return describe(name)
 
 
-def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress = quiet) -> SetCard:
+def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress = no_progress) -> SetCard:
     """Keep a set of which somebody gives the files, by their names; nothing is kept of a set that cannot be read.
 
     Raises SetError for a name that is no file of a released set, for too many bytes, and as `read_released` does;
@@ -133,7 +133,7 @@ def delete_set(name: str) -> None:
     """Delete a kept set; nothing where it is gone. Its evaluations stay. Raises SetError for what is no name."""
     folder = _folder(name)
     gone = _top() / f".gone-{secrets.token_hex(8)}"
-    with disk_errors(), suppress(FileNotFoundError):
+    with home_errors(), suppress(FileNotFoundError):
         folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
@@ -170,7 +170,7 @@ def _new(name: str) -> Iterator[Path]:
     taken = f"A set is kept under the name {name!r} already. Give this one another name, or delete that one."
     if folder.exists():
         raise SetError(taken)
-    with disk_errors():
+    with home_errors():
         _clear_torn()
         work = _top() / f".new-{secrets.token_hex(8)}"
         work.mkdir(parents=True)

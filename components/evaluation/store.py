@@ -10,6 +10,8 @@ from typing import Any
 
 import filelock
 
+from components.atlas.manifest import FileSeal
+from components.atlas.paths import FOLDER, home
 from components.evaluation import trec
 from components.evaluation.results import (
     Evaluation,
@@ -21,12 +23,10 @@ from components.evaluation.results import (
     read_queries_csv,
     to_json,
 )
-from components.files import write_text
-from components.manifest import FileSeal
-from components.places import FOLDER, home
 from corpus.errors import CociteAtlasError
-from corpus.hashing import sha256_of
-from corpus.pools import JudgedSet
+from corpus.io.files import write_text
+from corpus.io.hashing import sha256_of
+from corpus.judged_sets import JudgedSet
 
 EVALUATIONS = ".evaluations"  # in the home of atlases; no atlas's name begins with a dot
 _RESULT, _QUERIES, _RUN, _LOCK = "result.json", "queries.csv", "run.txt.gz", ".lock"

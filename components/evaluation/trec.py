@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from components.files import beside
+from corpus.io.files import beside
 
 _COLUMNS = ("query", "Q0", "candidate", "rank", "score", "tag")
 _SCHEMA = pa.schema(

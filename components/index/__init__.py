@@ -4,7 +4,7 @@ from components.index.base import Index, Mask, Neighbours, Vectors
 from components.index.exact import ExactIndex
 from components.index.hnsw import HnswIndex, HnswSettings, Tuning
 from components.index.neighbour_index import GRAPH_FROM, NeighbourIndex
-from components.index.questions import Questions, questions
+from components.index.recall_queries import Questions, questions
 from components.index.tuned import tuned_graph
 
 __all__ = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.index.base import Mask, Neighbours, Vectors, checked_query, checked_vectors, ranked
 from components.index.exact import ExactIndex
-from components.index.questions import Questions, questions
+from components.index.recall_queries import Questions, questions
 
 
 @dataclass(frozen=True, slots=True)

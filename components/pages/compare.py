@@ -6,24 +6,25 @@ from functools import partial
 
 import streamlit as st
 
-from components.atlas import Atlas
-from components.cards import compared_card, moved, telling_topics
-from components.compare import Agreeing, ComparedSearch, compare_queries
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.manifest import Manifest
+from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, LEXICAL, Reading
-from components.manifest import Manifest
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
-from components.pages import asking, frame, pairing, resources, session
-from components.palette import REGION_COLOURS
+from components.mapping.palette import REGION_COLOURS
+from components.pages import frame, pairing, resources, session
+from components.pages import query_state as asking
 from components.panels.atlas_map import atlas_map
 from components.panels.comparison import comparison_panel, list_head, searched_from
 from components.panels.neighbour_agreement import neighbour_agreement
 from components.panels.pair_bar import LEFT, PAIR_K, RIGHT, pair_bar
 from components.panels.paper_list import paper_list
 from components.panels.query_box import query_box
-from components.search import Query, SearchResult, search, seed_query
-from components.view import Colour, Pair, View
+from components.search.cards import compared_card, moved, telling_topics
+from components.search.compare import Agreeing, ComparedSearch, compare_queries
+from components.search.search import Query, SearchResult, search, seed_query
+from components.search.view import Colour, Pair, View
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _DEPTH = 100  # ranks: how far down a paper is looked for that the other list holds
 _LIKE = "Compare from this paper"

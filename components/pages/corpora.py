@@ -5,10 +5,8 @@ from functools import partial
 
 import streamlit as st
 
-from components import atlas as store
-from components import background
-from components.background import encode_job, staged_job
-from components.corpora import (
+from components.atlas import store
+from components.atlas.corpora import (
     Unfinished,
     atlases_of,
     corpora,
@@ -17,20 +15,22 @@ from components.corpora import (
     disk_use,
     unfinished,
 )
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.grow import rebuild_due
+from components.atlas.manifest import Manifest
+from components.atlas.thumbnail import thumbnail
 from components.encoder import Precision
-from components.grow import rebuild_due
-from components.manifest import Manifest
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.jobs import runner as background
+from components.jobs.runner import encode_job, staged_job
+from components.jobs.store import Staged, clear_old, discard, waiting
+from components.mapping.palette import DARK, LIGHT
 from components.pages import frame, jobs
 from components.pages.corpus_dialogs import DIALOGS, DIALOGS_OF_THE_DEFAULT, REBUILD
 from components.pages.creating import new_corpus
-from components.palette import DARK, LIGHT
 from components.panels.corpus_card import corpus_card
 from components.panels.preparation import prepare_medline
-from components.staging import Staged, clear_old, discard, waiting
-from components.thumbnail import thumbnail
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 
 def corpora_page() -> None:

@@ -8,24 +8,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from components import atlas as store
-from components import background
-from components.background import staged_job
-from components.corpora import atlases_of, delete_corpus, disk_use, rename_corpus
-from components.grow import rebuild_due
-from components.manifest import LONGEST_TITLE, Manifest
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.api.routes import ARCHIVE, download_path
+from components.atlas import store
+from components.atlas.corpora import atlases_of, delete_corpus, disk_use, rename_corpus
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.grow import rebuild_due
+from components.atlas.manifest import LONGEST_TITLE, Manifest
+from components.atlas.vectors_export import VECTOR_EXPORTS
+from components.jobs import runner as background
+from components.jobs.runner import staged_job
+from components.jobs.store import Staged, StagedFile, StagedKind, ask, new_staging, stage_file
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.panels.encoder_card import size
-from components.routes import ARCHIVE, download_path
-from components.staging import Staged, StagedFile, StagedKind, ask, new_staging, stage_file
-from components.vectors_export import VECTOR_EXPORTS
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
 from corpus.known import rows_called
 from corpus.readers import problems_csv
+from corpus.text.markdown import escaped
 
 _SHOWN = 8  # papers that are named before they are removed
 _MOST_NAMED = 100_000  # characters of typed ids

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import streamlit as st
 
-from components import background, staging
-from components.background import staged_job
-from components.choices import usable_encoders
-from components.corpora import free_name
+from components.atlas.corpora import free_name
+from components.atlas.encoder_options import usable_encoders
+from components.atlas.manifest import LONGEST_TITLE
 from components.encoder import EMBEDDED
-from components.manifest import LONGEST_TITLE
-from components.markdown import escaped
+from components.jobs import runner as background
+from components.jobs import store as staging
+from components.jobs.runner import staged_job
+from components.jobs.store import LONGEST_QUERY, Staged, StagedFile, ask, new_staging, waiting
 from components.pages import jobs, resources
 from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads, round_key
 from components.panels.job_status import duration
-from components.staging import LONGEST_QUERY, Staged, StagedFile, ask, new_staging, waiting
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview
 from corpus.sources import SOURCES
+from corpus.text.markdown import escaped
 
 _UPLOAD_MB, _ARCHIVE_MB = 200, 1024  # of one file; the first is .streamlit/config.toml's, too
 _MOST = 1_000  # papers of a query, unless they ask for more

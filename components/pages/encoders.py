@@ -2,24 +2,24 @@
 
 import streamlit as st
 
-from components import atlas as store
-from components import background
-from components.atlas import Atlas
-from components.background import encode_job
-from components.choices import Choice, choices, name_of
-from components.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
+from components.atlas import store
+from components.atlas.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.encoder_options import Choice, choices, name_of
+from components.atlas.manifest import Manifest
+from components.atlas.store import Atlas
 from components.encoder import Precision, default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
 from components.encoder.downloads import cached, clear, fetch
-from components.manifest import Manifest
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.jobs import runner as background
+from components.jobs.runner import encode_job
 from components.pages import frame, jobs, resources
 from components.panels.encoder_card import encoder_facts, encoder_heading, size
 from components.panels.encoder_list import encoder_list
 from components.panels.job_status import duration
 from components.panels.preparation import prepare_medline
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _CHOSEN, _ROUNDED = "encoder", "rounded"
 

@@ -6,28 +6,29 @@ from typing import get_args
 
 import streamlit as st
 
-from components import atlas as store
-from components import background, choices
-from components.background import PEERS, evaluate_job
+from components.atlas import encoder_options as choices
+from components.atlas import store
+from components.atlas.default import NAME as MEDLINE
 from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
+from components.evaluation.format import handled_words
 from components.evaluation.results import Evaluation
 from components.evaluation.sets import SetCard
-from components.evaluation.wording import handled_words
-from components.files import size_words
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.jobs import runner as background
+from components.jobs.runner import PEERS, evaluate_job
 from components.pages import frame, jobs, resources, session
 from components.pages.evaluated import leaderboard_tab, queries_tab, results_tab
 from components.pages.index_tab import index_tab
 from components.pages.judged_sets import add_set, delete_dialog, first_step
 from components.panels.job_status import duration
 from components.panels.preparation import prepare_medline
-from components.view import EvaluationView, Tab
+from components.search.view import EvaluationView, Tab
 from corpus.errors import CociteAtlasError
-from corpus.pools.released import FACETS_TOGETHER
+from corpus.io.files import size_words
+from corpus.judged_sets.released import FACETS_TOGETHER
+from corpus.text.markdown import escaped
 
 _SET, _FACET, _SPLIT, _SYSTEM, _ROUNDED, _TABS = (
     "judged-set", "judged-facet", "judged-split", "judged-system", "judged-rounded", "evaluate-tabs",

@@ -8,22 +8,22 @@ from typing import Any
 import streamlit as st
 
 from components.evaluation import store as kept
-from components.evaluation.looking import Order, ordered, paired_by_fold
+from components.evaluation.error_analysis import Order, ordered, paired_by_fold
+from components.evaluation.format import called, set_words
 from components.evaluation.published import published_figures, published_rows
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
+from components.evaluation.standard_metrics import USUAL
 from components.evaluation.statistics import PairedTest, paired_test
-from components.evaluation.usual import USUAL
-from components.evaluation.wording import called, set_words
-from components.markdown import escaped
 from components.pages import jobs, session
-from components.pages.looked import look_at
+from components.pages.error_analysis import look_at
 from components.panels.evaluation_table import evaluation_table, measured, usual_table
 from components.panels.leaderboard import leaderboard
 from components.panels.query_list import paired_words, query_list
 from components.panels.score_distribution import Distribution, score_distribution
-from components.view import EvaluationView
+from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _FIRST, _SECOND, _METRIC, _ORDER, _MORE, _FILTER = (
     "queries-first", "queries-second", "queries-metric", "queries-order", "queries-shown", "leaderboard-set",

@@ -2,17 +2,15 @@
 
 import streamlit as st
 
-from components import atlas as store
-from components.atlas import Atlas, AtlasDamaged
-from components.atlas_encoder import no_text
-from components.cards import paper_card, telling_topics
-from components.corpora import atlases_of, corpus_titles
-from components.facets import Filters
-from components.identified import row_called
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
-from components.pages import asking, frame, resources, session
-from components.palette import REGION_COLOURS
+from components.atlas import store
+from components.atlas.corpora import atlases_of, corpus_titles
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.encoders import no_text
+from components.atlas.facets import Filters
+from components.atlas.store import Atlas, AtlasDamaged
+from components.mapping.palette import REGION_COLOURS
+from components.pages import frame, resources, session
+from components.pages import query_state as asking
 from components.panels.atlas_header import atlas_header
 from components.panels.atlas_map import atlas_map
 from components.panels.export_menu import export_menu
@@ -22,9 +20,12 @@ from components.panels.preparation import prepare_medline
 from components.panels.query_box import query_box
 from components.panels.result_header import result_header
 from components.panels.selection import selection_panel
-from components.search import SearchResult, search, seed_query
-from components.view import View, rounded_window, rows_inside, thinned
+from components.search.cards import paper_card, telling_topics
+from components.search.find_row import row_called
+from components.search.search import SearchResult, search, seed_query
+from components.search.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _CORPUS, _ENCODER = "corpus", "encoder-of-atlas"
 _MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from components import background
-from components.markdown import escaped
+from components.jobs import runner as background
 from components.pages import session
+from corpus.text.markdown import escaped
 
 _PAGES = "pages"
 

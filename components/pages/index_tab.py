@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import streamlit as st
 
-from components import atlas as store
-from components.background import curve_job
-from components.index_curve import CurveDamaged, read_curve, stale
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.atlas import store
+from components.atlas.default import NAME as MEDLINE
+from components.evaluation.index_curve import CurveDamaged, read_curve, stale
+from components.jobs.runner import curve_job
 from components.pages import jobs, session
 from components.panels.index_curve import index_curve
-from components.view import EvaluationView
+from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _ATLAS = "index-atlas"
 

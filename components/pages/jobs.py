@@ -6,16 +6,16 @@ from functools import partial
 
 import streamlit as st
 
-from components import atlas as store
-from components import background
-from components.background import Job
+from components.atlas import store
+from components.atlas.manifest import Manifest
 from components.evaluation import store as evaluations
-from components.manifest import Manifest
-from components.markdown import escaped
+from components.jobs import runner as background
+from components.jobs.runner import Job
 from components.pages import frame
 from components.panels.job_status import job_status
-from components.view import EvaluationView, View
+from components.search.view import EvaluationView, View
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 _RUNS, _SAID, _CHANGED = "job-runs", "said", "job-changed"
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import streamlit as st
 
-from components import background
-from components.corpora import atlases_of, corpora
+from components.atlas.corpora import atlases_of, corpora
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.paths import NAME
 from components.evaluation import sets
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.jobs import runner as background
 from components.pages import jobs, resources, session
-from components.places import NAME
-from components.view import EvaluationView
+from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
-from corpus.pools import SetError
-from corpus.pools.topics import build_from_topics
+from corpus.judged_sets import SetError
+from corpus.judged_sets.topics import build_from_topics
+from corpus.text.markdown import escaped
 
 _UPLOAD_MB = 200  # of one file, as .streamlit/config.toml says
 _FORMAT = (

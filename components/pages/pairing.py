@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import streamlit as st
 
-from components import atlas as store
-from components.atlas import Atlas, AtlasDamaged
-from components.corpora import atlases_of
-from components.manifest import Manifest
-from components.markdown import escaped
-from components.medline import NAME as MEDLINE
+from components.atlas import store
+from components.atlas.corpora import atlases_of
+from components.atlas.default import NAME as MEDLINE
+from components.atlas.manifest import Manifest
+from components.atlas.store import Atlas, AtlasDamaged
 from components.pages import resources
 from components.panels.preparation import prepare_medline
-from components.view import Pair
+from components.search.view import Pair
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 
 def atlases_beside(link: Pair) -> list[Manifest]:

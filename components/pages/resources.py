@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from components import atlas as store
-from components import atlas_encoder, choices
-from components.atlas import Atlas
-from components.build import Progress
-from components.choices import Choice, Cost
-from components.compare import Agreement, agreement
+from components.atlas import encoder_options as choices
+from components.atlas import encoders as atlas_encoder
+from components.atlas import store
+from components.atlas.encoder_options import Choice, Cost
+from components.atlas.manifest import Manifest
+from components.atlas.store import Atlas
 from components.encoder import (
     LEXICAL,
     BiEncoder,
@@ -23,9 +23,10 @@ from components.encoder import (
     load_encoder,
 )
 from components.index import Vectors
-from components.manifest import Manifest
-from components.search import example_rows
+from components.search.compare import Agreement, agreement
+from components.search.search import example_rows
 from corpus.errors import CociteAtlasError
+from corpus.progress import Progress
 from corpus.sources import Client
 
 _OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
@@ -63,7 +64,7 @@ def encoder(fingerprint: str, _source: str) -> BiEncoder:
 
 
 def encoder_of(manifest: Manifest) -> Encoder:
-    """The encoder that an atlas was made with. Raises as `components.atlas_encoder.encoder_of` does."""
+    """The encoder that an atlas was made with. Raises as `components.atlas.encoders.encoder_of` does."""
     if not manifest.encoder.takes_text:
         return atlas_encoder.encoder_of(manifest)  # which says so
     if manifest.encoder.source == LEXICAL:

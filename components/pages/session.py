@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import streamlit as st
 
-from components.query_text import QueryText
-from components.view import EvaluationView, Pair, View
+from components.search.query_text import QueryText
+from components.search.view import EvaluationView, Pair, View
 
 _VIEW, _ASKED, _LINK, _PAIR, _EVALUATED = "view", "asked", "link", "pair", "evaluated"
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import streamlit as st
 
-from components.markdown import escaped
+from components.jobs.store import StagedFile, drop_file, new_staging, stage_file, staged_path
 from components.panels.file_preview import chosen_columns, file_preview, set_columns, told_columns
-from components.staging import StagedFile, drop_file, new_staging, stage_file, staged_path
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview, preview
+from corpus.text.markdown import escaped
 
 _HEAD = 20  # records that are looked into
 

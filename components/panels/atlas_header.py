@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from components.atlas import PROBLEMS, Atlas, read_problems
-from components.map_state import map_words, rebuild_due
+from components.atlas.map_state import map_words, rebuild_due
+from components.atlas.store import PROBLEMS, Atlas, read_problems
 from corpus.readers import problems_csv
 
 

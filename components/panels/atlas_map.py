@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from components.atlas import Atlas
-from components.map_state import no_map
-from components.palette import palettes
-from components.routes import PREFIX, map_scale, plotly_path, year_ramp
-from components.search import SearchResult
-from components.view import View
+from components.api.routes import PREFIX, map_scale, plotly_path, year_ramp
+from components.atlas.map_state import no_map
+from components.atlas.store import Atlas
+from components.mapping.palette import palettes
+from components.search.search import SearchResult
+from components.search.view import View
 
 _ASSETS = Path(__file__).parent / "assets"
 _HTML = """

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.compare import Comparison
 from components.encoder import Reading
-from components.markdown import escaped
+from components.search.compare import Comparison
+from corpus.text.markdown import escaped
 
 _WIDTH, _HEIGHT = 150, 168  # px, of the drawing
 _NAMED = 3  # papers searched from that are named; the others are counted

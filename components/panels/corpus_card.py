@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.files import size_words
-from components.manifest import Manifest
-from components.markdown import escaped
+from components.atlas.manifest import Manifest
+from corpus.io.files import size_words
+from corpus.text.markdown import escaped
 
 _NAMED = 3  # encoders that are named; the others are counted
 

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from components.choices import POOLINGS, Choice
+from components.atlas.encoder_options import POOLINGS, Choice
 from components.encoder import Checkpoint
-from components.markdown import escaped
+from corpus.text.markdown import escaped
 
 
 def encoder_heading(choice: Choice) -> None:

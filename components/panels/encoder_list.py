@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.choices import Choice
-from components.markdown import escaped
+from components.atlas.encoder_options import Choice
+from corpus.text.markdown import escaped
 
 
 def encoder_list(choices: Sequence[Choice], *, key: str, on_change: Callable[[], None]) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from components.evaluation.format import called, handled_words, percent, points
 from components.evaluation.published import PublishedRow
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
-from components.evaluation.wording import called, handled_words, percent, points
-from components.markdown import escaped
-from components.palette import css_colours
+from components.mapping.palette import css_colours
+from corpus.text.markdown import escaped
 
 MAIN = (MAP, NDCG_20_PERCENT)
 _HELP = {

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.facets import Filters
-from components.view import K_CHOICES
+from components.atlas.facets import Filters
+from components.search.view import K_CHOICES
 
 K, YEARS, VENUES, TOPICS = "filter-k", "filter-years", "filter-venues", "filter-topics"  # in st.session_state
 OFFERED = 400  # venues and topics offered, the commonest first; rarer ones can be typed

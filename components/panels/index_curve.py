@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from components.index_curve import (
+from components.evaluation.index_curve import (
     TARGET,
     Curve,
     Sufficient,
@@ -14,9 +14,9 @@ from components.index_curve import (
     sufficient,
     summary,
 )
-from components.index_curve.figure import FLOOR, undrawn
-from components.markdown import escaped
-from components.palette import DARK, LIGHT
+from components.evaluation.index_curve.figure import FLOOR, undrawn
+from components.mapping.palette import DARK, LIGHT
+from corpus.text.markdown import escaped
 
 _OFF, _ON = "Pasted texts", "Papers of the corpus"
 
@@ -24,7 +24,7 @@ _OFF, _ON = "Pasted texts", "Papers of the corpus"
 def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> None:
     """Draw the curve, with what may be chosen of it, the setting that suffices at each size, and downloads.
 
-    stale: why the curve is not this atlas's any more (`components.index_curve.stale`); else empty. key: of the widgets.
+    stale: why the curve is not this atlas's any more (see `stale`); else empty. key: of the widgets.
     """
     if stale:
         st.warning(escaped(stale), icon=":material/history:")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from components.background import Job, Progress
-from components.build import ENCODING, FETCHING, PROJECTING, READING
-from components.markdown import escaped
+from components.atlas.build import ENCODING, FETCHING, PROJECTING, READING
+from components.jobs.runner import Job, Progress
+from corpus.text.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
 _DONE = {

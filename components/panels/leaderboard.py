@@ -6,9 +6,9 @@ from itertools import groupby
 
 import streamlit as st
 
+from components.evaluation.format import called, percent
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
-from components.evaluation.wording import called, percent
-from components.markdown import escaped
+from corpus.text.markdown import escaped
 
 
 def leaderboard(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.compare import Agreement
+from components.search.compare import Agreement
 
 _ROWS = 10  # of the table, beside that for none in common
 

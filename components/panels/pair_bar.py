@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from components.view import PAIR_K_CHOICES
+from components.search.view import PAIR_K_CHOICES
 
 LEFT, RIGHT, PAIR_K = "pair-left", "pair-right", "pair-k"  # of what is chosen, in st.session_state
 

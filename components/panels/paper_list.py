@@ -26,7 +26,7 @@ def paper_list(
     build: str = "",
     to_top: bool = False,
 ) -> None:
-    """Draw papers as `components.cards.paper_card` or `compared_card` describes them.
+    """Draw papers as `components.search.cards.paper_card` or `compared_card` describes them.
 
     "Use as query", or what `like` says in its place, comes back as the trigger `like` {row} of
     `st.session_state[key]`; with `on_close`, a button to close the list as the trigger `close`. label: what the list

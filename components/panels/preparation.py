@@ -4,11 +4,11 @@ import time
 
 import streamlit as st
 
-from components.atlas import AtlasBusy
-from components.build import INDEXING, NAMING, READING, WRITING
-from components.markdown import escaped
-from components.medline import ensure_medline, rebuild_medline
+from components.atlas.build import INDEXING, NAMING, READING, WRITING
+from components.atlas.default import ensure_medline, rebuild_medline
+from components.atlas.store import AtlasBusy
 from corpus.errors import CociteAtlasError
+from corpus.text.markdown import escaped
 
 # What each stage takes of the whole, by the clock; within a stage, progress is its own.
 _SHARES = {READING: (0.0, 0.62), NAMING: (0.62, 0.74), INDEXING: (0.74, 0.97), WRITING: (0.97, 1.0)}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from components.encoder import Reading
-from components.markdown import escaped
-from components.query_text import QueryText
+from components.search.query_text import QueryText
+from corpus.text.markdown import escaped
 
 PASTE, TITLE = "paste", "title"  # of the two fields, in st.session_state
 _HEIGHT = 190

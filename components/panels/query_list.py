@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.evaluation.looking import Placed
+from components.evaluation.error_analysis import Placed
 from components.evaluation.statistics import PairedTest
-from components.markdown import escaped
-from components.palette import css_colours
+from components.mapping.palette import css_colours
+from corpus.text.markdown import escaped
 
 _LONGEST = 160  # characters of a title
 _SURE = 0.05

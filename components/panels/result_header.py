@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.atlas import Atlas
-from components.cards import meaning, pairs_tell
-from components.search import MAP_SHARE, SearchResult
+from components.atlas.store import Atlas
+from components.search.cards import meaning, pairs_tell
+from components.search.search import MAP_SHARE, SearchResult
 
 _FEW = 2  # times the hits: a corpus of fewer papers than that has most of them in the list
 _NAMED = 3  # seeds, or papers left out, that are named; the others are counted

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from components.evaluation.looking import histogram
-from components.palette import DARK, LIGHT
+from components.evaluation.error_analysis import histogram
+from components.mapping.palette import DARK, LIGHT
 
 _BINS = 20
 _HEIGHT = 300  # px; the same on a phone

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.atlas import Atlas
+from components.atlas.store import Atlas
 
 _SHOWN = 1000  # rows of the table; the exports hold all
 

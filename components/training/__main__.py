@@ -7,8 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from components.training.commands import pairs, report, train
-from corpus.commands.shared import exit_code
+from components.cli.corpus.shared import exit_code
+from components.cli.training import pairs, report, train
 
 _VERBS = (pairs, train, report)  # each adds itself to the parser, and `run` to what it parses
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from components.index_curve.figure import LINE_COLOURS
-from components.palette import DARK, LIGHT, Palette
+from components.evaluation.index_curve.figure import LINE_COLOURS
+from components.mapping.palette import DARK, LIGHT, Palette
 from components.training.curves import Curves, LookRecord, StepRecord, thinned, trailing_mean
 
 MOST_RUNS = 8  # in one report: more lines than that nobody tells apart

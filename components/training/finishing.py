@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.build import Progress, quiet
 from components.encoder import Checkpoint, load_encoder, own_place
 from components.encoder.checkpoints import find_checkpoint
-from components.files import write_text
 from components.training.curves import CURVES, read_curves
 from components.training.held_out import HeldOutChange, before_and_after
 from components.training.held_out_file import HELD_OUT, HeldOutRow, read_held_out
@@ -24,6 +22,8 @@ from components.training.report import write_report
 from components.training.run_folder import CHECKPOINT, disk_errors
 from components.training.settings import TrainingError, TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs
+from corpus.io.files import write_text
+from corpus.progress import Progress, no_progress
 
 CARD = "README.md"  # in the checkpoint
 WRITING = "Writing what comes out"
@@ -51,7 +51,7 @@ def finish(
     own: str | None,
     held_out: int,
     device: str | None = None,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> Finished:
     """Make what is not there yet of a run whose training is over.
 

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.build import Progress, quiet
 from components.encoder import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
@@ -17,7 +16,8 @@ from components.evaluation.ranking import MOST_CELLS, rank_by_vectors
 from components.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import Rows, TrainingPairs
-from corpus.pools import JudgedSet, Pool, PoolPaper
+from corpus.judged_sets import JudgedSet, Pool, PoolPaper
+from corpus.progress import Progress, no_progress
 
 HeldOutMetric = Literal["mean_rank", "MAP", "recall@10"]
 METRICS: tuple[HeldOutMetric, ...] = get_args(HeldOutMetric)
@@ -91,7 +91,7 @@ def held_out_ranks(
     *,
     most_queries: int = MOST_QUERIES,
     most_papers: int = MOST_PAPERS,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> HeldOut:
     """Rank, for each paper of a test pair, all papers of the folder but itself and its partners in train and dev.
 
@@ -110,7 +110,7 @@ def before_and_after(
     *,
     most_queries: int = MOST_QUERIES,
     most_papers: int = MOST_PAPERS,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
 ) -> HeldOutChange:
     """`held_out_ranks` of the encoder that training began from and of what came of it, and how sure the change is."""
     asked = _asked(pairs, most_queries, most_papers)

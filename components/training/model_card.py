@@ -11,8 +11,8 @@ from components.encoder.catalogue import CATALOGUE, InputForm
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.encoder.mix_file import MIX_FILE, MIX_KEY
 from components.encoder.weights import bert_settings
+from components.evaluation.format import cell, code, percent, table
 from components.evaluation.statistics import PairedTest
-from components.evaluation.wording import cell, code, percent, table
 from components.training.curves import LookRecord, StepRecord
 from components.training.held_out import HeldOut, HeldOutChange
 from components.training.settings import TrainingSettings

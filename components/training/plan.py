@@ -1,7 +1,6 @@
 """The plan of a run: which pairs each step takes, from the first to the last, settled before the first."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +10,7 @@ from components.training.batches import Cocited, Positions, plan_epoch
 from components.training.schedule import check_schedule
 from components.training.settings import TrainingError, TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs
-
-# Called as (stage, done, total); may raise to stop the work.
-Told = Callable[[str, int, int], None]
-
-
-def untold(stage: str, done: int, total: int) -> None:
-    """Progress for those who do not look."""
+from corpus.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +43,7 @@ class RunPlan:
         return epoch + (done - before) / (int(self.ends[epoch]) - before)
 
 
-def plan_run(pairs: TrainingPairs, settings: TrainingSettings, *, told: Told = untold) -> RunPlan:
+def plan_run(pairs: TrainingPairs, settings: TrainingSettings, *, told: Progress = no_progress) -> RunPlan:
     """The plan, a function of the pairs and of the settings. What is less than a step at the end is dropped.
 
     Raises TrainingError where it has not one step, or is over before its warm-up.

@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from components.encoder.checkpoints import Checkpoint
-from components.files import size_words
 from components.training.curves import StepRecord
-from components.training.plan import Told, untold
 from components.training.processes import device_words
 from components.training.settings import TrainingSettings
 from components.training.training import Stop, Training, never
 from components.training.wording import time_words
 from corpus.cocitations.pairs import TrainingPairs
+from corpus.io.files import size_words
+from corpus.progress import Progress, no_progress
 
 _STEPS = 12  # typical ones at most; the error of their mean is a tenth of the spread of steps then, or less
 _FEWEST = 3
@@ -159,7 +159,7 @@ def forecast(
     held_out: int = 0,
     cpu: bool = False,
     stop: Stop = never,
-    told: Told = untold,
+    told: Progress = no_progress,
     clock: Callable[[], float] = time.monotonic,
 ) -> Forecast:
     """Take a few steps and a look as the training would, and write nothing.

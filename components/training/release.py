@@ -27,10 +27,10 @@ from components.encoder.forms import FORM_FILE, POOLING_FILE, form_text
 from components.encoder.full_release import RUN
 from components.encoder.mix_file import MIX_FILE, mix_bytes
 from components.encoder.weights import FULL_FILE, FULL_PREFIX, MIX, load_weights
-from components.files import beside
 from components.training.model import TrainedEncoder
 from components.training.model_card import model_card as model_card
 from components.training.settings import TrainingError
+from corpus.io.files import beside
 
 _PARTIAL, _OLD = ".partial", ".old"
 _CARRIED = ("config.json", "tokenizer.json", "tokenizer_config.json")

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.files import write_text
 from components.training.chart_lines import MOST_RUNS, Run
 from components.training.charts import charts
 from components.training.held_out_file import verdict
@@ -14,6 +13,7 @@ from components.training.run_folder import disk_errors
 from components.training.settings import TrainingError, TrainingSettings
 from components.training.stories import Story, story_of
 from components.training.wording import setting_words, time_words, told_words
+from corpus.io.files import write_text
 
 REPORT = "report.html"  # in the run's folder
 

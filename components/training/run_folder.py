@@ -19,9 +19,9 @@ from typing import Any, Literal, get_args
 
 import filelock
 
-from components.files import write_text
 from components.training.curves import CURVES, LookRecord, StepRecord, read_curves, written
 from components.training.settings import TrainingError
+from corpus.io.files import write_text
 
 RUN, STATES, CHECKPOINT, _LOCK = "run.json", "state", "checkpoint", ".lock"
 _STATE = re.compile(r"step-\d{8}-\d{8}")

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from components.files import write_text
 from components.training.settings import TrainingError
-from corpus.hashing import sha256_of
+from corpus.io.files import write_text
+from corpus.io.hashing import sha256_of
 
 _MODEL, _OPTIMISER, _RECORD = "model.safetensors", "optimizer.safetensors", "state.json"
 _FORMAT = 1
@@ -21,7 +21,7 @@ _LARGEST_RECORD = 2**20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RunProgress:
     """How far a run has come.
 
     step: updates that were done. looked: the step of the last look. best_step, best_loss: of the look with the lowest
@@ -44,7 +44,7 @@ class TrainingState:
     """What a state holds. model: parameters and buffers by name. optimiser: Adam's moments and counts by
     "<what>.<parameter>". scaler: of float16, numbers by name; empty without one."""
 
-    progress: Progress
+    progress: RunProgress
     model: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, torch.Tensor]
     scaler: Mapping[str, float]
@@ -115,10 +115,10 @@ def _numbers(told: dict[str, Any]) -> dict[str, float]:
     return told
 
 
-def _progress(told: Any) -> Progress:
+def _progress(told: Any) -> RunProgress:
     """Raises ValueError, KeyError or TypeError for what a run does not write."""
     found = {}
-    for field in fields(Progress):
+    for field in fields(RunProgress):
         value = told[field.name]
         if field.type is float:
             value = math.inf if value is None else value
@@ -127,7 +127,7 @@ def _progress(told: Any) -> Progress:
         elif not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**53:
             raise ValueError(f"{field.name} is {value!r:.40}")
         found[field.name] = value
-    return Progress(**found)
+    return RunProgress(**found)
 
 
 def _finite(value: float) -> float | None:

@@ -19,13 +19,14 @@ from components.training.curves import LookRecord, StepRecord
 from components.training.loss import TripletLosses, triplet_losses
 from components.training.model import TrainedEncoder, load_trained
 from components.training.negatives import draw_negatives
-from components.training.plan import Told, plan_run, untold
+from components.training.plan import plan_run
 from components.training.processes import accelerator_for, prepared_model
 from components.training.schedule import learning_rate_at
 from components.training.settings import TrainingError, TrainingSettings
-from components.training.state import Progress, TrainingState, read_state, write_state
+from components.training.state import RunProgress, TrainingState, read_state, write_state
 from components.training.tokens import PaperTokens, padded
 from corpus.cocitations.pairs import TrainingPairs
+from corpus.progress import Progress, no_progress
 
 # Word pieces, with padding, that go through at once in a look, which keeps no gradients.
 _LOOK_BUDGET = {"cpu": 2_048, "cuda": 65_536}
@@ -70,7 +71,7 @@ class Training:
         settings: TrainingSettings,
         *,
         cpu: bool = False,
-        told: Told = untold,
+        told: Progress = no_progress,
     ) -> None:
         """cpu: leave a GPU alone. told: progress of what takes its time.
 
@@ -93,7 +94,7 @@ class Training:
         self.encoder: TrainedEncoder = encoder
         self._model, self._optimiser = prepared_model(self.accelerator, encoder)
         self._names = [name for name, _ in encoder.named_parameters()]
-        self.progress = Progress()
+        self.progress = RunProgress()
         self._dev_papers, self._dev = np.unique(pairs.dev, return_inverse=True)
         self._dev = self._dev.reshape(pairs.dev.shape)
 
@@ -142,7 +143,7 @@ class Training:
         self.progress = replace(self.progress, step=number)
         return record
 
-    def look(self, number: int, *, stop: Stop = never, told: Told = untold) -> LookRecord:
+    def look(self, number: int, *, stop: Stop = never, told: Progress = no_progress) -> LookRecord:
         """The loss and the accuracy on the dev set after `number` steps, without dropout and gradients.
 
         Raises Stopped, and Diverged where the loss is not finite or every paper has the same vector.
@@ -322,7 +323,7 @@ class Training:
         return vectors
 
     @torch.no_grad()
-    def _dev_vectors(self, stop: Stop, told: Told) -> torch.Tensor:
+    def _dev_vectors(self, stop: Stop, told: Progress) -> torch.Tensor:
         """The vectors of the papers of the dev set, each once: float32 (n, d), the same in every process."""
         papers, accelerator = self._dev_papers, self.accelerator
         for done in range(0, len(papers), _READ_AT_ONCE):

@@ -11,10 +11,10 @@ from typing import Literal
 from corpus.cocitations.full_text import FullTextError
 from corpus.cocitations.members import Member
 from corpus.cocitations.packed import CHUNK, Source
-from corpus.readers.decoding import head_text, text_encoding
+from corpus.io.decoding import head_text, text_encoding
 from corpus.readers.json_values import BrokenJson, JsonValues
 from corpus.readers.report import UnsafeFileError
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 LARGEST_DOCUMENT = 16 * 2**20  # bytes; the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 

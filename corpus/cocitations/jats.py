@@ -16,7 +16,7 @@ from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.jats_paragraphs import paragraph_of
 from corpus.cocitations.jats_references import own_reference, reference_list
 from corpus.cocitations.jats_text import ARTICLES, LEFT_OUT, child_at, local_name
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 
 def read_jats(content: bytes, *, report: FullTextReport | None = None) -> FullText:

@@ -10,7 +10,7 @@ from corpus.cocitations.jats_references import ReferenceList
 from corpus.cocitations.jats_text import Piece, pieces_of
 from corpus.cocitations.ranges import DASH, between, numbers_in
 from corpus.cocitations.spans import NO_REFERENCE, UNKNOWN_REFERENCE
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 # It gives nothing back: dashes in a row could be parted in many ways.
 _SEPARATORS = re.compile(rf"(?:[\s,;&()\[\]]|\band\b|{DASH})*+")

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxml import etree
 
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 # How an lxml parser reads a stranger's articles: it fetches no DTD, expands no entity and bounds what it builds.
 ARTICLES: dict[str, Any] = {

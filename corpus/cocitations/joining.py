@@ -9,18 +9,18 @@ import pyarrow as pa
 
 from corpus.cocitations.full_text import Reference
 from corpus.cocitations.identifiers import TITLE, Kind, identifier, title_identifier
-from corpus.identity import derived_id, normalised_title
-from corpus.merging import keys_of, may_be_one, unique_id
+from corpus.dedup import keys_of, may_be_one, unique_id
+from corpus.identifiers import derived_id, normalised_title
+from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper, to_table
-from corpus.readers.limits import DEFAULT_LIMITS
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 _BATCH = 1024  # papers that lie as Python objects, before they go into arrow's memory
 _TELLING = 20  # letters and digits of a title that says which paper it is: "Editorial" and "Reply" do not
 _ALIKE = 0.5  # of the words of two titles, the share that both have, where they may be one
 # An own id that is a bare number may be any of these, and says not which.
 _NUMBERS: tuple[Kind, ...] = ("pmid", "s2", "mag")
-_JUDGED = ("doi:", "pmid:")  # two papers may share one by a slip; see `corpus.merging.may_be_one`
+_JUDGED = ("doi:", "pmid:")  # two papers may share one by a slip; see `corpus.dedup.may_be_one`
 _WRITTEN: tuple[Kind, ...] = ("doi", "pmid", "pmcid", "arxiv", "s2", "openalex", "acl")
 _LOOKED_UP: tuple[Kind, ...] = ("pmid", "doi", "pmcid", "arxiv")
 _LINKED: tuple[Kind, ...] = ("doi", "arxiv", "pmid", "pmcid", "s2", "openalex", "acl")

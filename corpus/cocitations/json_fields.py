@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from corpus.cocitations.full_text import FullTextError
 from corpus.readers.fields import year_of
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 _DATE_CHARS = 100  # a longer text is no date
 TITLE_CHARS = 2_000  # a longer text is no title, and would be told with each sentence that cites it

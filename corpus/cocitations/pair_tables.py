@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 from corpus.cocitations.full_text import CitingSentence, Reference
 from corpus.cocitations.identifiers import KINDS, any_identifier, identifier
 from corpus.cocitations.pairs import PairsError
-from corpus.readers.limits import DEFAULT_LIMITS
-from corpus.readers.lines import bounded_lines
+from corpus.io.limits import DEFAULT_LIMITS
+from corpus.io.lines import bounded_lines
+from corpus.io.streams import CappedStream
 from corpus.readers.report import UnreadableFileError
-from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 _FIRST = ("anchor", "first", "a", "id1", "id_1", "paper1", "paper_1", "query", "source")
 _SECOND = ("positive", "second", "b", "id2", "id_2", "paper2", "paper_2", "cocited", "target")

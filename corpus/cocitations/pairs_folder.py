@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from corpus.cocitations.held_out_set import held_out_set
 from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs, pair_keys
-from corpus.hashing import sha256_of
+from corpus.io.hashing import sha256_of
+from corpus.judged_sets import write_released
 from corpus.paper import SCHEMA, text_hash
-from corpus.pools import write_released
 
 PAPERS, TRAIN, DEV, TEST = "papers.parquet", "train.parquet", "dev.parquet", "test.parquet"
 CONTEXTS, MANIFEST, HELD_OUT = "contexts.parquet", "pairs.json", "held-out"

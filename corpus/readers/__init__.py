@@ -10,12 +10,13 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from corpus.io.decoding import head_text
+from corpus.io.limits import DEFAULT_LIMITS, Limits
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.readers import bibtex, csv_table, json_stream, jsonl, medline_xml, nbib, parquet, ris
 from corpus.readers.columns import Columns, ColumnsNotFound, guessed_columns
-from corpus.readers.decoding import head_text
 from corpus.readers.jsonl import write_jsonl
-from corpus.readers.limits import DEFAULT_LIMITS, Limits
 from corpus.readers.previewing import Preview
 from corpus.readers.problems import PROBLEMS_SCHEMA, problems_csv, problems_table
 from corpus.readers.report import (
@@ -29,7 +30,6 @@ from corpus.readers.report import (
     UnsafeFileError,
     WithoutAbstract,
 )
-from corpus.readers.streams import CappedStream
 
 __all__ = [
     "DEFAULT_LIMITS",

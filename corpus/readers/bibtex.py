@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from corpus.io.decoding import text_lines
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.decoding import text_lines
-from corpus.readers.latex import from_latex, verbatim
-from corpus.readers.limits import Limits
-from corpus.readers.markup import plain
 from corpus.readers.references import Lines, is_pmid, joined, paper_of, pmid_in
 from corpus.readers.report import Found, Rejected
-from corpus.readers.streams import CappedStream
+from corpus.text.latex import from_latex, verbatim
+from corpus.text.markup import plain
 
 FORMAT = "BibTeX"
 UNIT = "record"

@@ -8,13 +8,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from corpus.identity import derived_id
+from corpus.identifiers import derived_id
 from corpus.paper import SCHEMA, Paper
 from corpus.readers.cells import unguarded
 from corpus.readers.fields import doi_of, joined_lines, names_of, pmid_of, topics_of, url_of, year_of
-from corpus.readers.markup import plain
 from corpus.readers.report import UnknownFormatError
-from corpus.readers.text import clean, clean_paragraphs, distinct
+from corpus.text.markup import plain
+from corpus.text.plain import clean, clean_paragraphs, distinct
 
 # A field of Paper, and the header of a table that it stands under.
 Columns = Mapping[str, str]

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from corpus.io.decoding import head_text
+from corpus.io.limits import Limits
+from corpus.io.lines import bounded_lines
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.readers.columns import Columns, ColumnsNotFound, Mapped, map_columns, recognised
-from corpus.readers.decoding import head_text
-from corpus.readers.limits import Limits
-from corpus.readers.lines import bounded_lines
 from corpus.readers.report import Found, Rejected
-from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 FORMAT = "CSV"
 UNIT = "row"

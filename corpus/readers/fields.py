@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from corpus.identity import normalised_doi
-from corpus.readers.text import clean
+from corpus.identifiers import normalised_doi
+from corpus.text.plain import clean
 
 YEARS = range(1000, 3000)  # int16 in a table of papers; a year outside these is a slip, as in 20211
 WEB = ("https://", "http://")

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from corpus.identity import derived_id
+from corpus.identifiers import derived_id
 from corpus.paper import Paper
 from corpus.readers.fields import WEB, YEARS, doi_of, joined_lines, names_of, pmid_of, topics_of, url_of, year_of
-from corpus.readers.markup import plain
-from corpus.readers.text import clean, clean_paragraphs, distinct
+from corpus.text.markup import plain
+from corpus.text.plain import clean, clean_paragraphs, distinct
 
 # Keys that only the shapes of others have. What has none of them is read as ours, exactly.
 _FOREIGN = frozenset(

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from corpus.readers.decoding import head_text, text_lines
+from corpus.io.decoding import head_text, text_lines
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
 from corpus.readers.json_shapes import RecordError, paper_of
 from corpus.readers.json_values import BrokenJson, JsonValues
-from corpus.readers.limits import Limits
 from corpus.readers.report import DamagedFileError, Found, Rejected, UnsafeFileError
-from corpus.readers.streams import CappedStream
 
 FORMAT = "JSON"
 UNIT = "record"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO, NoReturn
 from uuid import uuid4
 
+from corpus.io.limits import Limits
+from corpus.io.lines import bounded_lines
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.readers.json_shapes import RecordError, paper_of
-from corpus.readers.limits import Limits
-from corpus.readers.lines import bounded_lines
 from corpus.readers.report import Found, Rejected
-from corpus.readers.streams import CappedStream
 
 FORMAT = "JSON Lines"
 UNIT = "line"

@@ -11,11 +11,11 @@ from xml.parsers import expat
 
 from lxml import etree
 
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.limits import Limits
 from corpus.readers.report import DamagedFileError, Deleted, Found, Rejected, UnsafeFileError
-from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean, distinct, medline_title
+from corpus.text.plain import clean, distinct, medline_title
 
 FORMAT = "MEDLINE XML"
 UNIT = "record"

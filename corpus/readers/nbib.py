@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from corpus.io.decoding import text_lines
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.decoding import text_lines
-from corpus.readers.limits import Limits
 from corpus.readers.references import Lines, fullest, is_pmid, joined, paper_of
 from corpus.readers.report import Found, Rejected
-from corpus.readers.streams import CappedStream
-from corpus.readers.text import clean, medline_title
+from corpus.text.plain import clean, medline_title
 
 FORMAT = "PubMed text"
 UNIT = "record"

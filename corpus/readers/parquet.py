@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corpus.io.limits import Limits
 from corpus.readers.columns import Columns, ColumnsNotFound, map_columns
-from corpus.readers.limits import Limits
 from corpus.readers.report import DamagedFileError, Found, Rejected, UnsafeFileError
 
 FORMAT = "Parquet"

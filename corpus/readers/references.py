@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.markup import plain
 from corpus.readers.report import Rejected
-from corpus.readers.text import clean, clean_paragraphs, distinct
+from corpus.text.markup import plain
+from corpus.text.plain import clean, clean_paragraphs, distinct
 
 _LINE_OVERHEAD = 64  # bytes that a line takes beside its text
 # Also of 20190101 and 201901, but not of 20211.

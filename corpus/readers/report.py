@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from corpus.errors import CociteAtlasError
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers.limits import Limits
 
 if TYPE_CHECKING:
     from corpus.readers.columns import Mapped
@@ -185,7 +185,7 @@ class Reading:
     """The papers of one file, once, in its order, repeats among them. `report` fills while they are taken.
 
     mapped: of a table, how its columns are understood. vector_columns: of a Parquet file, those that can be vectors.
-    place: where the paper that was taken last stood, as "line 3". `corpus.merging` makes one of repeats.
+    place: where the paper that was taken last stood, as "line 3". `corpus.dedup` makes one of repeats.
     Closes its file at the end, on an error, and on `close()` or leaving a `with` block before that.
     """
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from corpus.io.decoding import text_lines
+from corpus.io.limits import Limits
+from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.decoding import text_lines
-from corpus.readers.limits import Limits
-from corpus.readers.markup import plain
 from corpus.readers.references import Lines, fullest, is_pmid, joined, paper_of, pmid_in
 from corpus.readers.report import Found, Rejected
-from corpus.readers.streams import CappedStream
+from corpus.text.markup import plain
 
 FORMAT = "RIS"
 UNIT = "record"

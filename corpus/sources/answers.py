@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 
 from lxml import etree
 
-from corpus.readers.markup import plain
 from corpus.readers.medline_xml import root_name
 from corpus.readers.report import UnreadableFileError, UnsafeFileError
-from corpus.readers.text import clean, clean_paragraphs
 from corpus.sources.errors import BadAnswer
+from corpus.text.markup import plain
+from corpus.text.plain import clean, clean_paragraphs
 
 _HEAD_BYTES = 65_536  # in which an XML answer's root element must begin
 _MOST_MARKUP = 200_000  # characters; text that is still this long is refused further on

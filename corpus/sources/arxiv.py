@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.text import clean, distinct
 from corpus.sources.answers import Garbled, abstract_in, count_in, read_xml, title_in, year_in
 from corpus.sources.client import Client, shared_client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
@@ -16,6 +15,7 @@ from corpus.sources.names import family_first
 from corpus.sources.service import ARXIV
 from corpus.sources.source import Left, Page, understood
 from corpus.sources.windows import Days, Slice, windowed_pages
+from corpus.text.plain import clean, distinct
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _SEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"

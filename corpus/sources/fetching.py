@@ -17,11 +17,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from corpus.readers.report import Problem
-from corpus.readers.text import clean
 from corpus.sources.client import Client, shared_client
 from corpus.sources.errors import BadAnswer, SourceError
 from corpus.sources.pace import watched
 from corpus.sources.source import Page, Source
+from corpus.text.plain import clean
 
 PAPERS, STATE, _LOCK = "papers.jsonl", "fetch.json", "fetch.lock"
 _FORMAT = 1

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from corpus.identity import normalised_doi
-from corpus.readers.text import clean
+from corpus.identifiers import normalised_doi
+from corpus.text.plain import clean
 
 Kind = Literal["doi", "pmid", "pmcid", "arxiv", "s2"]
 KINDS = get_args(Kind)

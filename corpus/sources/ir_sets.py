@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.text import clean, distinct
 from corpus.sources.answers import abstract_in, cleaned, first_text, text_in, title_in, year_in
 from corpus.sources.client import OFFLINE_VARIABLE, Client
 from corpus.sources.errors import PaperNotFound, SourceError, SourceRefused, SourceUnavailable
 from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.names import family_first
 from corpus.sources.source import Left, Page, sort_out, understood
+from corpus.text.plain import clean, distinct
 
 _PAGE = 500
 _WEB = ("https://", "http://")

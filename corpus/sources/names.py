@@ -2,7 +2,7 @@
 
 import re
 
-from corpus.readers.text import clean
+from corpus.text.plain import clean
 
 # Words in lower case that begin a family name and do not end a given one.
 _PARTICLES = re.compile(

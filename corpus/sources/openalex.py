@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.text import clean, distinct
 from corpus.sources.answers import (
     abstract_in,
     count_in,
@@ -24,6 +23,7 @@ from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.names import family_first
 from corpus.sources.service import OPENALEX
 from corpus.sources.source import Left, Page, sort_out, understood
+from corpus.text.plain import clean, distinct
 
 _PAGE = 100  # the most that it gives
 _MOST_BY_NUMBER = 10_000  # records that numbered pages reach; without a key there is no other paging

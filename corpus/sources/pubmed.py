@@ -12,7 +12,6 @@ from typing import Any
 from corpus.paper import Paper
 from corpus.readers.medline_xml import read_article
 from corpus.readers.report import Rejected
-from corpus.readers.text import clean
 from corpus.sources.answers import count_in, first_text, list_in, map_in, read_json, read_xml, text_in
 from corpus.sources.client import Client, shared_client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
@@ -20,6 +19,7 @@ from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.service import PUBMED
 from corpus.sources.source import Left, Page, understood
 from corpus.sources.windows import Days, Slice, windowed_pages
+from corpus.text.plain import clean
 
 _PAGE = 200  # more ids at once must be POSTed, NCBI says
 _MOST_IDS = 9_999  # of one query; retstart may be 9,998 at most

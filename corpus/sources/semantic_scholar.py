@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identity import derived_id, normalised_doi
+from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.readers.text import clean, distinct
 from corpus.sources.answers import (
     abstract_in,
     cleaned,
@@ -25,6 +24,7 @@ from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.names import family_first
 from corpus.sources.service import SEMANTIC_SCHOLAR
 from corpus.sources.source import Left, Page, sort_out, understood
+from corpus.text.plain import clean, distinct
 
 _FIELDS = "paperId,corpusId,externalIds,url,title,abstract,venue,publicationVenue,year,journal,authors,s2FieldsOfStudy"
 _PREFIXES: dict[Kind, str] = {"doi": "DOI:", "pmid": "PMID:", "pmcid": "PMCID:", "arxiv": "ARXIV:", "s2": ""}

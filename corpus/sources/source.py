@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper
-from corpus.readers.limits import DEFAULT_LIMITS
 from corpus.readers.report import Kind, Problem
-from corpus.readers.text import clean
 from corpus.sources.client import Client
 from corpus.sources.errors import SourceRefused
 from corpus.sources.identifiers import Identifier
 from corpus.sources.identifiers import Kind as IdentifierKind
+from corpus.text.plain import clean
 
 MOST_QUERY_CHARS = 2_000  # what an address carries everywhere
 

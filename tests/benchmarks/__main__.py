@@ -20,9 +20,9 @@ import training
 from plain import PlainEncoder
 from report import Row, machine, table
 
-from components.atlas import Atlas, open_atlas
+from components.atlas.default import ensure_medline
+from components.atlas.store import Atlas, open_atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
-from components.medline import ensure_medline
 
 PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation", "training")
 

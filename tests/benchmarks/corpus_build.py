@@ -18,8 +18,8 @@ from pathlib import Path
 import start
 from report import Row
 
-from components.atlas import HOME_VARIABLE, Atlas, open_atlas
-from components.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.store import HOME_VARIABLE, Atlas, open_atlas
 from corpus.readers import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from report import Row, percentiles
 
-from components.atlas import Atlas
-from components.build import ENCODING
-from components.corpora import discard_unfinished
+from components.atlas.build import ENCODING
+from components.atlas.corpora import discard_unfinished
+from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
-from components.search import search, text_query
+from components.search.search import search, text_query
 from corpus.paper import Paper
 
 MEAN_PIECES = 252  # what title and abstract come to in the sets that the paper was evaluated on

@@ -4,7 +4,7 @@ import numpy as np
 from report import Row, percentiles
 from search import in_turns
 
-from components.atlas import Atlas
+from components.atlas.store import Atlas
 
 K = 10
 _SEED = 6

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 import numpy as np
 from report import Row
 
-from components.atlas import Atlas
-from components.facets import Filters
-from components.routes import points_payload, topic_codes
+from components.api.routes import points_payload, topic_codes
+from components.atlas.facets import Filters
+from components.atlas.store import Atlas
 
 
 def measure(atlas: Atlas) -> list[Row]:

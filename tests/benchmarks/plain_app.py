@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas import Atlas
+from components.atlas.store import Atlas
 
 _SCRIPT = """
 import numpy as np, plotly.express as px, streamlit as st, sys, torch

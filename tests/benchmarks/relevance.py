@@ -1,6 +1,7 @@
 """Does the embedded encoder find what reviewers included? It beside TF-IDF and BM25, on eight systematic reviews.
 
-The judged set is `corpus.pools`' of screened records: each included paper is a query against the other records of its
+The judged set is `corpus.judged_sets`' of screened records: each included paper is a query against the other
+records of its
 review. The reviews lie beside the repository, in `../shared/data/sysrev`, and not in it.
 
     .venv/bin/python tests/benchmarks/relevance.py [--encoder NAME_OR_FOLDER] [--limit QUERIES_PER_REVIEW]
@@ -20,12 +21,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from components.atlas.paths import HOME_VARIABLE  # noqa: E402
 from components.encoder import EMBEDDED, load_encoder  # noqa: E402
 from components.evaluation import encode_set, rank_by_bm25, rank_by_tfidf, rank_by_vectors, score  # noqa: E402
 from components.evaluation.results import MAP, NDCG_20_PERCENT, QueryScores, Ranking  # noqa: E402
-from components.places import HOME_VARIABLE  # noqa: E402
-from corpus.pools import JudgedSet, Pool  # noqa: E402
-from corpus.pools.screening import build_screening  # noqa: E402
+from corpus.judged_sets import JudgedSet, Pool  # noqa: E402
+from corpus.judged_sets.screening import build_screening  # noqa: E402
 
 RECORDS = Path("shared", "data", "sysrev", "sysrev_graded.jsonl.gz")  # from the repository's parent
 Scores = dict[str, list[QueryScores]]  # by review

@@ -8,9 +8,9 @@ import numpy as np
 from plain import PlainEncoder
 from report import Row, percentiles
 
-from components.atlas import Atlas
+from components.atlas.store import Atlas
 from components.encoder import BiEncoder
-from components.search import search, text_query
+from components.search.search import search, text_query
 
 K = 10
 BATCH = 256

@@ -18,7 +18,7 @@ import psutil
 from plain_app import write_plain_app
 from report import Row
 
-from components.atlas import HOME_VARIABLE, Atlas
+from components.atlas.store import HOME_VARIABLE, Atlas
 
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -15,7 +15,7 @@ import torch
 from encoding import HIDDEN, LAYERS, WIDE, chosen_texts, matrix_peak, seconds, write_bert_base
 from report import Row
 
-from components.atlas import Atlas
+from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from corpus.sources.service import SERVICES
-from tests.corpus.places import Place
+from tests.corpus.sources.fake_services import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -223,7 +223,7 @@ def visit(request: pytest.FixtureRequest, chromium: Any, server: str) -> Iterato
 @pytest.fixture(scope="session")
 def hostile_atlas(medline_home: Path) -> str:
     """The name of an atlas of papers whose every field tries to be markup, in the home that the app is served from."""
-    from components.build import build_atlas
+    from components.atlas.build import build_atlas
     from corpus.paper import Paper
     from corpus.readers import write_jsonl
 
@@ -262,8 +262,8 @@ def small_corpus(medline_home: Path, topics_home: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def pairs(medline_home: Path, hostile_atlas: str, planted: Callable[[int], list[Any]]) -> tuple[str, str]:
     """The names of two corpora with an atlas by the lexical encoder too: planted papers, and the hostile ones."""
-    from components.build import build_atlas
-    from components.build_again import build_again
+    from components.atlas.build import build_atlas
+    from components.atlas.reencode import build_again
     from corpus.readers import write_jsonl
 
     write_jsonl(planted(20), medline_home / "planted.jsonl")

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from corpus.export import to_ris
 from corpus.paper import Paper
-from tests.corpus.places import FakePubMed, Place, pubmed_article
+from tests.corpus.sources.fake_services import FakePubMed, Place, pubmed_article
 
 BUILDING = 300_000  # ms; a busy machine is slow, not wrong
 

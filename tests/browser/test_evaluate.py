@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from corpus.judged_sets import PoolPaper, write_released
+from corpus.judged_sets.checking import RawPool, judged_set
 from corpus.paper import Paper
-from corpus.pools import PoolPaper, write_released
-from corpus.pools.checking import RawPool, judged_set
 
 EVALUATING = 300_000  # ms; a busy machine is slow, not wrong
 BAD = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>[x](javascript:alert(1)) **b** $x$'

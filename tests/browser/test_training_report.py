@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.palette import DARK, LIGHT
+from components.mapping.palette import DARK, LIGHT
 from components.training.report import report_of
 from components.training.settings import TrainingSettings
 from components.training.stories import Story
 from tests.browser.conftest import PATIENCE
-from tests.components.planted_runs import planted_curves
+from tests.components.training.planted_runs import planted_curves
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script> @ink <a href="//x">x</a>'
 Opened = Callable[..., Any]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpus.pools import JudgedSet, Pool, PoolPaper
+from corpus.judged_sets import JudgedSet, Pool, PoolPaper
 
 
 class Web:
@@ -238,7 +238,7 @@ class Archives:
     @staticmethod
     def refused(path: Path, home: Path) -> str:
         """The sentence that an archive is refused with, after which nothing of it is anywhere."""
-        from components.archive import ArchiveRefused, import_archive
+        from components.atlas.archive import ArchiveRefused, import_archive
 
         before = sorted(home.rglob("*")) if home.exists() else []
         with pytest.raises(ArchiveRefused) as caught:
@@ -259,7 +259,7 @@ def archives() -> type[Archives]:
 @pytest.fixture
 def packed(written: object, tmp_path: Path) -> Path:
     """The archive of the atlas `one`, which is there still."""
-    from components.archive import write_archive
+    from components.atlas.archive import write_archive
 
     write_archive("one", tmp_path / "one.zip")
     return tmp_path / "one.zip"

@@ -8,7 +8,7 @@ import pytest
 from corpus.sources import Client
 from corpus.sources.service import SERVICES
 from tests.components.conftest import cache, full, hub, web, zip_of
-from tests.corpus.places import Answer, Place
+from tests.corpus.sources.fake_services import Answer, Place
 
 __all__ = ["cache", "full", "hub", "web", "zip_of"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corpus.export import to_bibtex, to_csv, to_ris
 from corpus.paper import Paper
-from corpus.readers.text import clean, clean_paragraphs
+from corpus.text.plain import clean, clean_paragraphs
 
 PAPER = Paper(
     id="33301246",

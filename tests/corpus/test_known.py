@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.dedup import Merger
 from corpus.known import Known, rows_called
-from corpus.merging import Merger
 from corpus.paper import Paper, to_table
 from corpus.readers import ReadReport
 

@@ -1,0 +1,1 @@
+"""Atlases on disk: papers, vectors, index and map, aligned by row."""

@@ -1,0 +1,1 @@
+"""Vectors to map coordinates, regions and their names."""

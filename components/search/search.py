@@ -1,0 +1,199 @@
+"""Query → hits: from a text or from seeds, filtered before the cut, without the query's own paper, on the map."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow.compute as pc
+
+from components.atlas.facets import Filters
+from components.atlas.store import Atlas
+from components.encoder import Encoder
+from components.index import Vectors
+from components.mapping.projection import near_on_map, place
+from corpus.errors import CociteAtlasError
+
+MOST_HITS = 200  # a list longer than this is no longer read; the map is for that
+PLACING_NEIGHBOURS = 10  # the query lies at their weighted mean; with more it drifts to the middle of the map
+MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to the query's place
+
+# The same text encoded twice differs by rounding alone. As a share of the median distance of random pairs this is
+# wide enough for half precision and for a few changed characters, and closer than any two different papers lie.
+_SAME_TEXT = 0.02
+_SHORTEST_TITLE = 12  # letters and digits; shorter ones ("Editorial", "Reply") belong to many papers
+_SPARE = 8  # own rows that are fetched beyond k and left out of the answer; more are left out of the search
+
+
+class NoKnownWord(CociteAtlasError):
+    """A query whose vector points nowhere: a lexical encoder knows none of its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: a vector, where it came from, and the rows that are the query itself.
+
+    vector: float32 (d,). fingerprint: of the checkpoint that made it. title: to know its own paper by; may be empty.
+    """
+
+    vector: Vectors
+    fingerprint: str
+    title: str = ""
+    seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row of the answer. rank from 1. share_farther: of random pairs of the corpus, 0 to 1."""
+
+    rank: int
+    row: int
+    l2_distance: float
+    share_farther: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer to a query, and what must be said about it.
+
+    own: rows left out because they are the query's own paper (or its seeds). candidates: how many rows the filters
+    let through, own ones aside. point: where the query lies on the map. near_on_map: how many of the hits are near
+    on the map too (see MAP_SHARE).
+    """
+
+    hits: tuple[Hit, ...]
+    own: tuple[int, ...]
+    candidates: int
+    point: tuple[float, float]
+    near_on_map: int
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of the hits, nearest first."""
+        return [hit.row for hit in self.hits]
+
+
+def text_query(encoder: Encoder, title: str, abstract: str) -> Query:
+    """A title and abstract as a query. Raises EncoderUnavailable where the encoder gives no numbers."""
+    return Query(vector=encoder.encode([(title, abstract)])[0], fingerprint=encoder.fingerprint, title=title)
+
+
+def seed_query(atlas: Atlas, rows: Sequence[int]) -> Query:
+    """One or more of the atlas's own papers as a query: the mean of their vectors, at the length of a vector.
+
+    Raises ValueError for no rows, IndexError for rows that the atlas does not have.
+    """
+    if not rows:
+        raise ValueError("a search from no papers")
+    if not all(0 <= row < len(atlas) for row in rows):
+        raise IndexError(f"rows {list(rows)} of an atlas of {len(atlas)}")
+    vector = atlas.vectors[list(rows)].mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(vector))
+    if atlas.manifest.encoder.normalised and length > 0:
+        vector /= length
+    return Query(
+        vector=vector.astype(np.float32),
+        fingerprint=atlas.manifest.encoder.fingerprint,
+        title=atlas.paper(rows[0]).title if len(rows) == 1 else "",
+        seeds=tuple(dict.fromkeys(rows)),
+    )
+
+
+def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) -> SearchResult:  # noqa: B008
+    """The k nearest papers that the filters let through, without the query's own: k of them whenever k exist.
+
+    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; NoKnownWord where its
+    vector has no direction and direction is all that this atlas tells papers by; ValueError for a k outside
+    1 … MOST_HITS.
+    """
+    atlas.check_fingerprint(query.fingerprint)
+    # Several seeds may cancel out: the mean of what points to all sides is a place like another.
+    if atlas.manifest.encoder.normalised and len(query.seeds) < 2 and not np.any(query.vector):
+        raise NoKnownWord(
+            f"None of its words occurs in this corpus, so {atlas.manifest.encoder.name} can tell nothing near it. "
+            "Add words to the text, or search with another encoder."
+        )
+    if not 1 <= k <= MOST_HITS:
+        raise ValueError(f"k = {k}: between 1 and {MOST_HITS} papers can be asked for")
+    allowed = atlas.facets.mask(filters)
+    # Its own paper is looked for among the nearest of the whole corpus, so that a filter cannot hide it.
+    nearest = atlas.index.exact.search(query.vector, k=PLACING_NEIGHBOURS)
+    own = set(query.seeds)
+    own.update(
+        int(row)
+        for row, distance in zip(nearest.rows, nearest.l2_distances, strict=True)
+        if _is_own(atlas, query, int(row), float(distance))
+    )
+    passing = len(atlas) if allowed is None else int(allowed.sum())
+    others = passing - sum(1 for row in own if allowed is None or allowed[row])
+    if len(own) > _SPARE:
+        # Many seeds: cheaper to forbid than to fetch and drop.
+        allowed = np.ones(len(atlas), dtype=np.bool_) if allowed is None else allowed
+        allowed[list(own)] = False
+    found = atlas.index.search(query.vector, k=k + min(len(own), _SPARE), allowed=allowed)
+    kept = [
+        (int(row), float(distance))
+        for row, distance in zip(found.rows, found.l2_distances, strict=True)
+        if int(row) not in own
+    ][:k]
+    hits = tuple(
+        Hit(rank=rank, row=row, l2_distance=distance, share_farther=atlas.share_of_pairs_farther(distance))
+        for rank, (row, distance) in enumerate(kept, start=1)
+    )
+    x, y = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
+    point = (float(x), float(y))
+    return SearchResult(
+        hits=hits,
+        own=tuple(sorted(own)),
+        candidates=others,
+        point=point,
+        near_on_map=_near_on_map(atlas, point, hits),
+    )
+
+
+def first_hits(atlas: Atlas, result: SearchResult, *, k: int) -> SearchResult:
+    """The answer that asking for k papers gives, from one that was asked for more."""
+    if len(result.hits) <= k:
+        return result
+    hits = result.hits[:k]
+    return replace(result, hits=hits, near_on_map=_near_on_map(atlas, result.point, hits))
+
+
+def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
+    """Rows of papers that make good first queries: from the midst of regions that lie apart, with a full abstract."""
+    lengths = pc.utf8_length(atlas.papers["abstract"]).to_numpy()
+    chosen: list[int] = []
+    regions = sorted(atlas.manifest.regions, key=lambda region: -region.size)[: 4 * count]
+    while regions and len(chosen) < count:
+        # The next region is the one farthest from those chosen; the first is the largest.
+        region = regions[0]
+        if chosen:
+            taken = atlas.coordinates[chosen]
+            region = max(regions, key=lambda r: float(np.linalg.norm(taken - (r.x, r.y), axis=1).min()))
+        regions.remove(region)
+        members = np.flatnonzero((atlas.region_ids == region.id) & (lengths > 800) & (lengths < 2200))
+        if len(members):
+            centre = np.linalg.norm(atlas.coordinates[members] - (region.x, region.y), axis=1)
+            chosen.append(int(members[centre.argmin()]))
+    return chosen or list(range(min(count, len(atlas))))
+
+
+def _near_on_map(atlas: Atlas, point: tuple[float, float], hits: Sequence[Hit]) -> int:
+    rows = np.array([hit.row for hit in hits], dtype=np.int64)
+    return near_on_map(atlas.coordinates, np.array(point), rows, share=MAP_SHARE) if hits else 0
+
+
+def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:
+    """Whether a near row is the query's own paper: the same text, or the same title of some length."""
+    typical = float(np.median(atlas.pair_distances)) if len(atlas.pair_distances) else 0.0
+    # In one dimension, which is what the lexical encoder has for a single paper, any two texts are the same.
+    if l2_distance <= _SAME_TEXT * typical and atlas.manifest.dimensions > 1:
+        return True
+    title = _title_key(query.title)
+    return len(title) >= _SHORTEST_TITLE and title == _title_key(atlas.paper(row).title)
+
+
+def _title_key(title: str) -> str:
+    """A title's letters and digits alone, without case or accents, so that a copied one is known again."""
+    plain = unicodedata.normalize("NFKD", title).casefold()
+    return "".join(character for character in plain if character.isalnum())

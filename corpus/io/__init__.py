@@ -1,0 +1,1 @@
+"""Streams, decoding, limits, atomic writes and checksums."""

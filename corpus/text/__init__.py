@@ -1,0 +1,1 @@
+"""Plain text out of HTML, LaTeX and PDF pastes; text into Markdown."""

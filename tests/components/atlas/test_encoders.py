@@ -1,0 +1,202 @@
+"""The encoder of an atlas: the lexical one lies with it, whole and its own; the others are found by their source."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.atlas import store
+from components.atlas.build import LEXICAL_STAGES, build_atlas, encode_papers
+from components.atlas.encoders import encoder_of
+from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
+from components.atlas.verify import verify_atlas
+from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, LexicalEncoder, NoWordsToLearn
+from components.search.search import NoKnownWord, search, seed_query, text_query
+from corpus.paper import Paper
+from corpus.progress import Cancelled
+from corpus.readers import write_jsonl
+
+Planted = Callable[[int], list[Paper]]
+pytestmark = pytest.mark.usefixtures("small_chunks")
+
+
+@pytest.fixture
+def lexical(home: Path, planted_file: Path) -> str:
+    """The name of an atlas of twelve planted papers, built by the lexical encoder."""
+    return build_atlas("words", [planted_file], encoder=LEXICAL).name
+
+
+def fitted_file(name: str) -> Path:
+    return store.atlas_folder(name) / read_manifest(name).folder / store.FITTED
+
+
+def reseal(name: str) -> None:
+    path = store.atlas_folder(name) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    sealed = store.seal(fitted_file(name))
+    manifest["files"][store.FITTED] = {"bytes": sealed.bytes, "sha256": sealed.sha256}
+    path.write_text(json.dumps(manifest))
+
+
+# Built
+
+
+def test_a_lexical_atlas_carries_its_encoder_and_is_searched_with_it(lexical: str) -> None:
+    atlas = open_atlas(lexical)
+    manifest = atlas.manifest
+    assert store.FITTED in manifest.files
+    assert (manifest.encoder.name, manifest.encoder.source, manifest.encoder.normalised) == (LEXICAL, LEXICAL, True)
+    encoder = encoder_of(manifest, local_files_only=True)
+    assert encoder.fingerprint == manifest.encoder.fingerprint
+    assert np.array_equal(encode_papers(atlas.papers, encoder), atlas.vectors)
+    for topic, title in (("heart", "Cardiology patients"), ("galaxy", "The luminosity of the early universe")):
+        result = search(atlas, text_query(encoder, title, ""), k=6)
+        assert all(atlas.paper(row).id.startswith(topic) for row in result.rows)
+    assert verify_atlas(lexical).passed
+
+
+def test_a_query_of_unknown_words_is_refused_and_a_paper_of_them_is_not(
+    home: Path, tmp_path: Path, planted: Planted
+) -> None:
+    # Words of one paper alone are not learnt in a corpus of this size.
+    stranger = Paper(id="stranger", title="Qqq www", abstract="Vvv.")
+    write_jsonl([*planted(12), stranger], tmp_path / "p.jsonl")
+    build_atlas("words", [tmp_path / "p.jsonl"], encoder=LEXICAL)
+    atlas = open_atlas("words")
+    encoder = encoder_of(atlas.manifest)
+    row = atlas.row_of("stranger")
+    assert row is not None
+    assert not atlas.vectors[row].any()
+    for query in (text_query(encoder, "Qqq", "zzz of the"), seed_query(atlas, [row])):
+        with pytest.raises(NoKnownWord, match=r"^None of its words occurs in this corpus"):
+            search(atlas, query, k=3)
+    assert len(search(atlas, text_query(encoder, "heart zzz", ""), k=25).hits) == 25
+    assert verify_atlas("words", rows=25).passed
+
+
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_corpora_of_few_papers(home: Path, tmp_path: Path, planted: Planted, count: int) -> None:
+    write_jsonl(planted(8)[:count], tmp_path / "few.jsonl")
+    build_atlas("few", [tmp_path / "few.jsonl"], encoder=LEXICAL)
+    atlas = open_atlas("few")
+    assert len(search(atlas, text_query(encoder_of(atlas.manifest), "failure", "of hearts"), k=10).hits) == min(
+        10, count
+    )
+
+
+def test_papers_without_a_word_are_said(home: Path, tmp_path: Path) -> None:
+    write_jsonl([Paper(id=str(i), title="The", abstract="of and") for i in range(3)], tmp_path / "p.jsonl")
+    with pytest.raises(NoWordsToLearn):
+        build_atlas("none", [tmp_path / "p.jsonl"], encoder=LEXICAL)
+    assert store.atlas_names() == []
+
+
+def test_a_stopped_build_does_not_learn_again(home: Path, planted_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        stages.append(stage)
+        if (stage, done) == ("Encoding them", 8):
+            raise Cancelled("stopped by the test")
+
+    with pytest.raises(Cancelled):
+        build_atlas("words", [planted_file], encoder=LEXICAL, progress=stop)
+    assert list(dict.fromkeys(stages)) == list(LEXICAL_STAGES[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr(LexicalEncoder, "fit", None)
+        build_atlas("words", [planted_file], encoder=LEXICAL, progress=lambda *call: stages.append(call[0]))
+    assert list(dict.fromkeys(stages)) == list(LEXICAL_STAGES)
+    assert verify_atlas("words").passed
+    # What a kill left half written, or damage, is learnt again.
+    with pytest.raises(Cancelled):
+        build_atlas("words", [planted_file], encoder=LEXICAL, progress=stop)
+    (damaged,) = home.rglob(f"work-*/{store.FITTED}")
+    damaged.write_bytes(b"x")
+    build_atlas("words", [planted_file], encoder=LEXICAL)
+    assert verify_atlas("words").passed
+
+
+# Damaged
+
+
+def test_a_damaged_encoder_file_is_named(lexical: str) -> None:
+    path = fitted_file(lexical)
+    good = path.read_bytes()
+    manifest = read_manifest(lexical)
+    for damage in (
+        lambda: path.write_bytes(good[:-1]),
+        lambda: path.write_bytes(b""),
+        lambda: path.write_bytes(good[:100] + b"\x00" + good[101:]),
+        path.unlink,
+    ):
+        path.write_bytes(good)
+        damage()
+        for use in (lambda: open_atlas(lexical), lambda: encoder_of(manifest)):
+            with pytest.raises(AtlasDamaged, match=rf"^words: {store.FITTED}"):
+                use()
+
+
+def test_an_encoder_file_that_is_sealed_but_foreign_is_refused(lexical: str, tmp_path: Path) -> None:
+    path = fitted_file(lexical)
+    for content in (b"", b"PK", b"\x80\x04N."):
+        path.write_bytes(content)
+        reseal(lexical)
+        with pytest.raises(AtlasDamaged, match="is no fitted lexical encoder"):
+            encoder_of(read_manifest(lexical))
+    LexicalEncoder.fit([("another", "corpus")]).save(path)
+    reseal(lexical)
+    with pytest.raises(AtlasDamaged, match="encoder of another atlas"):
+        encoder_of(read_manifest(lexical))
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(AtlasDamaged, match="is missing"):
+        encoder_of(read_manifest(lexical))
+
+
+def test_a_manifest_that_claims_or_hides_an_encoder_file_is_refused(
+    lexical: str, topics_home: Path, home: Path
+) -> None:
+    shutil.copytree(topics_home / "topics", home / "topics")
+    for name, change in (
+        (lexical, lambda m: m["files"].pop(store.FITTED)),
+        (lexical, lambda m: m["encoder"].update(source=EMBEDDED)),
+        ("topics", lambda m: m["encoder"].update(source=LEXICAL)),
+    ):
+        path = home / name / "manifest.json"
+        good = path.read_text()
+        manifest = json.loads(good)
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(AtlasDamaged, match="lists other files"):
+            open_atlas(name)
+        if manifest["encoder"]["source"] == LEXICAL:
+            with pytest.raises(AtlasDamaged, match=f"lists no {store.FITTED}"):
+                encoder_of(read_manifest(name))
+        path.write_text(good)
+
+
+def test_an_atlas_is_not_written_without_its_encoder(home: Path, atlas_parts: Callable[..., AtlasParts]) -> None:
+    parts = atlas_parts(graph=False)
+    fitted = LexicalEncoder.fit([("heart", "failure")])
+    with pytest.raises(ValueError, match="lexical encoder"):
+        write_atlas(replace(parts, encoder=replace(parts.encoder, source=LEXICAL)))
+    with pytest.raises(ValueError, match="lexical encoder"):
+        write_atlas(replace(parts, fitted=fitted))
+    assert store.atlas_names() == []
+
+
+# Others
+
+
+def test_other_encoders_are_found_by_their_source(topics: str, home: Path, planted_file: Path, tiny: Path) -> None:
+    manifest = read_manifest(topics)
+    assert encoder_of(manifest).fingerprint == manifest.encoder.fingerprint
+    gone = replace(manifest, encoder=replace(manifest.encoder, source="specter"))
+    with pytest.raises(EncoderUnavailable):
+        encoder_of(gone, local_files_only=True)
+    manifest = build_atlas("tiny", [planted_file], encoder=str(tiny))
+    assert encoder_of(manifest).fingerprint == manifest.encoder.fingerprint

@@ -1,0 +1,232 @@
+"""Judged sets that are kept: uploads checked before that, cards that follow the files, names that are no paths."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from components.evaluation import sets
+from components.evaluation.sets import delete_set, describe, keep_files, keep_set, read_set, set_names
+from corpus.judged_sets import JudgedSet, SetError, read_released
+from corpus.progress import Cancelled
+from tests.corpus.judged_sets.releases import cube, release, texts, write
+
+POOLS = {"1": {"2": 2, "3": 1, "4": 0, "5": 0, "6": 0}, "2": {"1": 0, "3": 2, "gone": 2}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a small RELISH."""
+    splits = {"dev": ["1"], "test": ["2"]}
+    return release(tmp_path / "files", "relish", papers=texts(*range(1, 7)), pools=POOLS, splits=splits)
+
+
+@pytest.fixture
+def judged(folder: Path) -> JudgedSet:
+    return read_released(folder)
+
+
+def uploaded(folder: Path) -> dict[str, io.BytesIO]:
+    return {path.name: io.BytesIO(path.read_bytes()) for path in folder.iterdir()}
+
+
+def left(home: Path) -> list[str]:
+    """What lies among the sets."""
+    return sorted(path.name for path in (home / ".sets").iterdir())
+
+
+def test_who_is_slower_to_keep_a_set_is_told_and_the_first_stays(home: Path, folder: Path, judged: JudgedSet) -> None:
+    def at_last(stage: str, done: int, total: int) -> None:
+        if set_names() == []:
+            keep_set(judged, "mine")
+
+    with pytest.raises(SetError, match="'mine' already"):
+        keep_files("mine", uploaded(folder), progress=at_last)
+    assert (set_names(), left(home)) == (["mine"], ["mine"])
+    assert describe("mine").splits == {"dev": 1, "test": 1}
+
+
+def test_without_a_home_there_are_no_sets(home: Path) -> None:
+    assert set_names() == []
+    with pytest.raises(SetError, match="No judged set is kept under the name 'relish'. Sets kept: none yet"):
+        read_set("relish")
+
+
+def test_uploaded_files_are_kept_and_read_by_name(home: Path, folder: Path, judged: JudgedSet) -> None:
+    card = keep_files("mine", uploaded(folder))
+    assert (set_names(), left(home)) == (["mine"], ["mine"])
+    found = read_set("mine")
+    assert (found.name, found.origin, found.relevant_from) == ("mine", "released", 2)
+    assert found.fingerprint == judged.fingerprint
+    assert card == describe("mine")
+    assert (card.name, card.facets, card.splits) == ("mine", (), {"dev": 1, "test": 1})
+    assert (card.papers, card.pools, card.candidates, card.origin, card.relevant_from) == (6, 2, 7, "released", 2)
+    assert card.handled == judged.handled
+    assert card.bytes == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_set_that_was_made_is_kept_with_its_rules_and_counts(home: Path, judged: JudgedSet) -> None:
+    card = keep_set(judged, "made-1")
+    found = read_set("made-1")
+    assert (found.fingerprint, found.handled) == (judged.fingerprint, judged.handled)
+    assert (card.origin, card.handled, card.relevant_from) == ("own", judged.handled, 2)
+    assert left(home) == ["made-1"]
+
+
+def test_a_set_of_facets_is_described_as_a_whole(home: Path, tmp_path: Path) -> None:
+    card = keep_files("csfcube", uploaded(cube(tmp_path / "cube")))
+    assert card.facets == ("background", "method", "result")
+    assert (card.pools, card.splits) == (11, {"dev": 5, "test": 11})
+    assert len(read_set("csfcube", facet="method").pools) == 3
+    with pytest.raises(SetError, match="csfcube has facets"):
+        read_set("csfcube")
+
+
+@pytest.mark.parametrize("facet", ["method", "all"])
+def test_one_facet_or_all_of_a_set_are_kept(home: Path, tmp_path: Path, facet: str) -> None:
+    judged = read_released(cube(tmp_path / "cube"), facet=facet)
+    card = keep_set(judged, "mine")
+    assert card.facets == (("method",) if facet == "method" else ("background", "method", "result"))
+    assert (card.pools, card.splits["test"]) == (len(judged.pools), sum(map(len, judged.splits["test"])))
+    found = read_set("mine", facet=facet)
+    assert (found.fingerprint, found.splits, found.origin) == (judged.fingerprint, judged.splits, "own")
+
+
+def test_a_folder_is_read_where_it_lies(home: Path, folder: Path, judged: JudgedSet) -> None:
+    assert read_set("relish", data=folder).fingerprint == judged.fingerprint
+    assert read_set("", data=folder).name == "relish"
+    with pytest.raises(SetError, match="It has those of: relish"):
+        read_set("treccovid", data=folder)
+    assert set_names() == []
+
+
+def test_the_card_is_read_once_and_again_when_a_file_changes(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = keep_files("mine", uploaded(folder))
+    read: list[Path] = []
+
+    def counted(path: Path, **more: object) -> JudgedSet:
+        read.append(path)
+        return read_released(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sets, "read_released", counted)
+    assert (describe("mine"), read) == (first, [])
+    write(home / ".sets" / "mine" / "relish-evaluation_splits.json", {"test": ["1", "2"]})
+    assert describe("mine").splits == {"test": 2}
+    assert len(read) == 1
+    describe("mine")
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 1}', "[" * 100_000, None])
+def test_a_damaged_card_is_made_again(home: Path, folder: Path, damage: str | None) -> None:
+    first = keep_files("mine", uploaded(folder))
+    path = home / ".sets" / "mine" / "card.json"
+    told = json.loads(path.read_text())
+    told["card"].pop("papers")
+    path.write_text(json.dumps(told) if damage is None else damage)
+    assert describe("mine") == first
+    assert json.loads(path.read_text())["card"]["papers"] == 6
+
+
+def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
+    files = uploaded(folder)
+    files["test-pid2anns-relish.json"] = io.BytesIO(b'{"1": {"cands": ["2"], "relevance_adju": [-1]}}')
+    with pytest.raises(SetError, match="query '1': -1 is no grade"):
+        keep_files("mine", files)
+    del files["test-pid2anns-relish.json"]
+    with pytest.raises(SetError, match="^What was given has no test-pid2anns-relish.json.* Add it.$"):
+        keep_files("mine", files)
+    with pytest.raises(SetError, match="^What was given has the texts of several sets"):
+        keep_files("mine", {**uploaded(folder), "abstracts-mine.jsonl": io.BytesIO(b"")})
+    with pytest.raises(SetError, match="^What was given has no abstracts-<set>.jsonl"):
+        keep_files("mine", {})
+    assert (left(home), set_names()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "called", ["../abstracts-x.jsonl", "/etc/passwd", "notes.txt", "card.json", "abstracts-x.jsonl/y"]
+)
+def test_a_name_that_is_no_file_of_a_set_is_refused(home: Path, folder: Path, called: str) -> None:
+    with pytest.raises(SetError, match="is no file of a judged set. Give abstracts-<set>.jsonl.* make plain --help$"):
+        keep_files("mine", uploaded(folder) | {called: io.BytesIO(b"x")})
+    assert not (home / ".sets").exists()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "A", "a/b", ".hidden", "ir:x", "a" * 65, "a\n"])
+def test_what_cannot_be_a_name_is_refused(home: Path, judged: JudgedSet, folder: Path, name: str) -> None:
+    for attempt in (
+        lambda: keep_set(judged, name),
+        lambda: keep_files(name, uploaded(folder)),
+        lambda: describe(name),
+        lambda: delete_set(name),
+    ):
+        with pytest.raises(SetError, match="cannot be the name of a set"):
+            attempt()
+
+
+def test_a_name_is_taken_once(home: Path, judged: JudgedSet, folder: Path) -> None:
+    first = keep_set(judged, "mine")
+    with pytest.raises(SetError, match="'mine' already. Give this one another name"):
+        keep_files("mine", uploaded(folder))
+    assert (describe("mine"), left(home)) == (first, ["mine"])
+
+
+def test_too_many_bytes_are_refused(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets, "LARGEST_FILES", 500)
+    with pytest.raises(SetError, match="with it the files have more than 500 bytes"):
+        keep_files("mine", uploaded(folder))
+    assert left(home) == []
+
+
+def test_stopping_keeps_nothing(home: Path, folder: Path) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        keep_files("mine", uploaded(folder), progress=stop)
+    assert left(home) == []
+
+
+def test_a_set_is_deleted(home: Path, judged: JudgedSet) -> None:
+    keep_set(judged, "mine")
+    delete_set("mine")
+    delete_set("mine")
+    assert (set_names(), left(home)) == ([], [])
+
+
+def test_what_a_killed_process_left_goes_with_the_next_set(home: Path, judged: JudgedSet) -> None:
+    for name in (".gone-1", ".new-old", ".new-young"):
+        (home / ".sets" / name / "x").mkdir(parents=True)
+    os.utime(home / ".sets" / ".new-old", (0, 0))
+    keep_set(judged, "mine")
+    assert left(home) == [".new-young", "mine"]
+    assert set_names() == ["mine"]
+
+
+def test_links_are_no_sets(home: Path, tmp_path: Path, judged: JudgedSet, folder: Path) -> None:
+    keep_set(judged, "mine")
+    (home / ".sets" / "linked").symlink_to(folder)
+    assert set_names() == ["mine"]
+    with pytest.raises(SetError, match="No judged set is kept under the name 'linked'"):
+        read_set("linked")
+
+
+def test_a_home_that_cannot_be_written_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: JudgedSet
+) -> None:
+    from corpus.io.disk import CannotWrite
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COCITE_ATLAS_HOME", str(tmp_path / "file"))
+    assert set_names() == []
+    with pytest.raises(CannotWrite):
+        keep_set(judged, "mine")
+
+
+def test_ir_datasets_has_no_facets(home: Path) -> None:
+    with pytest.raises(SetError, match="has no facets"):
+        read_set("ir:beir/scifact/test", facet="method")
