@@ -1,0 +1,1 @@
+"""Tests. A package, because a dependency leaves a top-level `tests` of its own in site-packages."""
