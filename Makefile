@@ -19,7 +19,10 @@ GONE := $(if $(shell $(BIN)/python -V 2>/dev/null),,gone)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help app test bench lint format clean gone
+.PHONY: help app test test-all bench lint format clean gone
+
+# Two processes of one thread each: more threads than cores make every test slower.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # $(call step,NAME,COMMAND): run COMMAND under the heading NAME; where it fails, say which it was.
 step = @echo "== $(1)"; $(2) || { echo "make $@ stopped at: $(1)" >&2; exit 1; }
@@ -40,7 +43,11 @@ app: $(RUNTIME) ## start Cocite Atlas at http://localhost:8501 (another port: PO
 
 test: $(DEV) ## check style, types and imports, then run every test
 	$(lint_steps)
-	$(call step,pytest,$(BIN)/python -m pytest)
+	$(call step,pytest,$(PYTEST))
+
+test-all: $(DEV) ## the same with the full-size tests, which take many minutes
+	$(lint_steps)
+	$(call step,pytest,$(PYTEST) -m "" --timeout 1800)
 
 lint: $(DEV) ## check style, types and imports only
 	$(lint_steps)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from components.atlas.store import AtlasParts
 
 # No test is judged by the clock: a busy machine is slow, not wrong.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 _MAIN = sys.modules["__main__"]
@@ -95,18 +97,33 @@ def encoder() -> BiEncoder:
     return load_encoder(EMBEDDED, device="cpu")
 
 
+def _shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once for all processes of a run of pytest-xdist."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f"{name}.done"
+    with filelock.FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the atlas `topics`: 2 × 6 planted papers, built by the real encoder. Not to be changed: copy it."""
     from components.atlas.build import build_atlas
     from corpus.readers import write_jsonl
 
-    folder = tmp_path_factory.mktemp("topics")
-    write_jsonl(_planted(6), folder / "topics.jsonl")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COCITE_ATLAS_HOME", str(folder / "home"))
-        build_atlas("topics", [folder / "topics.jsonl"], encoder=EMBEDDED)
-    return folder / "home"
+    def build(folder: Path) -> None:
+        write_jsonl(_planted(6), folder / "topics.jsonl")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COCITE_ATLAS_HOME", str(folder / "home"))
+            build_atlas("topics", [folder / "topics.jsonl"], encoder=EMBEDDED)
+
+    return _shared(tmp_path_factory, "topics", build) / "home"
 
 
 @pytest.fixture
@@ -121,11 +138,12 @@ def medline_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the default atlas, assembled from the shipped files. Not to be changed."""
     from components.atlas.default import ensure_medline
 
-    folder = tmp_path_factory.mktemp("medline")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COCITE_ATLAS_HOME", str(folder))
-        ensure_medline()
-    return folder
+    def assemble(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COCITE_ATLAS_HOME", str(folder))
+            ensure_medline()
+
+    return _shared(tmp_path_factory, "medline", assemble)
 
 
 @pytest.fixture
