@@ -137,7 +137,9 @@ def _prepare_fetch(folder: Path) -> None:
 
 
 def _fetch(folder: Path) -> None:
-    from corpus.sources import SOURCES, Client, fetch
+    from corpus.sources.client import Client
+    from corpus.sources.fetch import fetch
+    from corpus.sources.lookup import SOURCES
 
     clock = iter(range(10**9))
     client = Client(sleep=lambda _: None, clock=lambda: float(next(clock)), now=lambda: 0.0)
@@ -145,7 +147,7 @@ def _fetch(folder: Path) -> None:
 
 
 def _fetched(folder: Path) -> bytes:
-    from corpus.sources.fetching import PAPERS
+    from corpus.sources.fetch import PAPERS
 
     return (folder / "fetched" / PAPERS).read_bytes()
 

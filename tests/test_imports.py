@@ -19,7 +19,7 @@ ALLOWED = {
     "corpus.identifiers": set(),
     "corpus.progress": set(),
     "corpus.readers": {"pyarrow"},
-    "corpus.sources": {"pyarrow"},
+    "corpus.sources": set(),
     "components.encoder.catalogue": set(),
     "components.evaluation.metrics": set(),
     "components.atlas.store": {"pyarrow", "hnswlib"},

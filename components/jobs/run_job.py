@@ -17,7 +17,8 @@ from components.jobs.store import NoSuchStaged, Staged, discard, held, staged
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress, no_progress
 from corpus.readers import WithoutAbstract
-from corpus.sources import SOURCES, fetch
+from corpus.sources.fetch import PAPERS, fetch
+from corpus.sources.lookup import SOURCES
 
 FETCHING_PAPERS = "Fetching the papers"
 
@@ -72,12 +73,12 @@ def _query(asked: Staged, progress: Progress) -> Outcome:
         source,
         asked.query,
         asked.work,
-        most=asked.most or None,
-        progress=lambda done, total: progress(FETCHING_PAPERS, done, total),
+        limit=asked.most or None,
+        progress=lambda _, done, total: progress(FETCHING_PAPERS, done, total),
     )
     if not report.kept:
         raise NothingToBuild(f"{report.summary()} So there is nothing to build a corpus of. Ask for something else.")
-    outcome = _built(asked, [report.path], [None], progress)
+    outcome = _built(asked, [asked.work / PAPERS], [None], progress)
     return Outcome(outcome.manifest, report.summary())
 
 

@@ -18,7 +18,7 @@ from components.pages.uploading import Uploads, chosen, draw_previews, file_choo
 from components.panels.job_status import duration
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview
-from corpus.sources import SOURCES
+from corpus.sources.lookup import SOURCES
 from corpus.text.markdown import escaped
 
 _UPLOAD_MB, _ARCHIVE_MB = 200, 1024  # of one file; the first is .streamlit/config.toml's, too

@@ -19,8 +19,9 @@ from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.search.query_text import QueryText, understand
 from components.search.search import Query
 from corpus.errors import CociteAtlasError
-from corpus.sources import SOURCES, Source, identifier_in
-from corpus.sources.lookup import look_up
+from corpus.sources.identifiers import identifier_in
+from corpus.sources.lookup import SOURCES, look_up
+from corpus.sources.source import Source
 
 _PASTED = "pasted"  # the paste that was last understood
 _SHOWN_ON = "fields-shown-on"  # the page that drew the fields last

@@ -27,7 +27,7 @@ from components.search.compare import Agreement, agreement
 from components.search.search import example_rows
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress
-from corpus.sources import Client
+from corpus.sources.client import Client
 
 _OPEN_ATLASES = 4  # some 100 MB each at 20,000 papers
 _LOADED_ENCODERS = 3  # some 500 MB each at BERT-base: two to compare, and one more
@@ -106,7 +106,7 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) 
 @st.cache_resource(show_spinner=False)
 def client() -> Client:
     """What the pages ask services with: somebody waits, so it gives up soon. Answers are kept beside the atlases."""
-    return Client(cache=store.home() / ".answers", attempts=2, longest_wait=10.0, timeout=15.0)
+    return Client(cache=store.home() / ".answers", attempts=2, max_wait=10.0, timeout=15.0)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

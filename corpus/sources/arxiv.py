@@ -1,4 +1,4 @@
-"""arXiv, by its Atom API. Long results are split by the day of submission: one list reaches some 10,000 papers."""
+"""arXiv, by its Atom API. Results of over 10,000 papers are split by the day of submission."""
 
 import re
 from collections.abc import Iterator
@@ -7,21 +7,19 @@ from typing import Any
 
 from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.sources.answers import Garbled, abstract_in, count_in, read_xml, title_in, year_in
-from corpus.sources.client import Client, shared_client
+from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
-from corpus.sources.identifiers import Identifier, Kind
-from corpus.sources.names import family_first
-from corpus.sources.service import ARXIV
-from corpus.sources.source import Left, Page, understood
-from corpus.sources.windows import Days, Slice, windowed_pages
+from corpus.sources.identifiers import Identifier
+from corpus.sources.services import ARXIV
+from corpus.sources.source import Days, Page, Skipped, Slice, Source, checked_query, pages_by_date
+from corpus.sources.values import UnreadableAnswer, as_abstract, as_count, as_title, as_year, family_first, read_xml
 from corpus.text.plain import clean, distinct
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _SEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
 _OWN = "{http://arxiv.org/schemas/atom}"
-_PAGE = 200  # of 2,000 that are allowed: larger ones often come short
-_MOST_A_LIST = 10_000  # 30,000 are promised; requests far into a list fail often
+_PAGE = 200  # 2,000 are allowed, but larger pages often come incomplete
+_MAX_LISTED = 10_000  # 30,000 are documented; requests far into a list often fail
 _FIRST_DAY = date(1986, 1, 1)  # some papers are older than arXiv
 _ID = re.compile(r"/abs/(\S+?)(?:v\d+)?$")
 _OPERATORS = ("AND", "OR", "ANDNOT")
@@ -29,57 +27,53 @@ _ERRORS = "/api/errors"
 _FIELDED = re.compile(r"\b(?:ti|au|abs|co|jr|cat|rn|all|id|doi|submittedDate|lastUpdatedDate):", re.ASCII)
 
 
-class ArXiv:
-    """See `corpus.sources.source.Source`."""
+class ArXiv(Source):
+    """See Source."""
 
     name = ARXIV.name
     title = ARXIV.title
     home = "https://arxiv.org/"
     help = "Words; or fields, as in ti:galaxy AND cat:astro-ph.GA"
-    kinds: tuple[Kind, ...] = ("arxiv",)
+    kinds = ("arxiv",)
 
-    def count(self, query: str, *, client: Client | None = None) -> int:
+    def count(self, query: str, *, client: Client) -> int:
         """See Source."""
-        return _search(client or shared_client(), _written(query), None, 0, 1)[0]
+        return _search(client, _written(query), None, 0, 1)[0]
 
-    def pages(
-        self, query: str, *, client: Client | None = None, cursor: str = "", most: int | None = None
-    ) -> Iterator[Page]:
+    def pages(self, query: str, *, client: Client, cursor: str = "", limit: int | None = None) -> Iterator[Page]:
         """See Source."""
-        asked, written = client or shared_client(), _written(query)
+        written = _written(query)
 
         def ask(days: Days | None, start: int, size: int) -> Slice:
-            count, entries = _search(asked, written, days, start, size)
+            count, entries = _search(client, written, days, start, size)
             return Slice(count, len(entries), lambda: map(_paper, entries))
 
-        return windowed_pages(
+        return pages_by_date(
             ask,
             title=self.title,
             cursor=cursor,
             first=_FIRST_DAY,
             last=datetime.now(UTC).date() + timedelta(days=1),
-            most_a_window=_MOST_A_LIST,
-            page=_PAGE if most is None else max(1, min(_PAGE, most)),
+            max_listed=_MAX_LISTED,
+            page=_PAGE if limit is None else max(1, min(_PAGE, limit)),
         )
 
-    def look_up(self, identifier: Identifier, *, client: Client | None = None) -> Paper:
+    def look_up(self, identifier: Identifier, *, client: Client) -> Paper:
         """See Source."""
         parameters: dict[str, str | int] = {"id_list": identifier.value, "max_results": 1}
         try:
-            _, entries = (client or shared_client()).ask(
-                ARXIV, "query", parameters=parameters, kind="xml", read=_entries_in
-            )
+            _, entries = client.ask(ARXIV, "query", parameters=parameters, format="xml", read=_read_entries)
         except SourceRefused as error:  # "incorrect id format"
-            raise PaperNotFound(f"{self.title} does not know {identifier}.") from error
+            raise PaperNotFound(f"{self.title} has no paper with {identifier}.") from error
         for entry in entries:
-            if isinstance(found := _paper(entry), Paper):
-                return found
-        raise PaperNotFound(f"{self.title} does not know {identifier}.")
+            if isinstance(paper := _paper(entry), Paper):
+                return paper
+        raise PaperNotFound(f"{self.title} has no paper with {identifier}.")
 
 
 def _written(query: str) -> str:
-    """A query with fields as it is; words alone are looked for in all fields, every one of them."""
-    plain = understood(query, title=ARXIV.title)
+    """A query with fields as it is; plain words are searched in all fields and must all occur."""
+    plain = checked_query(query, title=ARXIV.title)
     if _FIELDED.search(plain):
         return plain
     written: list[str] = []
@@ -103,19 +97,19 @@ def _search(client: Client, written: str, days: Days | None, start: int, size: i
     }
 
     def read(body: bytes) -> tuple[int, list[Any]]:
-        count, entries = _entries_in(body)
+        count, entries = _read_entries(body)
         if not entries and start < count and size:
-            # It happens now and then, and goes away.
-            raise Garbled("the page is empty, though there are more papers")
+            # This happens now and then; the next request succeeds.
+            raise UnreadableAnswer("the page is empty although there are more papers")
         return count, entries
 
-    return client.ask(ARXIV, "query", parameters=parameters, kind="xml", read=read)
+    return client.ask(ARXIV, "query", parameters=parameters, format="xml", read=read)
 
 
-def _entries_in(body: bytes) -> tuple[int, list[Any]]:
+def _read_entries(body: bytes) -> tuple[int, list[Any]]:
     feed = read_xml(body)
     if feed.tag != f"{_ATOM}feed":
-        raise Garbled(f"it is XML, but a {clean(str(feed.tag))[:40]!r} and no feed")
+        raise UnreadableAnswer(f"it is XML, but a {clean(str(feed.tag))[:40]!r} and no feed")
     entries = feed.findall(f"{_ATOM}entry")
     for entry in entries:
         if _ERRORS in (entry.findtext(f"{_ATOM}id") or ""):
@@ -124,22 +118,22 @@ def _entries_in(body: bytes) -> tuple[int, list[Any]]:
     total = feed.findtext(f"{_SEARCH}totalResults")
     if total is None:
         raise BadAnswer("it does not say how many papers there are")
-    return count_in(total), entries
+    return as_count(total), entries
 
 
-def _paper(entry: Any) -> Paper | Left:
+def _paper(entry: Any) -> Paper | Skipped:
     found = _ID.search(clean(entry.findtext(f"{_ATOM}id") or ""))
     if not found:
-        return Left("an entry", "damaged", "no id.")
+        return Skipped("an entry", "damaged", "no id.")
     number = found[1]
-    title, year = title_in(entry.findtext(f"{_ATOM}title")), year_in(entry.findtext(f"{_ATOM}published"))
+    title, year = as_title(entry.findtext(f"{_ATOM}title")), as_year(entry.findtext(f"{_ATOM}published"))
     doi = normalised_doi(entry.findtext(f"{_OWN}doi") or "")
     names = (clean(author.findtext(f"{_ATOM}name") or "") for author in entry.findall(f"{_ATOM}author"))
     return Paper(
         id=derived_id(title=title, year=year, doi=doi) if doi else f"arXiv:{number}",
         title=title,
-        # Its line feeds are those of the author's own lines; a paragraph begins with two spaces.
-        abstract=clean(abstract_in(entry.findtext(f"{_ATOM}summary"))),
+        # Its line feeds come from the author's line breaks, not from paragraphs.
+        abstract=clean(as_abstract(entry.findtext(f"{_ATOM}summary"))),
         authors=tuple(family_first(name) for name in names if name),
         year=year,
         venue=clean(entry.findtext(f"{_OWN}journal_ref") or "") or "arXiv",

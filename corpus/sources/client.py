@@ -1,6 +1,7 @@
-"""The one HTTP client of all sources: polite, patient, bounded, and silent about keys.
+"""The one HTTP client of all sources: rate-limited, retrying, bounded, and never logging a key.
 
-Only what a source puts into a request leaves the machine: ids and queries.
+Only what a source puts into a request leaves the machine: queries and ids. It retries by itself and not with stamina,
+because a wait of up to two minutes must be cancellable.
 """
 
 import functools
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import httpx2
+import humanize
 
-from corpus.sources.answer_cache import AnswerCache
-from corpus.sources.answers import Garbled, first_text, map_in, read_json, read_xml
+from corpus.sources.cache import AnswerCache
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceError, SourceRefused, SourceUnavailable
-from corpus.sources.pace import EVERYWHERE, Pace, retry_after
-from corpus.sources.service import SERVICES, Service
+from corpus.sources.pace import SHARED_PACE, Pace, retry_after
+from corpus.sources.services import SERVICES, Service
+from corpus.sources.values import UnreadableAnswer, as_object, first_text, read_json, read_xml
 from corpus.text.plain import clean
 
 OFFLINE_VARIABLE = "COCITE_ATLAS_OFFLINE"
@@ -29,27 +31,32 @@ CONTACT_VARIABLE = "COCITE_ATLAS_CONTACT"
 KEY_VARIABLES = tuple(service.key for service in SERVICES if service.key)
 AGENT = "CociteAtlas/0.1"
 
-MOST_BYTES = 64 * 2**20  # 200 MEDLINE records with all their references have some 10 MB
+MAX_BYTES = 64 * 2**20  # 200 MEDLINE records with all their references have some 10 MB
 _TIMEOUT = 30.0  # seconds without a byte
-_WHOLE_ANSWER = 180.0  # seconds for all of an answer, however steadily it drips
-_OFFLINE_ATTEMPTS = 2  # without a network; one that was there is waited for with patience
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that another attempt may better
+_MAX_ANSWER_SECONDS = 180.0  # for the whole answer, however steadily it arrives
+_OFFLINE_ATTEMPTS = 2  # where there was no network from the start
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSALS = {
-    400: "could not read the question",
+    400: "could not read the request",
     401: "asks for a key",
-    403: "does not answer this question or this key",
+    403: "does not answer this request or this key",
 }
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 3
-_MESSAGE_BYTES = 65_536  # of an error's body
+_MAX_REDIRECTS = 3
+_MAX_MESSAGE_BYTES = 65_536  # of an error's body
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_Kind = Literal["json", "xml"]
+_Format = Literal["json", "xml"]
 _ACCEPT = {"json": "application/json", "xml": "application/xml, application/atom+xml, text/xml"}
 Answer = TypeVar("Answer")
 
 
+def is_offline() -> bool:
+    """Whether COCITE_ATLAS_OFFLINE forbids every request."""
+    return os.environ.get(OFFLINE_VARIABLE, "").strip() not in ("", "0")
+
+
 class _NoQueries(logging.Filter):
-    """httpx2 logs each request's whole URL, and some services take their key in it: what follows "?" is left out."""
+    """Remove queries from the URLs that httpx2 logs: some services take their key there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -60,14 +67,14 @@ class _NoQueries(logging.Filter):
 
 
 logging.getLogger("httpx2").addFilter(_NoQueries())
-# Its debugging tells the headers of answers, in which a service may repeat a key.
+# Its debug messages show the headers of answers, in which a service may repeat a key.
 logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 
-class _Again(Exception):
-    """This attempt failed, and another one may not.
+class _Retry(Exception):
+    """This attempt failed; another one may succeed.
 
-    wait: the seconds that the server asked for. offline: it looks as if there were no network at all.
+    wait: the seconds that the server asked for. offline: the host name is unknown, as without a network.
     """
 
     def __init__(self, reason: str, *, wait: float | None = None, offline: bool = False):
@@ -77,11 +84,11 @@ class _Again(Exception):
 
 
 class Client:
-    """Asks services. May be shared by threads; close it when done.
+    """Sends requests to services. May be shared by threads; close it when done.
 
-    secrets: keys and the contact address by the names of their environment variables, for those that the environment
-    does not set. cache: a folder for answers, which may be empty. attempts: how often a question is tried in all.
-    longest_wait: seconds; a service that asks for more patience counts as unavailable. sleep, clock, now: time itself.
+    secrets: keys and the contact address by the names of their environment variables, used where the environment does
+    not set them. cache: a folder for answers. attempts: how often a request is tried in all. max_wait: seconds; a
+    service that asks for a longer wait counts as unavailable. sleep, clock, now: replaced in tests.
     """
 
     def __init__(
@@ -90,9 +97,9 @@ class Client:
         secrets: Mapping[str, object] | None = None,
         cache: Path | None = None,
         attempts: int = 5,
-        longest_wait: float = 120.0,
+        max_wait: float = 120.0,
         timeout: float = _TIMEOUT,
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -100,15 +107,15 @@ class Client:
         self._secrets = dict(secrets or {})
         self._cache = None if cache is None else AnswerCache(cache, now=now)
         self._attempts = attempts
-        self._longest_wait = longest_wait
-        self._most_bytes = most_bytes
+        self._max_wait = max_wait
+        self._max_bytes = max_bytes
         self._clock = clock
         self._now = now
         own_time = sleep is not time.sleep or clock is not time.monotonic
-        self._pace = Pace(sleep=sleep, clock=clock) if own_time else EVERYWHERE
-        # Not seeded: that many clients do not come back at once is the point. Nothing secret hangs on it.
+        self._pace = Pace(sleep=sleep, clock=clock) if own_time else SHARED_PACE
+        # Not seeded, so that many clients do not retry at the same moment. Nothing secret depends on it.
         self._jitter = random.Random()  # noqa: S311
-        self._answered = False  # whether there was a network at any time
+        self._answered = False  # whether any request has reached a server
         self._http = httpx2.Client(verify=_certificates(), timeout=httpx2.Timeout(timeout), follow_redirects=False)
 
     def __enter__(self) -> "Client":
@@ -124,7 +131,7 @@ class Client:
     def setting(self, name: str) -> str:
         """A key or the contact address: from the environment, else from the secrets; "" where there is none.
 
-        Raises SourceError for one that no header can hold.
+        Raises SourceError for characters that no header can hold.
         """
         value = os.environ.get(name, "").strip() or str(self._secrets.get(name) or "").strip()
         if len(value) > 500 or not (value.isascii() and value.isprintable()):
@@ -137,52 +144,50 @@ class Client:
         path: str,
         *,
         parameters: Mapping[str, str | int],
-        kind: _Kind,
+        format: _Format,
         read: Callable[[bytes], Answer],
-        fresh: bool = False,
     ) -> Answer:
-        """One answer of a service, read by `read`, which may raise Garbled to have it asked for again.
+        """One answer of a service, parsed by `read`, which may raise UnreadableAnswer to have the request repeated.
 
-        kind: what is asked for. fresh: not from the cache. Raises SourceUnavailable, SourceRefused, PaperNotFound (for
-        a 404) and BadAnswer.
+        Raises SourceUnavailable, SourceRefused, PaperNotFound (for a 404) and BadAnswer.
         """
         url = httpx2.URL(f"{self._base(service)}/{path}", params={k: str(v) for k, v in parameters.items()})
-        question = f"{kind} {url}"
-        if self._cache is not None and not fresh and (kept := self._cache.get(question)) is not None:
+        request = f"{format} {url}"
+        if self._cache is not None and (cached := self._cache.get(request)) is not None:
             try:
-                return read(kept)
-            except (Garbled, SourceError):
-                pass  # kept by another version, perhaps; asked for again
-        if os.environ.get(OFFLINE_VARIABLE, "").strip() not in ("", "0"):
+                return read(cached)
+            except (UnreadableAnswer, SourceError):
+                pass  # perhaps from another version: ask again
+        if is_offline():
             raise SourceUnavailable(
-                f"{service.title} is not asked, because {OFFLINE_VARIABLE} is set. Unset it to use the network."
+                f"{service.title} is not used, because {OFFLINE_VARIABLE} is set. Unset it to use the network."
             )
-        body, answer = self._patiently(service, url, kind, read)
+        body, answer = self._with_retries(service, url, format, read)
         if self._cache is not None:
-            self._cache.put(question, body)
+            self._cache.put(request, body)
         return answer
 
-    def _patiently(
-        self, service: Service, url: httpx2.URL, kind: _Kind, read: Callable[[bytes], Answer]
+    def _with_retries(
+        self, service: Service, url: httpx2.URL, format: _Format, read: Callable[[bytes], Answer]
     ) -> tuple[bytes, Answer]:
         with_key = bool(service.key and self.setting(service.key))
         interval = (with_key and service.interval_with_key) or service.interval
         for attempt in range(1, self._attempts + 1):
             self._pace.take_turn(f"{service.name} {url.host}", interval=interval)
             try:
-                body = self._once(service, url, kind)
+                body = self._once(service, url, format)
                 try:
                     return body, read(body)
-                except Garbled as error:
-                    raise _Again(f"its answer cannot be read: {error}") from error
+                except UnreadableAnswer as error:
+                    raise _Retry(f"its answer cannot be read: {error}") from error
                 except BadAnswer as error:
                     raise BadAnswer(f"{service.title}: {error}. Try again later.") from error
-            except _Again as error:
+            except _Retry as error:
                 pause = 2.0 ** (attempt - 1) * self._jitter.uniform(0.75, 1.25)
                 wait = pause if error.wait is None else max(error.wait, pause)
-                if wait > self._longest_wait:
+                if wait > self._max_wait:
                     raise SourceUnavailable(
-                        f"{service.title}: {error}, and asks to wait {_span(wait)}. Try again then."
+                        f"{service.title}: {error}, and asks to wait {humanize.naturaldelta(wait)}. Try again then."
                     ) from error
                 if attempt == self._attempts or (error.offline and not self._answered and attempt == _OFFLINE_ATTEMPTS):
                     raise SourceUnavailable(
@@ -191,61 +196,65 @@ class Client:
                 self._pace.wait(wait)
         raise AssertionError("at least one attempt is made")
 
-    def _once(self, service: Service, url: httpx2.URL, kind: _Kind) -> bytes:
-        asked = url
-        for _ in range(_MOST_REDIRECTS + 1):
-            secret, headers = self._credentials(service, asked)
-            headers |= {"Accept": _ACCEPT[kind], "Accept-Encoding": "gzip", "User-Agent": self._agent()}
+    def _once(self, service: Service, url: httpx2.URL, format: _Format) -> bytes:
+        current = url
+        for _ in range(_MAX_REDIRECTS + 1):
+            secret, headers = self._credentials(service, current)
+            headers |= {"Accept": _ACCEPT[format], "Accept-Encoding": "gzip", "User-Agent": self._agent()}
             try:
-                with self._http.stream("GET", asked.copy_merge_params(secret), headers=headers) as response:
+                with self._http.stream("GET", current.copy_merge_params(secret), headers=headers) as response:
                     self._answered = True
                     if response.status_code not in _REDIRECTS:
                         return self._body(service, response)
-                    led = asked.join(response.headers.get("Location", ""))
+                    target = current.join(response.headers.get("Location", ""))
             except httpx2.TimeoutException as error:
-                raise _Again("it does not answer in time") from error
+                raise _Retry("it did not answer in time") from error
             except httpx2.TransportError as error:
-                offline = _is_unknown_address(error)
-                reason = "its address is not found" if offline else clean(str(error)) or type(error).__name__
-                raise _Again(f"it cannot be reached ({reason})", offline=offline) from error
+                offline = _is_unknown_host(error)
+                reason = "its host name cannot be resolved" if offline else clean(str(error)) or type(error).__name__
+                raise _Retry(f"it cannot be reached ({reason})", offline=offline) from error
             except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-                raise BadAnswer(f"{service.title}: what it sends is no HTTP ({type(error).__name__}).") from error
-            if (led.scheme, led.host, led.port) != (url.scheme, url.host, url.port):
                 raise BadAnswer(
-                    f"{service.title} leads to another host, {clean(led.host)[:60]!r}, which is not followed. "
+                    f"{service.title}: its answer is not valid HTTP ({type(error).__name__}). Try again later."
+                ) from error
+            if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+                raise BadAnswer(
+                    f"{service.title} redirects to another host, {clean(target.host)[:60]!r}, which is not followed. "
                     f"Check {service.url_variable}, and the network's proxy."
                 )
-            asked = led
-        raise BadAnswer(f"{service.title} leads from one address to the next without an end. Try again later.")
+            current = target
+        raise BadAnswer(f"{service.title} redirects too often. Try again later.")
 
     def _body(self, service: Service, response: httpx2.Response) -> bytes:
         status = response.status_code
         if status == httpx2.codes.OK:
-            body = b"".join(self._chunks(service, response, self._most_bytes))
+            body = b"".join(self._chunks(service, response, self._max_bytes))
             if "html" in response.headers.get("Content-Type", "").lower():
-                # A proxy's log-in page, or a service's page of apologies.
-                raise _Again("it answers with a web page")
+                # A proxy's login page, or a service's page about maintenance.
+                raise _Retry("it answers with a web page")
             return body
         message = self._message(service, response)
-        if status in _PASSING:
+        if status in _TRANSIENT:
             wait = retry_after(response.headers.get("Retry-After", ""), now=self._now())
             reason = (
-                "it is asked too often" if status == httpx2.codes.TOO_MANY_REQUESTS else f"it is in trouble ({status})"
+                "it received too many requests"
+                if status == httpx2.codes.TOO_MANY_REQUESTS
+                else f"it reports an error ({status})"
             )
-            raise _Again(f"{reason}{message}", wait=wait)
+            raise _Retry(f"{reason}{message}", wait=wait)
         if status == httpx2.codes.NOT_FOUND:
-            raise PaperNotFound(f"{service.title} does not know it{message}.")
+            raise PaperNotFound(f"{service.title} has no such paper{message}.")
         if status in _REFUSALS:
             raise SourceRefused(f"{service.title} {_REFUSALS[status]} ({status}){message}. {_advice(service, status)}")
         raise BadAnswer(f"{service.title} answers with HTTP status {status}{message}. Try again later.")
 
     def _chunks(self, service: Service, response: httpx2.Response, most: int) -> Iterator[bytes]:
-        """The body, unpacked here and not by httpx2, which would unpack a bomb before it could be measured."""
+        """The body, decompressed here: httpx2 would decompress a bomb before its size is known."""
         packed = response.headers.get("Content-Encoding", "identity").strip().lower()
         if packed not in ("identity", "gzip", ""):
-            raise BadAnswer(f"{service.title} packs its answer by {clean(packed)[:20]!r}, which was not asked for.")
+            raise BadAnswer(f"{service.title} encodes its answer as {clean(packed)[:20]!r}. Try again later.")
         unpack = zlib.decompressobj(wbits=31) if packed == "gzip" else None
-        latest = self._clock() + _WHOLE_ANSWER
+        latest = self._clock() + _MAX_ANSWER_SECONDS
         count = 0
         for raw in response.iter_raw():
             chunk = raw
@@ -253,21 +262,21 @@ class Client:
                 try:
                     chunk = unpack.decompress(raw, most - count + 1)
                 except zlib.error as error:
-                    raise _Again("its answer is damaged on the way") from error
+                    raise _Retry("its answer was damaged in transit") from error
             count += len(chunk)
             if count > most:
                 raise BadAnswer(f"{service.title} answers with more than {most:,} bytes. Ask for less at once.")
             if self._clock() > latest:
-                raise _Again("its answer takes too long")
+                raise _Retry("its answer takes too long")
             yield chunk
         if unpack is not None and not unpack.eof:
-            raise _Again("its answer ends too early")
+            raise _Retry("its answer is incomplete")
 
     def _message(self, service: Service, response: httpx2.Response) -> str:
-        """What an error's body says, in a bracket, without keys (which some services repeat); "" where nothing."""
+        """The message in an error's body, in brackets and without keys, which some services repeat; else ""."""
         try:
-            body = b"".join(self._chunks(service, response, _MESSAGE_BYTES))
-        except (_Again, SourceError, httpx2.HTTPError):
+            body = b"".join(self._chunks(service, response, _MAX_MESSAGE_BYTES))
+        except (_Retry, SourceError, httpx2.HTTPError):
             return ""
         text = message_in(body)
         for name in (*KEY_VARIABLES, CONTACT_VARIABLE):
@@ -276,13 +285,13 @@ class Client:
         return f' (it says "{text}")' if text else ""
 
     def _credentials(self, service: Service, url: httpx2.URL) -> tuple[dict[str, str], dict[str, str]]:
-        """Parameters and headers that go to the server and nowhere else: not into the cache's names, nor errors."""
+        """Parameters and headers that go to the server only, never into the cache or an error."""
         parameters: dict[str, str] = {}
         headers: dict[str, str] = {}
         contact = self.setting(CONTACT_VARIABLE)
         if contact and service.contact_parameter:
             parameters[service.contact_parameter] = contact
-        # Never in the clear, but for a server on this machine.
+        # Never unencrypted, except to a server on this machine.
         if service.key and (url.scheme == "https" or url.host in _LOOPBACK) and (key := self.setting(service.key)):
             if service.key_parameter:
                 parameters[service.key_parameter] = key
@@ -295,17 +304,17 @@ class Client:
         return f"{AGENT} (mailto:{contact})" if contact else AGENT
 
     def _base(self, service: Service) -> str:
-        """Where the service is: https, unless the user has named another place."""
+        """The service's address: https, unless the user has set another one."""
         own = os.environ.get(service.url_variable, "").strip()
         if own and not own.lower().startswith(("https://", "http://")):
             raise SourceError(
-                f"{service.url_variable} is {own[:60]!r}. Set it to an address with https://, or unset it."
+                f"{service.url_variable} is {own[:60]!r}. Set it to an address that begins with https://, or unset it."
             )
         return (own or service.base).rstrip("/")
 
 
-def _is_unknown_address(error: BaseException | None) -> bool:
-    """Whether a name could not be turned into an address: what a machine without a network says, in its own words."""
+def _is_unknown_host(error: BaseException | None) -> bool:
+    """Whether a host name could not be resolved, which is how a machine without a network fails."""
     while error is not None:
         if isinstance(error, socket.gaierror):
             return True
@@ -315,28 +324,28 @@ def _is_unknown_address(error: BaseException | None) -> bool:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust. Reading it takes 0.1 s, and a page makes a client now and then."""
+    """Trusted certificates. Reading them takes 0.1 s."""
     return httpx2.create_ssl_context()
 
 
 @functools.cache
 def shared_client() -> Client:
-    """The client of those who bring none: keys from the environment, no answers kept."""
+    """The default client: keys from the environment, no cache."""
     return Client()
 
 
 def message_in(body: bytes) -> str:
-    """What an error's body says, on one short line: the message in JSON or XML; nothing of a web page."""
+    """The message in an error's body, JSON or XML, on one short line; "" for a web page."""
     try:
-        said = read_json(body)
-        detail = map_in(said.get("esearchresult")).get("ERROR")
-        text = first_text(detail, said.get("message"), said.get("errMsg"), said.get("error"))
-    except Garbled:
+        answer = read_json(body)
+        detail = as_object(answer.get("esearchresult")).get("ERROR")
+        text = first_text(detail, answer.get("message"), answer.get("errMsg"), answer.get("error"))
+    except UnreadableAnswer:
         try:
             root = read_xml(body)
             parts = [element.text or "" for element in root.iter("{*}ERROR", "{*}summary", "{*}errMsg", "{*}message")]
             text = next(filter(None, parts), "")
-        except (Garbled, SourceError):
+        except (UnreadableAnswer, SourceError):
             text = ""
     return clean(text).rstrip(".")[:200]
 
@@ -345,10 +354,3 @@ def _advice(service: Service, status: int) -> str:
     if status == httpx2.codes.BAD_REQUEST:
         return "Correct the query." + (f" If a key is set in {service.key}, check it too." if service.key else "")
     return f"Set the key in {service.key}, or check it." if service.key else "Try again later."
-
-
-def _span(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} seconds"
-    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"

@@ -1,23 +1,23 @@
-"""What can go wrong where papers are looked up or fetched, each in a sentence for the person who asked."""
+"""Errors of sources: each message says what happened and what to do next."""
 
 from corpus.errors import CociteAtlasError
 
 
 class SourceError(CociteAtlasError):
-    """A source that did not give what it was asked for. The base class of those below."""
+    """A source did not give what it was asked for. The base class of the errors below."""
 
 
 class SourceUnavailable(SourceError):
-    """A source that cannot be reached, or not now: no network, a server in trouble, too many questions."""
+    """The source cannot be reached now: no network, a server error, too many requests."""
 
 
 class SourceRefused(SourceError):
-    """A source that answered, and said no: a query that it cannot read, a key that it does not know."""
+    """The source refused the request: a query that it cannot parse, an unknown key."""
 
 
 class BadAnswer(SourceError):
-    """An answer that breaks the service's own rules: malformed, of another kind, too large, leading elsewhere."""
+    """The answer breaks the service's own rules: malformed, of another type, too large, redirected to another host."""
 
 
 class PaperNotFound(SourceError):
-    """No source that was asked knows a paper by this identifier."""
+    """No source that was asked has a paper with this identifier."""

@@ -1,59 +1,66 @@
-"""Judged sets and others, by their `ir_datasets` id (beir/scifact, cord19/trec-covid, …), where that is installed.
+"""Datasets of the `ir_datasets` package by their id (beir/scifact, cord19/trec-covid, …), where it is installed.
 
-The package fetches a set itself, once, from where its makers keep it, and keeps it in its own folder.
+The package downloads a dataset once, from its publisher, into a folder of its own.
 """
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from corpus.identifiers import derived_id, normalised_doi
+from corpus.identifiers import normalised_doi
 from corpus.paper import Paper
-from corpus.sources.answers import abstract_in, cleaned, first_text, text_in, title_in, year_in
-from corpus.sources.client import OFFLINE_VARIABLE, Client
+from corpus.sources.client import OFFLINE_VARIABLE, Client, is_offline
 from corpus.sources.errors import PaperNotFound, SourceError, SourceRefused, SourceUnavailable
-from corpus.sources.identifiers import Identifier, Kind
-from corpus.sources.names import family_first
-from corpus.sources.source import Left, Page, sort_out, understood
-from corpus.text.plain import clean, distinct
+from corpus.sources.identifiers import Identifier
+from corpus.sources.source import Page, Skipped, Source, bad_cursor, checked_query, split_records
+from corpus.sources.values import (
+    as_abstract,
+    as_pmid,
+    as_text,
+    as_title,
+    as_year,
+    clean_texts,
+    family_first,
+    first_text,
+)
+from corpus.text.plain import clean
 
 _PAGE = 500
 _WEB = ("https://", "http://")
 
 
-class IrDatasets:
-    """See `corpus.sources.source.Source`. A query is the id of a set; its documents are the records."""
+class IrDatasets(Source):
+    """See `corpus.sources.source.Source`. A query is the id of a dataset; its documents are the records."""
 
     name = "ir_datasets"
     title = "ir_datasets"
     home = "https://ir-datasets.com/"
-    help = "The id of a set whose documents have titles, as beir/scifact or cord19/trec-covid"
-    kinds: tuple[Kind, ...] = ()
+    help = "The id of a dataset whose documents have titles, as beir/scifact or cord19/trec-covid"
+    kinds = ()
 
-    def count(self, query: str, *, client: Client | None = None) -> int:  # noqa: ARG002
-        """See Source. Without fetching the set, where the package knows how many documents it has."""
+    def count(self, query: str, *, client: Client) -> int:  # noqa: ARG002
+        """See Source. Without a download, where the package knows the number of documents; else 0."""
         return _count(load_dataset(query))
 
     def pages(
         self,
         query: str,
         *,
-        client: Client | None = None,  # noqa: ARG002
+        client: Client,  # noqa: ARG002
         cursor: str = "",
-        most: int | None = None,  # noqa: ARG002
+        limit: int | None = None,  # noqa: ARG002
     ) -> Iterator[Page]:
         """See Source."""
         dataset = load_dataset(query)
         total = _count(dataset)
         if not (cursor or "0").isdigit():
-            raise SourceError(f"{self.title}: no place to go on from: {cursor[:40]!r}. Start the fetch again.")
+            raise bad_cursor(self.title)
         start = int(cursor or 0)
         try:
             documents = islice(dataset.docs_iter(), start, None)
             while batch := list(islice(documents, _PAGE)):
                 start += len(batch)
-                papers, problems = sort_out(map(document_paper, batch), title=self.title)
+                papers, problems = split_records(map(document_paper, batch), title=self.title)
                 more = len(batch) == _PAGE
                 yield Page(papers=papers, problems=problems, cursor=str(start) if more else "", total=max(total, start))
                 if not more:
@@ -61,24 +68,24 @@ class IrDatasets:
         except SourceError:
             raise
         except (OSError, ValueError, RuntimeError, EOFError, LookupError) as error:
-            # What it raises where a set cannot be fetched, or is damaged: requests' errors are OSErrors.
+            # A dataset that cannot be downloaded or is damaged; errors of requests are OSErrors.
             raise SourceUnavailable(
                 f"{self.title} could not read {clean(query)[:80]!r} ({type(error).__name__}). "
-                "Check the network, and whether the set must be fetched by hand: ir-datasets.com tells."
+                "Check the network, and on ir-datasets.com whether the dataset must be downloaded by hand."
             ) from error
         yield Page(papers=(), problems=(), cursor="", total=max(total, start))
 
-    def look_up(self, identifier: Identifier, *, client: Client | None = None) -> Paper:  # noqa: ARG002
-        """See Source. Sets are not searched for identifiers."""
-        raise PaperNotFound(f"{self.title} does not look up {identifier}.")
+    def look_up(self, identifier: Identifier, *, client: Client) -> Paper:  # noqa: ARG002
+        """See Source. Datasets are not searched for identifiers."""
+        raise PaperNotFound(f"{self.title} does not look identifiers up.")
 
 
 def load_dataset(query: str) -> Any:
-    """A set of the package, whose documents have titles; nothing is fetched yet. Raises SourceError."""
-    name = understood(query, title=IrDatasets.title)
-    if os.environ.get(OFFLINE_VARIABLE, "").strip() not in ("", "0"):
+    """A dataset whose documents have titles; nothing is downloaded yet. Raises SourceError."""
+    name = checked_query(query, title=IrDatasets.title)
+    if is_offline():
         raise SourceUnavailable(
-            f"{IrDatasets.title} is not asked, because {OFFLINE_VARIABLE} is set and it may fetch. Unset it."
+            f"{IrDatasets.title} is not used, because it may download and {OFFLINE_VARIABLE} is set. Unset it."
         )
     try:
         import ir_datasets
@@ -88,54 +95,51 @@ def load_dataset(query: str) -> Any:
         dataset = ir_datasets.load(name)
     except KeyError as error:
         raise SourceRefused(
-            f"{IrDatasets.title} has no set with the id {name[:80]!r}. Its catalogue is at {IrDatasets.home}."
+            f"{IrDatasets.title} has no dataset with the id {name[:80]!r}. Its catalogue is at {IrDatasets.home}."
         ) from error
     if not dataset.has_docs():
-        raise SourceRefused(f"The set {name[:80]!r} has no documents. Choose the one that it belongs to.")
+        raise SourceRefused(f"The dataset {name[:80]!r} has no documents. Choose the dataset that it is part of.")
     if "title" not in getattr(dataset.docs_cls(), "_fields", ()):
-        raise SourceRefused(f"The documents of {name[:80]!r} have no titles. Choose a set of papers.")
+        raise SourceRefused(f"The documents of {name[:80]!r} have no titles. Choose a dataset of papers.")
     return dataset
 
 
 def _count(dataset: Any) -> int:
     try:
-        # From its catalogue; else it would fetch and count, which may take hours.
-        counted = dataset.metadata().get("docs", {}).get("count")
+        # From the package's catalogue: counting would download the dataset, which may take hours.
+        count = dataset.metadata().get("docs", {}).get("count")
     except (AttributeError, LookupError, OSError, ValueError):
-        counted = None
-    return counted if isinstance(counted, int) else 0
+        count = None
+    return count if isinstance(count, int) else 0
 
 
-def document_paper(document: Any) -> Paper | Left:
-    """A document of a set as a paper, under its own id."""
+def document_paper(document: Any) -> Paper | Skipped:
+    """A document as a paper. It keeps its own id, by which judgements name it."""
 
     def field(name: str) -> object:
         return getattr(document, name, None)
 
-    number = clean(text_in(field("doc_id")))
+    number = clean(as_text(field("doc_id")))
     if not number:
-        return Left("a document", "damaged", "no doc_id.")
-    title = title_in(field("title"))
-    year = year_in(first_text(field("year"), field("date")))
-    doi = normalised_doi(text_in(field("doi")))
-    pmid = clean(first_text(field("pubmed_id"), field("pmid")))
-    pmid = pmid if pmid.isascii() and pmid.isdigit() and len(pmid) < 10 else ""
+        return Skipped("a document", "damaged", "no doc_id.")
+    title = as_title(field("title"))
+    year = as_year(first_text(field("year"), field("date")))
+    doi = normalised_doi(as_text(field("doi")))
+    pmid = as_pmid(first_text(field("pubmed_id"), field("pmid")))
     authors = field("authors")
-    url = clean(text_in(field("url")))
+    url = clean(as_text(field("url")))
     return Paper(
-        # Its own id: judgements name papers by it.
-        id=number or derived_id(title=title, year=year, doi=doi, pmid=pmid),
+        id=number,
         title=title,
-        abstract=_without_title(abstract_in(first_text(field("abstract"), field("text"))), title),
-        authors=tuple(map(family_first, cleaned(authors))) if isinstance(authors, list | tuple) else (),
+        abstract=_without_title(as_abstract(first_text(field("abstract"), field("text"))), title),
+        authors=tuple(map(family_first, clean_texts(authors))) if isinstance(authors, list | tuple) else (),
         year=year,
         doi=doi,
         pmid=pmid,
         url=url if url.lower().startswith(_WEB) else "",
-        topics=distinct(()),
     )
 
 
 def _without_title(text: str, title: str) -> str:
-    """Some sets begin a document's text with its title once more."""
+    """The text without the title that some datasets repeat before it."""
     return text[len(title) :].lstrip(" .:\n") if title and text.casefold().startswith(title.casefold()) else text

@@ -1,14 +1,24 @@
-"""Which service is asked for which identifier, and which one next."""
+"""All sources, and which of them are asked for an identifier, in which order."""
 
 from collections.abc import Mapping, Sequence
 
 from corpus.paper import Paper
+from corpus.sources.arxiv import ArXiv
 from corpus.sources.client import Client, shared_client
 from corpus.sources.errors import PaperNotFound, SourceError, SourceUnavailable
+from corpus.sources.europe_pmc import EuropePMC
 from corpus.sources.identifiers import Identifier, Kind
+from corpus.sources.ir_sets import IrDatasets
+from corpus.sources.openalex import OpenAlex
+from corpus.sources.pubmed import PubMed
+from corpus.sources.semantic_scholar import SemanticScholar
 from corpus.sources.source import Source
 
-# Those first that hold the record itself; then those that hold the most abstracts.
+# In the order in which a page offers them.
+SOURCES: Mapping[str, Source] = {
+    source.name: source for source in (PubMed(), OpenAlex(), SemanticScholar(), EuropePMC(), ArXiv(), IrDatasets())
+}
+# First the service that holds the record itself, then those with the most abstracts.
 ORDER: Mapping[Kind, Sequence[str]] = {
     "pmid": ("pubmed", "europe_pmc", "openalex", "semantic_scholar"),
     "doi": ("openalex", "europe_pmc", "semantic_scholar"),
@@ -18,45 +28,37 @@ ORDER: Mapping[Kind, Sequence[str]] = {
 }
 
 
-def look_up(identifier: Identifier, *, sources: Mapping[str, Source], client: Client | None = None) -> Paper:
-    """The paper with an identifier, from the first service that has its title and its abstract.
+def look_up(identifier: Identifier, *, sources: Mapping[str, Source] = SOURCES, client: Client | None = None) -> Paper:
+    """The paper with an identifier, from the first service that has its title and abstract.
 
-    Where none has an abstract, the first with a title; its abstract is then "". Raises PaperNotFound where all that
-    answered do not know it, and SourceUnavailable, or what else went wrong, where one that might could not be asked.
+    Where none has an abstract: the first with a title, its abstract "". Raises PaperNotFound where every service
+    answered without it; SourceUnavailable, or another SourceError, where one that may have it could not be asked.
     """
-    asked = client or shared_client()
-    bare: Paper | None = None
+    client = client or shared_client()
+    without_abstract: Paper | None = None
     failures: list[SourceError] = []
-    unknown: list[str] = []
-    for name in ORDER[identifier.kind]:
-        source = sources[name]
+    unknown_to: list[str] = []
+    for source in (sources[name] for name in ORDER[identifier.kind]):
         try:
-            paper = source.look_up(identifier, client=asked)
+            paper = source.look_up(identifier, client=client)
         except PaperNotFound:
-            unknown.append(source.title)
+            unknown_to.append(source.title)
             continue
         except SourceError as error:
             failures.append(error)
             continue
         if paper.title and paper.abstract:
             return paper
-        if paper.title and bare is None:
-            bare = paper
-        unknown.append(source.title)
-    if bare is not None:
-        return bare
+        if paper.title:
+            without_abstract = without_abstract or paper
+        unknown_to.append(source.title)
+    if without_abstract is not None:
+        return without_abstract
+    names = " and ".join(filter(None, (", ".join(unknown_to[:-1]), *unknown_to[-1:])))
+    no_paper = f"{names} {'has' if len(unknown_to) == 1 else 'have'} no paper with {identifier}"
     if not failures:
-        raise PaperNotFound(f"{_listed(unknown)} {_verb(unknown)} no paper with {identifier}. Check it for slips.")
-    if not unknown and all(isinstance(failure, SourceUnavailable) for failure in failures):
-        # One cause, most likely; the first sentence says it all.
-        raise failures[0]
-    told = f"{_listed(unknown)} {_verb(unknown)} no paper with {identifier}, and others could not be asked. "
-    raise type(failures[0])((told if unknown else "") + str(failures[0])) from failures[0]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
-
-
-def _verb(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
+        raise PaperNotFound(f"{no_paper}. Check it for typing errors.")
+    if not unknown_to and all(isinstance(failure, SourceUnavailable) for failure in failures):
+        raise failures[0]  # most likely one cause for all
+    before = f"{no_paper}, and others could not be asked. " if unknown_to else ""
+    raise type(failures[0])(f"{before}{failures[0]}") from failures[0]

@@ -1,4 +1,4 @@
-"""OpenAlex, by its REST API. Its abstracts come as lists of where each word stands."""
+"""OpenAlex, by its REST API. Its abstracts come as inverted indexes: word -> positions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,97 +6,91 @@ from urllib.parse import quote
 
 from corpus.identifiers import derived_id, normalised_doi
 from corpus.paper import Paper
-from corpus.sources.answers import (
-    abstract_in,
-    count_in,
+from corpus.sources.client import Client
+from corpus.sources.errors import BadAnswer
+from corpus.sources.identifiers import Identifier
+from corpus.sources.services import OPENALEX
+from corpus.sources.source import Page, Skipped, Source, bad_cursor, checked_query, split_records
+from corpus.sources.values import (
+    as_abstract,
+    as_count,
+    as_list,
+    as_object,
+    as_pmid,
+    as_text,
+    as_title,
+    as_year,
+    family_first,
     first_text,
-    list_in,
-    map_in,
     read_json,
-    text_in,
-    title_in,
-    year_in,
 )
-from corpus.sources.client import Client, shared_client
-from corpus.sources.errors import BadAnswer, SourceError
-from corpus.sources.identifiers import Identifier, Kind
-from corpus.sources.names import family_first
-from corpus.sources.service import OPENALEX
-from corpus.sources.source import Left, Page, sort_out, understood
 from corpus.text.plain import clean, distinct
 
-_PAGE = 100  # the most that it gives
-_MOST_BY_NUMBER = 10_000  # records that numbered pages reach; without a key there is no other paging
+_PAGE = 100  # the maximum of the service
+_MAX_NUMBERED = 10_000  # records that numbered pages reach; cursors need a key
 _FIELDS = (
     "id,doi,ids,display_name,publication_year,authorships,primary_location,abstract_inverted_index,topics,keywords"
 )
 _FILTER = "filter:"
-_MOST_WORDS = 50_000
+_MAX_WORDS = 50_000
 
 
-class OpenAlex:
-    """See `corpus.sources.source.Source`."""
+class OpenAlex(Source):
+    """See Source."""
 
     name = OPENALEX.name
     title = OPENALEX.title
     home = "https://openalex.org/"
     help = "Words, with AND, OR and NOT; or filter: and one of OpenAlex's filters, as in filter:publication_year:2024"
-    kinds: tuple[Kind, ...] = ("doi", "pmid", "pmcid")
+    kinds = ("doi", "pmid", "pmcid")
 
-    def count(self, query: str, *, client: Client | None = None) -> int:
+    def count(self, query: str, *, client: Client) -> int:
         """See Source."""
-        parameters = _searched(understood(query, title=self.title)) | {"per_page": 1, "select": "id"}
-        return (client or shared_client()).ask(OPENALEX, "works", parameters=parameters, kind="json", read=_list_in)[0]
+        parameters = _parameters(checked_query(query, title=self.title)) | {"per_page": 1, "select": "id"}
+        return client.ask(OPENALEX, "works", parameters=parameters, format="json", read=_read_list)[0]
 
-    def pages(
-        self, query: str, *, client: Client | None = None, cursor: str = "", most: int | None = None
-    ) -> Iterator[Page]:
+    def pages(self, query: str, *, client: Client, cursor: str = "", limit: int | None = None) -> Iterator[Page]:
         """See Source. With a key by cursor, to the end; without one by number, to the 10,000th record."""
-        asked = client or shared_client()
-        size = _PAGE if most is None else max(1, min(_PAGE, most))
+        size = _PAGE if limit is None else max(1, min(_PAGE, limit))
         if not cursor:
-            cursor = "cursor *" if asked.setting(OPENALEX.key) else f"page 1 {size}"
+            cursor = "cursor *" if client.setting(OPENALEX.key) else f"page 1 {size}"
         while cursor:
-            page = self._page(asked, understood(query, title=self.title), cursor, size)
+            page = self._page(client, checked_query(query, title=self.title), cursor, size)
             yield page
             cursor = page.cursor
 
-    def look_up(self, identifier: Identifier, *, client: Client | None = None) -> Paper:
+    def look_up(self, identifier: Identifier, *, client: Client) -> Paper:
         """See Source."""
-        path = f"works/{identifier.kind}:{_quoted(identifier.value)}"
-        record = (client or shared_client()).ask(
-            OPENALEX, path, parameters={"select": _FIELDS}, kind="json", read=read_json
-        )
-        found = _paper(record)
-        if isinstance(found, Left):
-            raise BadAnswer(f"{self.title}: its record of {identifier} is damaged: {found.reason}")
-        return found
+        path = f"works/{identifier.kind}:{quote(identifier.value, safe='/:()')}"
+        record = client.ask(OPENALEX, path, parameters={"select": _FIELDS}, format="json", read=read_json)
+        paper = _paper(record)
+        if isinstance(paper, Skipped):
+            raise BadAnswer(f"{self.title}: its record of {identifier} is damaged: {paper.reason}")
+        return paper
 
     def _page(self, client: Client, query: str, cursor: str, size: int) -> Page:
-        how, _, where = cursor.partition(" ")
-        parameters = _searched(query) | {"select": _FIELDS}
-        if how == "cursor":
-            parameters |= {"per_page": size, "cursor": where}
+        paging, _, position = cursor.partition(" ")
+        parameters = _parameters(query) | {"select": _FIELDS}
+        if paging == "cursor":
+            parameters |= {"per_page": size, "cursor": position}
         else:
             try:
-                # The size that the numbering began with: a page's number means nothing without it.
-                number, size = map(int, where.split())
+                # With the page size that the numbering began with.
+                number, size = map(int, position.split())
             except ValueError as error:
-                raise SourceError(
-                    f"{self.title}: no place to go on from: {where[:40]!r}. Start the fetch again."
-                ) from error
+                raise bad_cursor(self.title) from error
             parameters |= {"per_page": size, "page": number}
-        total, works, following = client.ask(OPENALEX, "works", parameters=parameters, kind="json", read=_list_in)
-        papers, problems = sort_out(map(_paper, works), title=self.title)
+        total, works, following = client.ask(OPENALEX, "works", parameters=parameters, format="json", read=_read_list)
+        papers, problems = split_records(map(_paper, works), title=self.title)
         notes: tuple[str, ...] = ()
-        if how == "cursor":
+        if paging == "cursor":
             following = f"cursor {following}" if following and works else ""
         elif not works or number * size >= total:
             following = ""
-        elif (number + 1) * size > _MOST_BY_NUMBER:
+        elif (number + 1) * size > _MAX_NUMBERED:
             following = ""
             notes = (
-                f"{self.title} gives the first {_MOST_BY_NUMBER:,} of {total:,} records without a key. "
+                f"{self.title} gives the first {_MAX_NUMBERED:,} of {total:,} records without a key. "
                 f"Set {OPENALEX.key} to get them all; a key is free.",
             )
         else:
@@ -104,76 +98,67 @@ class OpenAlex:
         return Page(papers=papers, problems=problems, cursor=following, total=total, notes=notes)
 
 
-def _searched(query: str) -> dict[str, str | int]:
+def _parameters(query: str) -> dict[str, str | int]:
     return {"filter": query.removeprefix(_FILTER).strip()} if query.startswith(_FILTER) else {"search": query}
 
 
-def _quoted(value: str) -> str:
-    return quote(value, safe="/:()")
-
-
-def _list_in(body: bytes) -> tuple[int, list[Any], str]:
+def _read_list(body: bytes) -> tuple[int, list[Any], str]:
     answer = read_json(body)
     if not isinstance(answer.get("results"), list):
         raise BadAnswer("it gives no list of results")
-    meta = map_in(answer.get("meta"))
-    return count_in(meta.get("count")), list_in(answer["results"]), text_in(meta.get("next_cursor"))
+    meta = as_object(answer.get("meta"))
+    return as_count(meta.get("count")), as_list(answer["results"]), as_text(meta.get("next_cursor"))
 
 
-def _paper(work: object) -> Paper | Left:
-    record = map_in(work)
-    number = clean(text_in(record.get("id"))).rpartition("/")[2]
+def _paper(work: object) -> Paper | Skipped:
+    record = as_object(work)
+    number = clean(as_text(record.get("id"))).rpartition("/")[2]
     if not number:
-        return Left("a record", "damaged", "no id.")
-    ids = map_in(record.get("ids"))
-    title = title_in(first_text(record.get("display_name"), record.get("title")))
-    year = year_in(record.get("publication_year"))
+        return Skipped("a record", "damaged", "no id.")
+    ids = as_object(record.get("ids"))
+    title = as_title(first_text(record.get("display_name"), record.get("title")))
+    year = as_year(record.get("publication_year"))
     doi = normalised_doi(first_text(record.get("doi"), ids.get("doi")))
-    pmid = _last_digits(ids.get("pmid"))
+    pmid = as_pmid(ids.get("pmid"))
     topics = [
-        map_in(topic).get("display_name")
-        for topic in (*list_in(record.get("topics")), *list_in(record.get("keywords")))
+        as_object(topic).get("display_name")
+        for topic in (*as_list(record.get("topics")), *as_list(record.get("keywords")))
     ]
     return Paper(
         id=derived_id(title=title, year=year, doi=doi, pmid=pmid) if pmid or doi else number,
         title=title,
-        abstract=abstract_in(words_in_order(record.get("abstract_inverted_index"))),
-        authors=tuple(filter(None, map(_author, list_in(record.get("authorships"))))),
+        abstract=as_abstract(words_in_order(record.get("abstract_inverted_index"))),
+        authors=tuple(filter(None, map(_author, as_list(record.get("authorships"))))),
         year=year,
-        venue=clean(text_in(map_in(map_in(record.get("primary_location")).get("source")).get("display_name"))),
+        venue=clean(as_text(as_object(as_object(record.get("primary_location")).get("source")).get("display_name"))),
         doi=doi,
         pmid=pmid,
         url=f"https://doi.org/{doi}" if doi else f"https://openalex.org/{number}",
-        topics=distinct(map(text_in, topics)),
+        topics=distinct(map(as_text, topics)),
     )
 
 
 def words_in_order(index: object) -> str:
-    """A text from an object that says where each of its words stands; "" for what is none, or too large to be one.
+    """The text of an inverted index; "" for anything else, and for one that is too large for an abstract.
 
     >>> words_in_order({"to": [0, 3], "be": [1, 4], "or": [2]})
     'to be or to be'
     """
-    places: list[tuple[int, str]] = []
-    for word, positions in map_in(index).items():
-        for position in list_in(positions):
+    words: list[tuple[int, str]] = []
+    for word, positions in as_object(index).items():
+        for position in as_list(positions):
             if isinstance(position, int) and not isinstance(position, bool):
-                places.append((position, word))
-        if len(places) > _MOST_WORDS:
+                words.append((position, word))
+        if len(words) > _MAX_WORDS:
             return ""
-    return " ".join(word for _, word in sorted(places, key=lambda place: place[0]))
+    return " ".join(word for _, word in sorted(words, key=lambda word: word[0]))
 
 
 def _author(authorship: object) -> str:
-    record: Mapping[str, Any] = map_in(authorship)
+    record: Mapping[str, Any] = as_object(authorship)
     raw, shown = (
-        clean(text_in(record.get("raw_author_name"))),
-        text_in(map_in(record.get("author")).get("display_name")),
+        clean(as_text(record.get("raw_author_name"))),
+        as_text(as_object(record.get("author")).get("display_name")),
     )
     # Some publishers' own form says which part is the family name.
     return raw if raw.count(",") == 1 and not shown.count(",") else family_first(shown or raw)
-
-
-def _last_digits(value: object) -> str:
-    digits = clean(text_in(value)).rstrip("/").rpartition("/")[2]
-    return digits if digits.isascii() and digits.isdigit() and len(digits) < 10 else ""

@@ -1,4 +1,4 @@
-"""Waiting: no service is asked more often than it allows, and a wait can be stopped from outside."""
+"""Waiting between requests: rate limits, Retry-After, and waits that can be cancelled."""
 
 import threading
 import time
@@ -8,28 +8,23 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_SLICE = 1.0  # seconds between two looks at whether the wait still matters
+_SLICE = 1.0  # seconds between two calls of the wait's callback
 
-
-def _nothing() -> None:
-    """What is done during waits that nobody watches."""
-
-
-_watching: ContextVar[Callable[[], None]] = ContextVar("_watching", default=_nothing)
+_callback: ContextVar[Callable[[], None]] = ContextVar("_callback", default=lambda: None)
 
 
 @contextmanager
-def watched(look: Callable[[], None]) -> Iterator[None]:
-    """Within this, each second of waiting calls `look`, which may raise to stop it all."""
-    token = _watching.set(look)
+def during_waits(callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` every second of each wait in this block. It may raise, which ends the wait."""
+    token = _callback.set(callback)
     try:
         yield
     finally:
-        _watching.reset(token)
+        _callback.reset(token)
 
 
 class Pace:
-    """When each place was or will be asked last. One for all clients of a process, whatever their threads."""
+    """When each server was asked last. One for all clients of a process, so that threads share the rate limit."""
 
     def __init__(self, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic):
         self._sleep = sleep
@@ -37,21 +32,21 @@ class Pace:
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
 
-    def take_turn(self, place: str, *, interval: float) -> None:
-        """Wait until `place` may be asked again, at least `interval` seconds after the turn before."""
+    def take_turn(self, server: str, *, interval: float) -> None:
+        """Wait until at least `interval` seconds after the turn before."""
         with self._lock:
             now = self._clock()
-            turn = max(now, self._next.get(place, now))
-            self._next[place] = turn + interval
+            turn = max(now, self._next.get(server, now))
+            self._next[server] = turn + interval
         self.wait(turn - now)
 
     def wait(self, seconds: float) -> None:
-        """Sleep, looking up every second."""
+        """Sleep, calling the callback of `during_waits` every second."""
         while seconds > 0:
             step = min(seconds, _SLICE)
             self._sleep(step)
             seconds -= step
-            _watching.get()()
+            _callback.get()()
 
 
 def retry_after(header: str, *, now: float) -> float | None:
@@ -71,4 +66,4 @@ def retry_after(header: str, *, now: float) -> float | None:
         return None
 
 
-EVERYWHERE = Pace()
+SHARED_PACE = Pace()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from corpus.sources.service import SERVICES
+from corpus.sources.services import SERVICES
 from tests.corpus.sources.fake_services import Place
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from corpus.sources import Client
-from corpus.sources.service import SERVICES
+from corpus.sources.client import Client
+from corpus.sources.services import SERVICES
 from tests.components.conftest import cache, full, hub, web, zip_of
 from tests.corpus.sources.fake_services import Answer, Place
 

@@ -12,7 +12,10 @@ from components.cli.corpus.shared import Bars, JsonLines, StopWithStdin, json_li
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress
 from corpus.readers import write_jsonl
-from corpus.sources import SOURCES, Client, fetch, identifier_in, look_up
+from corpus.sources.client import Client
+from corpus.sources.fetch import PAPERS, fetch
+from corpus.sources.identifiers import identifier_in
+from corpus.sources.lookup import SOURCES, look_up
 
 _PARTS = ".fetching"  # behind the name of the file that a fetch will be
 
@@ -55,7 +58,7 @@ def _add_query(verb: argparse.ArgumentParser) -> None:
 
 
 def _count(options: argparse.Namespace) -> int:
-    with Client(attempts=3, longest_wait=15.0) as client:
+    with Client(attempts=3, max_wait=15.0) as client:
         print(SOURCES[options.source].count(options.query, client=client))
     return 0
 
@@ -76,17 +79,17 @@ def _fetch(options: argparse.Namespace) -> int:
             SOURCES[options.source],
             options.query,
             folder,
-            most=options.most,
-            progress=lambda done, total: progress("fetch", done, total),
+            limit=options.most,
+            progress=lambda _, done, total: progress("fetch", done, total),
             client=client,
         )
     if not report.kept:
         shutil.rmtree(folder, ignore_errors=True)
         raise CociteAtlasError(f"{report.summary()} Nothing was written.")
-    _finish(report.path, output)
+    _finish(folder / PAPERS, output)
     shutil.rmtree(folder, ignore_errors=True)
     if options.progress == "json":
-        json_line({"fetched": str(output), **report.to_dict()})
+        json_line({"fetched": str(output), **report.model_dump()})
         return 0
     print(report.summary())
     for problem in report.problems[:5]:
@@ -116,7 +119,7 @@ def _look_up(options: argparse.Namespace) -> int:
         raise CociteAtlasError(
             f"{options.id[:80]!r} is no identifier. Give a DOI, PMID, PMCID, arXiv id or Semantic Scholar id."
         )
-    with Client(attempts=3, longest_wait=15.0) as client:
+    with Client(attempts=3, max_wait=15.0) as client:
         paper = look_up(identifier, client=client)
     if options.json:
         print(json.dumps(asdict(paper), ensure_ascii=False, indent=1))

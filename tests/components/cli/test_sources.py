@@ -48,7 +48,7 @@ def test_count(call: Call) -> None:
     assert call("count", "europe_pmc", "numbers") == (0, "250\n", "")
     assert call("count", "nowhere", "numbers")[0] == 2
     code, out, err = call("count", "europe_pmc", " ")
-    assert (code, out, err) == (1, "", "corpus: The query for Europe PMC is empty. Type some words.\n")
+    assert (code, out, err) == (1, "", "corpus: The query for Europe PMC is empty. Enter some words.\n")
 
 
 @pytest.mark.parametrize("name", ["numbers.jsonl", "numbers.jsonl.gz"])
@@ -72,7 +72,6 @@ def test_fetch_for_a_program_and_most(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("fetch", "europe_pmc", "x", "--output", str(output), "--most", "10", "--progress", "json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    assert lines[0] == {"stage": "fetch", "done": 0, "total": 0}  # asked, and not yet answered
     assert lines[-2] == {"stage": "fetch", "done": 10, "total": 10}
     assert (lines[-1]["fetched"], lines[-1]["kept"], lines[-1]["complete"]) == (str(output), 10, False)
     assert len(output.read_text().splitlines()) == 10
@@ -123,7 +122,7 @@ def test_no_network_is_said_in_a_sentence(call: Call, monkeypatch: pytest.Monkey
     monkeypatch.setenv("COCITE_ATLAS_OFFLINE", "1")
     for arguments in (("count", "arxiv", "x"), ("look-up", "2106.15928")):
         code, _, err = call(*arguments)
-        assert code == 1 and "arXiv is not asked, because COCITE_ATLAS_OFFLINE is set" in err
+        assert code == 1 and "arXiv is not used, because COCITE_ATLAS_OFFLINE is set" in err
 
 
 def test_what_a_service_says_is_passed_on(call: Call, place: Place) -> None:

@@ -13,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from corpus.sources import Client, Page, Source
-from corpus.sources.answers import read_json
-from corpus.sources.service import PUBMED, Service
+from corpus.sources.client import Client
+from corpus.sources.services import PUBMED, Service
+from corpus.sources.source import Page, Source
+from corpus.sources.values import read_json
 
 Parameters = Mapping[str, str]
 
@@ -387,6 +388,6 @@ def all_of(source: Source, client: Client, query: str = "numbers", **arguments: 
     return list(source.pages(query, client=client, **arguments))
 
 
-def ask(client: Client, *, service: Service = PUBMED, fresh: bool = False, **parameters: str) -> dict[str, Any]:
+def ask(client: Client, *, service: Service = PUBMED, **parameters: str) -> dict[str, Any]:
     """One question to a service, whose answer is any JSON object."""
-    return client.ask(service, "x", parameters=parameters, kind="json", read=read_json, fresh=fresh)
+    return client.ask(service, "x", parameters=parameters, format="json", read=read_json)

@@ -10,10 +10,11 @@ from itertools import pairwise
 
 import pytest
 
-from corpus.sources import BadAnswer, Client, PaperNotFound, SourceRefused, SourceUnavailable
-from corpus.sources.answers import read_xml
-from corpus.sources.pace import Pace, watched
-from corpus.sources.service import ARXIV, EUROPE_PMC, OPENALEX, PUBMED, SEMANTIC_SCHOLAR
+from corpus.sources.client import Client
+from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused, SourceUnavailable
+from corpus.sources.pace import Pace, during_waits
+from corpus.sources.services import ARXIV, EUROPE_PMC, OPENALEX, PUBMED, SEMANTIC_SCHOLAR
+from corpus.sources.values import read_xml
 from tests.corpus.conftest import Time
 from tests.corpus.sources.fake_services import Answer, Place, ask
 
@@ -37,7 +38,7 @@ def test_a_passing_trouble_is_asked_again_with_growing_pauses(
 
 def test_what_does_not_pass_is_told_after_five_attempts(place: Place, client_of: Make) -> None:
     place.instead = [Answer("{}", status=503) for _ in range(9)]
-    with pytest.raises(SourceUnavailable, match=r"PubMed: it is in trouble \(503\), after 5 attempts"):
+    with pytest.raises(SourceUnavailable, match=r"PubMed: it reports an error \(503\), after 5 attempts"):
         ask(client_of())
     assert len(place.asked) == 5
 
@@ -67,7 +68,7 @@ def test_a_wait_of_hours_is_not_waited_but_told(place: Place, client_of: Make, t
     place.instead = [Answer({"message": "Daily limit exceeded"}, status=429, headers={"Retry-After": header})]
     with pytest.raises(
         SourceUnavailable,
-        match=r"OpenAlex: it is asked too often \(it says .Daily limit exceeded.\), and asks to wait \d+ hours",
+        match=r"OpenAlex: it received too many requests \(it says .Daily limit exceeded.\), and asks to wait ",
     ):
         ask(client_of(), service=OPENALEX)
     assert sum(time_of.naps) == 0
@@ -82,7 +83,7 @@ def test_a_wait_is_cut_short_by_who_watches(place: Place, client_of: Make, time_
             raise Stop
 
     place.instead = [Answer("{}", status=429, headers={"Retry-After": "100"})]
-    with pytest.raises(Stop), watched(look):
+    with pytest.raises(Stop), during_waits(look):
         ask(client_of())
     assert sum(time_of.naps) < 12
 
@@ -162,7 +163,7 @@ def test_a_web_page_is_no_answer(place: Place, client_of: Make) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_huge_answer_is_refused_before_it_is_in_memory(place: Place, client_of: Make, packed: bool) -> None:
-    client = client_of(most_bytes=100_000)
+    client = client_of(max_bytes=100_000)
     ask(client)  # what is imported on first use
     bomb = gzip.compress(bytes(50_000_000))
     plain = Answer(bytes(10_000), times=5_000)
@@ -184,7 +185,7 @@ def test_other_packing_than_was_asked_for_is_refused(place: Place, client_of: Ma
 
 def test_slow_answers_are_given_up(place: Place, client_of: Make) -> None:
     place.instead = [Answer("{}", slow=1.0), Answer("{}", slow=1.0)]
-    with pytest.raises(SourceUnavailable, match="it does not answer in time"):
+    with pytest.raises(SourceUnavailable, match="it did not answer in time"):
         ask(client_of(timeout=0.05, attempts=2))
 
 
@@ -200,14 +201,14 @@ def test_slow_answers_are_given_up(place: Place, client_of: Make) -> None:
 def test_xml_that_declares_entities_is_refused_at_once(place: Place, client_of: Make, bomb: str) -> None:
     place.instead = [Answer(bomb, kind="text/xml")]
     with pytest.raises(BadAnswer, match=r"arXiv: its XML is not safe to read"):
-        client_of().ask(ARXIV, "x", parameters={}, kind="xml", read=read_xml)
+        client_of().ask(ARXIV, "x", parameters={}, format="xml", read=read_xml)
     assert len(place.asked) == 1
 
 
 @pytest.mark.parametrize("body", ["<a><b></a>", "", "no xml", "<a>" * 100_000, "<a"])
 def test_malformed_xml_is_asked_again(place: Place, client_of: Make, body: str) -> None:
     place.instead = [Answer(body, kind="text/xml"), Answer("<a>whole</a>", kind="text/xml")]
-    assert client_of().ask(ARXIV, "x", parameters={}, kind="xml", read=read_xml).text == "whole"
+    assert client_of().ask(ARXIV, "x", parameters={}, format="xml", read=read_xml).text == "whole"
 
 
 # Refusals
@@ -216,10 +217,10 @@ def test_malformed_xml_is_asked_again(place: Place, client_of: Make, body: str) 
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [
-        (400, SourceRefused, r'could not read the question \(400\) \(it says "why not"\)\. Correct the query'),
+        (400, SourceRefused, r'could not read the request \(400\) \(it says "why not"\)\. Correct the query'),
         (401, SourceRefused, "Set the key in COCITE_ATLAS_OPENALEX_KEY"),
         (403, SourceRefused, "Set the key in COCITE_ATLAS_OPENALEX_KEY"),
-        (404, PaperNotFound, "does not know it"),
+        (404, PaperNotFound, "has no such paper"),
         (418, BadAnswer, "HTTP status 418"),
     ],
 )

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from corpus.paper import Paper
-from corpus.sources import SOURCES, BadAnswer, Client, PaperNotFound, SourceError, SourceRefused, SourceUnavailable
 from corpus.sources.arxiv import ArXiv
+from corpus.sources.client import Client
+from corpus.sources.errors import BadAnswer, PaperNotFound, SourceError, SourceRefused, SourceUnavailable
 from corpus.sources.identifiers import Identifier
+from corpus.sources.lookup import SOURCES
 from corpus.sources.pubmed import PubMed
 from tests.corpus.sources.fake_services import (
     Answer,
@@ -73,7 +75,7 @@ def test_pubmed_records_that_give_no_paper_are_told(place: Place, client_of: Mak
 
 
 def test_more_than_pubmed_lists_is_split_by_days(place: Place, client_of: Make, monkeypatch) -> None:
-    monkeypatch.setattr("corpus.sources.pubmed._MOST_IDS", 50)
+    monkeypatch.setattr("corpus.sources.pubmed._MAX_LISTED", 50)
     monkeypatch.setattr("corpus.sources.pubmed._PAGE", 20)
     fake = FakePubMed({str(i): dated_article(i) for i in range(1, 251)}, most_ids=50)
     place.services["pubmed"] = fake
@@ -92,13 +94,13 @@ def test_more_than_pubmed_lists_is_split_by_days(place: Place, client_of: Make, 
 
 
 def test_a_day_with_more_than_pubmed_lists_is_told(place: Place, client_of: Make, monkeypatch) -> None:
-    monkeypatch.setattr("corpus.sources.pubmed._MOST_IDS", 50)
+    monkeypatch.setattr("corpus.sources.pubmed._MAX_LISTED", 50)
     records = {str(i): (pubmed_article(str(i)), "2003/05/06") for i in range(1, 81)}
     place.services["pubmed"] = FakePubMed(records, most_ids=50)
     pages = all_of(PubMed(), client_of())
     assert sum(len(page.papers) for page in pages) == 50
     assert [note for page in pages for note in page.notes] == [
-        "PubMed has 80 records of 2003-05-06, and gives the first 50 of a day. Narrow the query to reach the others."
+        "PubMed has 80 records of 2003-05-06 and lists the first 50 of a day. Narrow the query to reach the others."
     ]
 
 
@@ -190,7 +192,7 @@ def test_arxiv_queries(place: Place, client_of: Make, typed: str, sent: str) -> 
 
 
 def test_more_than_arxiv_lists_is_split_by_days(place: Place, client_of: Make, monkeypatch) -> None:
-    monkeypatch.setattr("corpus.sources.arxiv._MOST_A_LIST", 60)
+    monkeypatch.setattr("corpus.sources.arxiv._MAX_LISTED", 60)
     place.services["arxiv"] = FakeArXiv({f"2101.{i:05d}": dated_entry(i) for i in range(1, 301)}, most=60)
     pages = all_of(ArXiv(), client_of(), "a OR b")
     papers = [paper.id for page in pages for paper in page.papers]
@@ -205,7 +207,7 @@ def test_arxiv_pages_that_are_empty_for_no_reason_are_asked_again(place: Place, 
     (page,) = all_of(ArXiv(), client_of())
     assert len(page.papers) == 30
     place.instead = [arxiv_feed([], total=30)] * 9
-    with pytest.raises(SourceUnavailable, match="the page is empty, though there are more papers"):
+    with pytest.raises(SourceUnavailable, match="the page is empty although there are more papers"):
         all_of(ArXiv(), client_of())
 
 

@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from corpus.sources import SOURCES, SourceError, SourceRefused, SourceUnavailable, fetch
+from corpus.sources.client import Client
+from corpus.sources.errors import SourceError, SourceRefused, SourceUnavailable
+from corpus.sources.fetch import fetch
+from corpus.sources.lookup import SOURCES
 
 ir_datasets = pytest.importorskip("ir_datasets")
 
 _SOURCE = SOURCES["ir_datasets"]
+CLIENT = Client()  # this source sends no request itself
 
 
 class Doc(NamedTuple):
@@ -78,17 +82,17 @@ def test_a_set_is_fetched(planted: str, tmp_path: Path) -> None:
 
 
 def test_from_a_cursor_the_rest_follows(planted: str) -> None:
-    pages = list(_SOURCE.pages(planted))
+    pages = list(_SOURCE.pages(planted, client=CLIENT))
     assert [len(page.papers) + len(page.problems) for page in pages] == [500, 500, 200]
-    assert list(_SOURCE.pages(planted, cursor=pages[0].cursor)) == pages[1:]
+    assert list(_SOURCE.pages(planted, cursor=pages[0].cursor, client=CLIENT)) == pages[1:]
     with pytest.raises(SourceError, match="Start the fetch again"):
-        list(_SOURCE.pages(planted, cursor="x"))
+        list(_SOURCE.pages(planted, cursor="x", client=CLIENT))
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no/such/set", "has no set with the id 'no/such/set'"),
+        ("no/such/set", "has no dataset with the id 'no/such/set'"),
         ("planted/bare", "has no documents"),
         ("planted/untitled", "have no titles"),
         ("", "empty"),
@@ -96,25 +100,25 @@ def test_from_a_cursor_the_rest_follows(planted: str) -> None:
 )
 def test_sets_that_cannot_be_read_are_told(planted: str, name: str, words: str) -> None:
     with pytest.raises(SourceRefused, match=words):
-        _SOURCE.count(name)
+        _SOURCE.count(name, client=CLIENT)
 
 
 def test_released_sets_are_known_by_the_package() -> None:
-    assert _SOURCE.count("beir/scifact") == 5_183
+    assert _SOURCE.count("beir/scifact", client=CLIENT) == 5_183
     with pytest.raises(SourceRefused, match="have no titles"):
-        _SOURCE.count("msmarco-passage")
+        _SOURCE.count("msmarco-passage", client=CLIENT)
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
     with pytest.raises(SourceUnavailable, match="pip install ir-datasets"):
-        _SOURCE.count("beir/scifact")
+        _SOURCE.count("beir/scifact", client=CLIENT)
 
 
 def test_a_set_that_cannot_be_fetched_is_told(planted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").unlink()
     with pytest.raises(SourceUnavailable, match="could not read 'planted/set'"):
-        list(_SOURCE.pages(planted))
+        list(_SOURCE.pages(planted, client=CLIENT))
     monkeypatch.setenv("COCITE_ATLAS_OFFLINE", "1")
     with pytest.raises(SourceUnavailable, match="COCITE_ATLAS_OFFLINE"):
-        list(_SOURCE.pages(planted))
+        list(_SOURCE.pages(planted, client=CLIENT))

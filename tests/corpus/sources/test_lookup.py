@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from corpus.sources import Client, PaperNotFound, SourceRefused, SourceUnavailable, identifier_in, look_up
-from corpus.sources.identifiers import Identifier
+from corpus.sources.client import Client
+from corpus.sources.errors import PaperNotFound, SourceRefused, SourceUnavailable
+from corpus.sources.identifiers import Identifier, identifier_in
+from corpus.sources.lookup import look_up
 from tests.corpus.sources.fake_services import (
     Answer,
     FakeArXiv,
@@ -52,7 +54,7 @@ def asked(place: Place) -> list[str]:
 def test_the_order_in_which_services_are_asked(place: Place, client_of: Make, text: str, order: list[str]) -> None:
     identifier = identifier_in(text)
     assert identifier is not None
-    with pytest.raises(PaperNotFound, match=r"no paper with .*Check it for slips"):
+    with pytest.raises(PaperNotFound, match=r"no paper with .*Check it for typing errors"):
         look_up(identifier, client=client_of())
     assert asked(place) == order
 

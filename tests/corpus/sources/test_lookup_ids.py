@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.sources import Identifier, identifier_in
-from corpus.sources.identifiers import KINDS
+from corpus.sources.identifiers import KINDS, Identifier, identifier_in
 
 _PAPER = "204e3073870fae3d05bcbc2f6a8e263d9b72e776"
 

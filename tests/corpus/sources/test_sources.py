@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from corpus.paper import Paper
-from corpus.sources import SOURCES, BadAnswer, Client, PaperNotFound, SourceRefused
+from corpus.sources.client import Client
+from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.europe_pmc import EuropePMC
 from corpus.sources.identifiers import Identifier
+from corpus.sources.lookup import SOURCES
 from corpus.sources.openalex import OpenAlex
 from corpus.sources.semantic_scholar import SemanticScholar
 from tests.corpus.sources.fake_services import (
@@ -172,7 +174,7 @@ def test_openalex_ids_and_missing_parts(place: Place, client_of: Make) -> None:
 
 
 def test_openalex_pages_by_cursor_with_a_key_and_by_number_without(place: Place, client_of: Make, monkeypatch) -> None:
-    monkeypatch.setattr("corpus.sources.openalex._MOST_BY_NUMBER", 300)
+    monkeypatch.setattr("corpus.sources.openalex._MAX_NUMBERED", 300)
     place.services["openalex"] = FakeOpenAlex([openalex_work(i) for i in range(1, 451)], needs_key=True)
     pages = all_of(OpenAlex(), client_of())
     assert sum(len(page.papers) for page in pages) == 300

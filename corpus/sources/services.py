@@ -1,4 +1,4 @@
-"""The services that are asked: where each is, how often it may be asked, how it takes a key."""
+"""Web services: address, rate limit and how each takes its key."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class Service:
 
     interval, interval_with_key: seconds between two requests, as the service documents them.
     key: the name of its key, in the environment and in .streamlit/secrets.toml; "" where it takes none.
-    key_parameter, key_header: how the key is sent, the one or the other.
-    contact_parameter: how the contact address is sent, beside the User-Agent, which always holds it.
+    key_parameter, key_header: how the key is sent; one of them is set.
+    contact_parameter: how the contact address is sent in addition to the User-Agent, which always holds it.
     """
 
     name: str
@@ -43,7 +43,7 @@ OPENALEX = Service(
     name="openalex",
     title="OpenAlex",
     base="https://api.openalex.org",
-    interval=0.1,  # 100 a second are allowed; what is bounded there is money a day
+    interval=0.1,  # 100 a second are allowed; OpenAlex limits the cost per day instead
     key="COCITE_ATLAS_OPENALEX_KEY",
     key_parameter="api_key",
     contact_parameter="mailto",
@@ -52,7 +52,7 @@ SEMANTIC_SCHOLAR = Service(
     name="semantic_scholar",
     title="Semantic Scholar",
     base="https://api.semanticscholar.org/graph/v1",
-    interval=1.1,  # one a second, over all of its endpoints, with a key too
+    interval=1.1,  # one a second over all of its endpoints, with a key too
     key="COCITE_ATLAS_SEMANTIC_SCHOLAR_KEY",
     key_header="x-api-key",
 )
