@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from components.evaluation.ranking import RankingError, Rows, rank_by_scores
 from components.evaluation.results import Ranking, System
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
 
 COUNTING = "Counting words"  # the stage's name

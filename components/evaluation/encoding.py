@@ -23,7 +23,7 @@ from components.atlas.paths import home_errors
 from components.encoder import BiEncoder, Encoder, TitleAndAbstract
 from components.evaluation.ranking import SetVectors
 from corpus.io.files import ODD_HEADERS, beside
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
 
 LARGEST_KEPT = 4 * 10**9  # bytes: 1.3 million texts in 768 dimensions, seven times RELISH

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from components.evaluation.results import QueryScores, RankedPool
 from components.mapping.region_names import key
-from corpus.judged_sets import JudgedSet, Pool, PoolPaper, SetError
+from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper, SetError
 
 Order = Literal["worst", "best", "lost", "won"]
 

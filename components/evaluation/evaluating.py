@@ -33,7 +33,7 @@ from components.evaluation.runs import read_rankings
 from components.evaluation.scoring import by_fold, means, score
 from components.evaluation.statistics import bootstrap_interval
 from corpus.io.hashing import sha256_of
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
 
 SCORING = "Scoring"  # the stage's name

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
-from corpus.judged_sets import Handled, HandledKind
+from corpus.judged_sets.model import Handled, HandledKind
 from corpus.text.markdown import escaped
 
 _HANDLED: dict[HandledKind, str] = {

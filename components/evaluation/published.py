@@ -13,7 +13,7 @@ import numpy as np
 
 from components.encoder import CATALOGUE
 from components.evaluation.results import System
-from corpus.judged_sets import HandledKind, JudgedSet, Pool
+from corpus.judged_sets.model import HandledKind, JudgedSet, Pool
 from corpus.judged_sets.released import relevant_grade
 
 SPLIT = "test"  # what is reported on

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.evaluation.results import RankedPool, Ranking
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
 
 RANKING = "Ranking the pools"  # the stage's name

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.judged_sets import Handled, HandledKind, JudgedSet
+from corpus.judged_sets.model import Handled, HandledKind, JudgedSet
 from corpus.readers.cells import guarded, unguarded
 
 SystemKind = Literal["encoder", "tfidf", "bm25", "rankings"]

@@ -20,7 +20,7 @@ from components.evaluation.trec import unescaped
 from corpus.io.decoding import head_text, text_lines
 from corpus.io.limits import Limits
 from corpus.io.streams import CappedStream
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
 from corpus.readers.json_values import BrokenJson, JsonValues
 from corpus.readers.report import UnreadableFileError

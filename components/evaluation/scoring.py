@@ -10,7 +10,7 @@ from components.evaluation.metrics import average_precision, ndcg_at_percent
 from components.evaluation.ranking import RankingError
 from components.evaluation.results import MAP, NDCG_20_PERCENT, QueryScores, RankedPool, Ranking
 from components.evaluation.standard_metrics import USUAL, usual_metrics
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 
 METRICS = (MAP, NDCG_20_PERCENT, *USUAL)  # the order of tables
 _BATCH = 256  # queries whose grades are in memory together

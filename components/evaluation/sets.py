@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from components.atlas.paths import NAME, home, home_errors
 from corpus.io.files import size_words, write_text
-from corpus.judged_sets import Handled, JudgedSet, SetError, read_released, write_released
-from corpus.judged_sets.released import FACETS_TOGETHER, file_kind, released_files
+from corpus.judged_sets.model import Handled, JudgedSet, SetError
+from corpus.judged_sets.released import FACETS_TOGETHER, file_kind, read_released, released_files, write_released
 from corpus.progress import Progress, no_progress
 
 IR_DATASETS = "ir:"  # before the id of a set of ir_datasets

@@ -26,7 +26,7 @@ from components.evaluation.results import (
 from corpus.errors import CociteAtlasError
 from corpus.io.files import write_text
 from corpus.io.hashing import sha256_of
-from corpus.judged_sets import JudgedSet
+from corpus.judged_sets.model import JudgedSet
 
 EVALUATIONS = ".evaluations"  # in the home of atlases; no atlas's name begins with a dot
 _RESULT, _QUERIES, _RUN, _LOCK = "result.json", "queries.csv", "run.txt.gz", ".lock"

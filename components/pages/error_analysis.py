@@ -14,7 +14,7 @@ from components.pages import resources, session
 from components.panels.error_analysis import query_look
 from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets import JudgedSet, SetError
+from corpus.judged_sets.model import JudgedSet, SetError
 from corpus.text.markdown import escaped
 
 _OPEN_SETS = 2  # some 100 MB each at RELISH's size

@@ -14,7 +14,7 @@ from components.jobs import runner as background
 from components.pages import jobs, resources, session
 from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets import SetError
+from corpus.judged_sets.model import SetError
 from corpus.judged_sets.topics import build_from_topics
 from corpus.text.markdown import escaped
 

@@ -16,7 +16,7 @@ from components.evaluation.ranking import MOST_CELLS, rank_by_vectors
 from components.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import Rows, TrainingPairs
-from corpus.judged_sets import JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper
 from corpus.progress import Progress, no_progress
 
 HeldOutMetric = Literal["mean_rank", "MAP", "recall@10"]

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.cocitations.pairs import TrainingPairs
-from corpus.judged_sets import JudgedSet, PoolPaper
-from corpus.judged_sets.checking import RawPool, judged_set, pool_paper
+from corpus.judged_sets.model import JudgedSet, PoolPaper, RawPool, judged_set, pool_paper
 
 NAME = "held-out"
 MOST_QUERIES = 1_000  # the interval of a mean over so many is narrower than what training moves

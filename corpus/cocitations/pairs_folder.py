@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from corpus.cocitations.held_out_set import held_out_set
 from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs, pair_keys
 from corpus.io.hashing import sha256_of
-from corpus.judged_sets import write_released
+from corpus.judged_sets.released import write_released
 from corpus.paper import SCHEMA, text_hash
 
 PAPERS, TRAIN, DEV, TEST = "papers.parquet", "train.parquet", "dev.parquet", "test.parquet"

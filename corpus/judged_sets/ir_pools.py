@@ -1,14 +1,11 @@
-"""Judged sets of the ir_datasets package, where that is installed: a query's pool is the documents judged for it."""
+"""Judged sets of the ir_datasets package, where it is installed: a query's pool is the documents judged for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from corpus.judged_sets.checking import HIGHEST_GRADE, RawPool, Tally, judged_set, pool_paper
-from corpus.judged_sets.judged import JudgedSet, PoolPaper, SetError
-from corpus.judged_sets.reading import identifier
-from corpus.judged_sets.released import READING_POOLS
-from corpus.judged_sets.texts import READING_TEXTS
+from corpus.judged_sets.files import READING_POOLS, READING_TEXTS, identifier
+from corpus.judged_sets.model import MAX_GRADE, JudgedSet, PoolPaper, RawPool, SetError, Tally, judged_set, pool_paper
 from corpus.paper import Paper
 from corpus.progress import Progress, no_progress
 from corpus.sources.errors import SourceError
@@ -23,16 +20,16 @@ _TITLES = ("text", "title", "query")  # the fields of a query that may hold its 
 _ABSTRACTS = ("description", "question")  # a narrative also says what is not wanted
 _QUERY = "query-"  # before a query's own id: those of documents are often the same numbers
 _EVERY = 1_000
-_MOST = 5_000_000  # judgements; more are no set of papers
+_MAX_JUDGEMENTS = 5_000_000
 
 
 def read_ir_dataset(id: str, *, progress: Progress = no_progress) -> JudgedSet:
-    """The judged set with this id of ir_datasets (beir/scifact/test), which the package may fetch.
+    """The judged set with this id of ir_datasets (beir/scifact/test), which the package may download.
 
-    Raises SetError where the package or the set is not there, has no queries or no judgements, or cannot be read; and
-    what `progress` does.
+    Raises SetError where the package or the dataset is missing, has no queries or judgements, or cannot be read; and
+    what `progress` raises.
     """
-    with _told(id):
+    with _set_errors(id):
         dataset = load_dataset(id)
         if not (dataset.has_queries() and dataset.has_qrels()):
             raise SetError(f"The set {id[:80]!r} has no queries with judgements. Choose a part of it that has.")
@@ -49,7 +46,7 @@ def read_ir_dataset(id: str, *, progress: Progress = no_progress) -> JudgedSet:
                 papers[name] = pool_paper(name, _first(query, _TITLES), _first(query, _ABSTRACTS))
                 candidates, grades = zip(*judged.pop(number), strict=True)
                 pools.append(RawPool(name, name, candidates, grades))
-        # What is left of the judgements is of queries that the set does not have.
+        # The remaining judgements belong to queries that the dataset does not have.
         pools += [RawPool(_QUERY + number, "", (), ()) for number in judged]
     return judged_set(
         name=f"ir:{id}",
@@ -69,9 +66,9 @@ def _judged(dataset: Any, *, id: str, progress: Progress) -> dict[str, list[tupl
     for number, judgement in enumerate(dataset.qrels_iter(), start=1):
         if number % _EVERY == 0:
             progress(READING_POOLS, 0, 100)
-        if number > _MOST:
-            raise SetError(f"The set {id[:80]!r} has more than {_MOST:,} judgements. Choose a smaller one.")
-        grade = min(max(0, int(judgement.relevance)), HIGHEST_GRADE)
+        if number > _MAX_JUDGEMENTS:
+            raise SetError(f"The set {id[:80]!r} has more than {_MAX_JUDGEMENTS:,} judgements. Choose a smaller one.")
+        grade = min(max(0, int(judgement.relevance)), MAX_GRADE)
         judged.setdefault(identifier(judgement.query_id), []).append((identifier(judgement.doc_id), grade))
     return judged
 
@@ -97,8 +94,8 @@ def _first(query: Any, names: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _told(id: str) -> Iterator[None]:
-    """What the package raises, as sentences; requests' errors are OSErrors."""
+def _set_errors(id: str) -> Iterator[None]:
+    """Turn the package's errors into SetError; errors of requests are OSErrors."""
     try:
         yield
     except SourceError as error:
@@ -106,5 +103,5 @@ def _told(id: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, EOFError, LookupError) as error:
         raise SetError(
             f"ir_datasets could not read {id[:80]!r} ({type(error).__name__}). "
-            "Check the network, and whether the set must be fetched by hand: ir-datasets.com tells."
+            "Check the network, and on ir-datasets.com whether the dataset must be downloaded by hand."
         ) from error

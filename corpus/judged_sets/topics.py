@@ -1,4 +1,4 @@
-"""A set for any corpus whose papers have topics: what shares rare ones stands for what people would call similar."""
+"""A judged set from any corpus with topics: papers that share rare topics count as similar. Not judged by people."""
 
 import math
 import random
@@ -9,21 +9,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.judged_sets.checking import RawPool, judged_set, pool_paper
-from corpus.judged_sets.judged import JudgedSet, SetError
+from corpus.judged_sets.model import JudgedSet, RawPool, SetError, judged_set, pool_paper
 from corpus.paper import paper_at, text_hash
 
-_SAMPLE = 600  # papers: each query's pool but itself
-_FEWEST_TOPICS = 3  # rare ones, of a paper in the sample
-_RARE = 0.1  # of the papers: a topic that more have says little
-_ALIKE, _RELATED = 0.3, 0.15  # idf-weighted Jaccard from which a paper has grade 2, and 1
-_DRAWN_ALONG = 4  # of papers drawn at random alone, few are alike: 4 in 600 of MEDLINE's
-_LOOKED_AT = 5_000  # papers, of which those that have a paper alike are drawn first
+_SAMPLE = 600  # papers; a query's pool is all others
+_MIN_TOPICS = 3  # rare topics of a paper in the sample
+_RARE = 0.1  # a rare topic is that of a smaller share of the papers
+_SIMILAR, _RELATED = 0.3, 0.15  # the lowest idf-weighted Jaccard of grades 2 and 1
+_DRAWN_ALONG = 4  # similar papers per query: at random, 4 in 600 of MEDLINE's are similar to any
+_CANDIDATE_QUERIES = 5_000  # papers that are tried as queries
 _RULES = (
     "Constructed from the topics of the corpus (subject headings, keywords); nobody judged it. Compared are papers "
-    f"with {_FEWEST_TOPICS} or more topics which fewer than {_RARE:.0%} of the {{papers:,}} papers of the corpus have, "
+    f"with {_MIN_TOPICS} or more topics which fewer than {_RARE:.0%} of the {{papers:,}} papers of the corpus have, "
     "by the idf weight of the topics that two papers share over that of those that either has. Grade 2 is "
-    f"{_ALIKE} or more, grade 1 {_RELATED} or more; grade 2 is relevant. A sample of at most {_SAMPLE} papers, none "
+    f"{_SIMILAR} or more, grade 1 {_RELATED} or more; grade 2 is relevant. A sample of at most {_SAMPLE} papers, none "
     "with the text of another, is drawn: {queries} at most that have papers of grade 2, each with up to "
     f"{_DRAWN_ALONG} of these, and the rest at random. Queries are {{queries}} papers of it at most that have a "
     "relevant one; a query's pool is the rest of the sample. All drawn by Python's random.Random({seed})."
@@ -31,24 +30,24 @@ _RULES = (
 
 
 def build_from_topics(papers: pa.Table, *, name: str, queries: int = 100, seed: int = 0) -> JudgedSet:
-    """A judged set of a corpus that has topics, in which nobody judged: its rules say so. All queries are one split.
+    """A judged set from the topics of a corpus; its rules say that people did not judge it. All queries are one split.
 
     papers: of `corpus.paper.SCHEMA`. Raises SetError where no two papers share enough rare topics.
     """
     if queries < 1:
-        raise SetError(f"{name}: {queries} queries are none. Ask for 1 or more.")
+        raise SetError(f"{name}: {queries} queries: ask for 1 or more.")
     draw = random.Random(seed)  # noqa: S311
-    rows, alike = _compared(papers)
-    sample = _sample(papers, rows, alike, draw, queries=queries)
-    weights = alike.to(sample)[:, sample]
-    grades = np.where(weights >= _ALIKE, 2, np.where(weights >= _RELATED, 1, 0))
+    rows, similarity = _compare(papers)
+    sample = _sample(papers, rows, similarity, draw, queries=queries)
+    weights = similarity.to(sample)[:, sample]
+    grades = np.where(weights >= _SIMILAR, 2, np.where(weights >= _RELATED, 1, 0))
     np.fill_diagonal(grades, 0)
-    asking = [i for i in range(len(sample)) if grades[i].max() == 2]
-    draw.shuffle(asking)
-    if not asking:
+    query_rows = [i for i in range(len(sample)) if grades[i].max() == 2]
+    draw.shuffle(query_rows)
+    if not query_rows:
         raise SetError(
-            f"{name}: of {papers.num_rows:,} papers, {len(rows):,} have {_FEWEST_TOPICS} rare topics or more, and "
-            "no two of them are alike by these. Choose a larger corpus, or one with subject headings or keywords."
+            f"{name}: of {papers.num_rows:,} papers, {len(rows):,} have {_MIN_TOPICS} rare topics or more, and "
+            "no two of them share enough. Choose a larger corpus, or one with subject headings or keywords."
         )
     texts = [paper_at(papers, rows[i]) for i in sample]
     return judged_set(
@@ -62,7 +61,7 @@ def build_from_topics(papers: pa.Table, *, name: str, queries: int = 100, seed: 
                 candidates=[paper.id for j, paper in enumerate(texts) if j != i],
                 grades=[int(grade) for j, grade in enumerate(grades[i]) if j != i],
             )
-            for i in asking[:queries]
+            for i in query_rows[:queries]
         ),
         splits={},
         relevant_from=2,
@@ -70,10 +69,10 @@ def build_from_topics(papers: pa.Table, *, name: str, queries: int = 100, seed: 
     )
 
 
-class _Alike:
-    """How alike papers are by their topics.
+class _Similarity:
+    """Similarity of papers by their topics.
 
-    topics: of each paper, none empty. weight: of each topic, above 0.
+    topics: of each paper, never empty. weight: of each topic, above 0.
     """
 
     def __init__(self, topics: list[set[str]], weight: dict[str, float]) -> None:
@@ -82,31 +81,33 @@ class _Alike:
         column = {topic: i for i, topic in enumerate(sorted(weight))}
         places = [column[topic] for own in topics for topic in sorted(own)]
         starts = np.cumsum([0, *map(len, topics)])
-        self._there: Any = sparse.csr_array(
+        self._matrix: Any = sparse.csr_array(
             (np.ones(len(places)), places, starts), shape=(len(topics), max(1, len(column)))
         )
-        self._turned: Any = self._there.T.tocsr()
-        self._weighed: Any = self._there * np.array([[weight[topic] for topic in column] or [0.0]])
-        self._sums: NDArray[np.float64] = self._weighed.sum(axis=1)
+        self._transposed: Any = self._matrix.T.tocsr()
+        self._weighted: Any = self._matrix * np.array([[weight[topic] for topic in column] or [0.0]])
+        self._sums: NDArray[np.float64] = self._weighted.sum(axis=1)
 
-    def to(self, some: list[int]) -> NDArray[np.float64]:
-        """The idf-weighted Jaccard of some papers to all: (some, all)."""
-        both: NDArray[np.float64] = (self._weighed[some] @ self._turned).toarray()
-        return both / (self._sums[some][:, None] + self._sums[None, :] - both)
+    def to(self, rows: list[int]) -> NDArray[np.float64]:
+        """The idf-weighted Jaccard of these papers to all: (rows, all)."""
+        shared: NDArray[np.float64] = (self._weighted[rows] @ self._transposed).toarray()
+        return shared / (self._sums[rows][:, None] + self._sums[None, :] - shared)
 
 
-def _compared(papers: pa.Table) -> tuple[list[int], _Alike]:
-    """The rows of the papers that have texts and rare topics enough, and how alike they are."""
+def _compare(papers: pa.Table) -> tuple[list[int], _Similarity]:
+    """The rows of the papers with enough rare topics, and their similarity."""
     topics_of = [{topic.casefold() for topic in topics} for topics in papers.column("topics").to_pylist()]
     count = Counter(topic for topics in topics_of for topic in topics)
     n = papers.num_rows
-    rare = {topic: math.log(n / found) for topic, found in count.items() if found < _RARE * n}
-    rows = [row for row, topics in enumerate(topics_of) if len(topics & rare.keys()) >= _FEWEST_TOPICS]
-    return rows, _Alike([topics_of[row] & rare.keys() for row in rows], rare)
+    rare = {topic: math.log(n / papers_with) for topic, papers_with in count.items() if papers_with < _RARE * n}
+    rows = [row for row, topics in enumerate(topics_of) if len(topics & rare.keys()) >= _MIN_TOPICS]
+    return rows, _Similarity([topics_of[row] & rare.keys() for row in rows], rare)
 
 
-def _sample(papers: pa.Table, rows: list[int], alike: _Alike, draw: random.Random, *, queries: int) -> list[int]:
-    """Which of the rows are in the sample, in the order in which they were drawn."""
+def _sample(
+    papers: pa.Table, rows: list[int], similarity: _Similarity, draw: random.Random, *, queries: int
+) -> list[int]:
+    """The rows of the sample, in the order in which they were drawn."""
     titles, abstracts = papers.column("title"), papers.column("abstract")
     order = list(range(len(rows)))
     draw.shuffle(order)
@@ -120,17 +121,17 @@ def _sample(papers: pa.Table, rows: list[int], alike: _Alike, draw: random.Rando
             texts.add(text)
             sample[i] = None
 
-    found = 0
-    for i in order[:_LOOKED_AT]:
-        if found == queries or len(sample) == _SAMPLE:
+    drawn = 0
+    for i in order[:_CANDIDATE_QUERIES]:
+        if drawn == queries or len(sample) == _SAMPLE:
             break
-        near = alike.to([i])[0]
+        near = similarity.to([i])[0]
         near[i] = 0
         best = np.argsort(-near, kind="stable")[:_DRAWN_ALONG]
-        if i not in sample and near[best[0]] >= _ALIKE:
-            found += 1
-            for one in (i, *best[near[best] >= _ALIKE].tolist()):
-                take(one)
+        if i not in sample and near[best[0]] >= _SIMILAR:
+            drawn += 1
+            for row in (i, *best[near[best] >= _SIMILAR].tolist()):
+                take(row)
     for i in order:
         take(i)
     return list(sample)

@@ -18,7 +18,7 @@ import numpy as np
 from report import Row
 
 from components.evaluation import means, rank_by_vectors, score
-from corpus.judged_sets import JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper
 
 DIMENSIONS = 768
 LARGE, SMALL = "large", "small"

@@ -25,8 +25,8 @@ from components.atlas.paths import HOME_VARIABLE  # noqa: E402
 from components.encoder import EMBEDDED, load_encoder  # noqa: E402
 from components.evaluation import encode_set, rank_by_bm25, rank_by_tfidf, rank_by_vectors, score  # noqa: E402
 from components.evaluation.results import MAP, NDCG_20_PERCENT, QueryScores, Ranking  # noqa: E402
-from corpus.judged_sets import JudgedSet, Pool  # noqa: E402
-from corpus.judged_sets.screening import build_screening  # noqa: E402
+from corpus.judged_sets.builders import build_screening  # noqa: E402
+from corpus.judged_sets.model import JudgedSet, Pool  # noqa: E402
 
 RECORDS = Path("shared", "data", "sysrev", "sysrev_graded.jsonl.gz")  # from the repository's parent
 Scores = dict[str, list[QueryScores]]  # by review

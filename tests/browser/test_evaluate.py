@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from corpus.judged_sets import PoolPaper, write_released
-from corpus.judged_sets.checking import RawPool, judged_set
+from corpus.judged_sets.model import PoolPaper, RawPool, judged_set
+from corpus.judged_sets.released import write_released
 from corpus.paper import Paper
 
 EVALUATING = 300_000  # ms; a busy machine is slow, not wrong

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpus.judged_sets import JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper
 
 
 class Web:

@@ -18,7 +18,7 @@ from components.evaluation.report import report_of
 from components.evaluation.results import Evaluation, QueryScores, SystemKind
 from components.evaluation.sets import read_set
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets import JudgedSet, SetError
+from corpus.judged_sets.model import JudgedSet, SetError
 from corpus.progress import Cancelled, Progress
 
 KEEPING = "Writing the run"  # the stage's name: ten million lines take some seconds

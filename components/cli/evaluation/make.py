@@ -19,7 +19,8 @@ from components.cli.corpus.shared import (
 from components.cli.evaluation.sets import set_lines
 from components.evaluation.sets import keep_set, set_names
 from corpus.io.disk import disk_errors
-from corpus.judged_sets import JudgedSet, SetError, read_released, write_released
+from corpus.judged_sets.model import JudgedSet, SetError
+from corpus.judged_sets.released import read_released, write_released
 from corpus.progress import Progress
 
 READING = "Reading the papers"
@@ -101,19 +102,19 @@ def _path(name: str) -> Path:
 
 
 def _relish(options: argparse.Namespace, progress: Progress) -> JudgedSet:
-    from corpus.judged_sets.relish import build_relish
+    from corpus.judged_sets.builders import build_relish
 
     return build_relish(_path(options.annotations), _path(options.texts), progress=progress)
 
 
 def _treccovid(options: argparse.Namespace, progress: Progress) -> JudgedSet:
-    from corpus.judged_sets.treccovid import build_treccovid
+    from corpus.judged_sets.builders import build_treccovid
 
     return build_treccovid(_path(options.qrels), _path(options.topics), _path(options.texts), progress=progress)
 
 
 def _screening(options: argparse.Namespace, progress: Progress) -> JudgedSet:
-    from corpus.judged_sets.screening import build_screening
+    from corpus.judged_sets.builders import build_screening
 
     return build_screening(_path(options.records), progress=progress)
 
@@ -135,7 +136,7 @@ def _topics(options: argparse.Namespace, progress: Progress) -> JudgedSet:
 
 
 def _plain(options: argparse.Namespace, progress: Progress) -> JudgedSet:
-    from corpus.judged_sets.plain import read_plain
+    from corpus.judged_sets.builders import read_plain
 
     return read_plain(_path(options.judgements), _path(options.texts), name=options.name, progress=progress)
 

@@ -11,7 +11,7 @@ from components.evaluation.format import handled_words, one_line
 from components.evaluation.sets import SetCard, delete_set, describe, set_names
 from corpus.errors import CociteAtlasError
 from corpus.io.files import size_words
-from corpus.judged_sets import SetError
+from corpus.judged_sets.model import SetError
 
 
 def add(verbs: Any) -> None:

@@ -18,8 +18,8 @@ import pytest
 
 from components.evaluation import store
 from components.evaluation.__main__ import main
-from corpus.judged_sets import write_released
-from corpus.judged_sets.checking import RawPool, judged_set, pool_paper
+from corpus.judged_sets.model import RawPool, judged_set, pool_paper
+from corpus.judged_sets.released import write_released
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
 

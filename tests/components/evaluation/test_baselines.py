@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from components.evaluation import RankingError, bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.results import Ranking
-from corpus.judged_sets import JudgedSet
+from corpus.judged_sets.model import JudgedSet
 from corpus.progress import Cancelled
 
 Sets = Callable[..., JudgedSet]

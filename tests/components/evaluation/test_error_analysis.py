@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.evaluation.error_analysis import histogram, look, ordered, paired_by_fold, words_mislead
 from components.evaluation.results import QueryScores, RankedPool
-from corpus.judged_sets import JudgedSet, Pool, PoolPaper, SetError
+from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper, SetError
 
 
 def judged(texts: list[tuple[str, str]], grades: list[int], *, relevant_from: int = 1) -> JudgedSet:

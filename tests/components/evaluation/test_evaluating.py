@@ -14,7 +14,7 @@ from components.encoder import load_encoder
 from components.evaluation import store
 from components.evaluation.evaluating import Choice, evaluate_set
 from components.evaluation.results import SystemKind, evaluation_id
-from corpus.judged_sets import Handled, JudgedSet, SetError
+from corpus.judged_sets.model import Handled, JudgedSet, SetError
 from corpus.progress import Cancelled
 
 MakeSet = Callable[..., JudgedSet]

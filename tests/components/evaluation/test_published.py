@@ -11,7 +11,7 @@ import pytest
 
 from components.evaluation.published import not_comparable, published_figures, published_rows
 from components.evaluation.results import System
-from corpus.judged_sets import Handled, JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import Handled, JudgedSet, Pool, PoolPaper
 from corpus.judged_sets.released import relevant_grade
 
 

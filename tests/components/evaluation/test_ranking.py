@@ -12,7 +12,7 @@ from ir_measures import AP
 
 from components.evaluation import RankingError, SetVectors, TieOrder, average_precision, rank_by_scores, rank_by_vectors
 from components.evaluation import ranking as under_test
-from corpus.judged_sets import JudgedSet
+from corpus.judged_sets.model import JudgedSet
 from corpus.progress import Cancelled
 
 Sets = Callable[..., JudgedSet]

@@ -17,7 +17,7 @@ from components.evaluation.format import cell, handled_words, percent, points, s
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import Evaluation, QueryScores, System
 from components.evaluation.statistics import paired_test
-from corpus.judged_sets import Handled, HandledKind
+from corpus.judged_sets.model import Handled, HandledKind
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> | [x](javascript:1) `\n# :red[x] $a$ @www.x.y \u202e\x00"
 

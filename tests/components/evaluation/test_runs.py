@@ -17,7 +17,7 @@ from components.evaluation.ranking import RankingError
 from components.evaluation.results import Ranking
 from components.evaluation.runs import read_rankings
 from components.evaluation.trec import escaped, write_run
-from corpus.judged_sets import JudgedSet, Pool
+from corpus.judged_sets.model import JudgedSet, Pool
 
 MakeSet = Callable[..., JudgedSet]
 GRADES = {"q1": {"a": 1, "b": 0, "c": 2}, "q 2": {"a": 0, "d": 1}}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.evaluation import METRICS, RankingError, by_fold, means, rank_by_vectors, ranked_grades, score
 from components.evaluation.results import RankedPool, Ranking
-from corpus.judged_sets import JudgedSet
+from corpus.judged_sets.model import JudgedSet
 
 Sets = Callable[..., JudgedSet]
 Grades = dict[str, dict[str, int]]

@@ -11,7 +11,7 @@ import pytest
 from components.atlas.build import ENCODING
 from components.encoder import Reading, TitleAndAbstract, load_encoder
 from components.evaluation import clear_vectors, encode_set, encoding, kept_vectors, rank_by_vectors
-from corpus.judged_sets import JudgedSet
+from corpus.judged_sets.model import JudgedSet
 from corpus.progress import Cancelled
 
 Sets = Callable[..., JudgedSet]

@@ -9,7 +9,8 @@ import pytest
 
 from components.evaluation import sets
 from components.evaluation.sets import delete_set, describe, keep_files, keep_set, read_set, set_names
-from corpus.judged_sets import JudgedSet, SetError, read_released
+from corpus.judged_sets.model import JudgedSet, SetError
+from corpus.judged_sets.released import read_released
 from corpus.progress import Cancelled
 from tests.corpus.judged_sets.releases import cube, release, texts, write
 

@@ -29,7 +29,7 @@ from components.evaluation.results import (
     to_json,
 )
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets import Handled, JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import Handled, JudgedSet, Pool, PoolPaper
 
 ODD_IDS = ["a b", "=1+1", '"q"', "ünï", "50%", "a\u2028b", "\ufeffx", "#1", "-5", "a,b", "", "%", "%20"]
 

@@ -18,8 +18,7 @@ from components.evaluation.evaluating import Choice, evaluate_set
 from components.jobs import runner as background
 from components.pages import error_analysis as looked
 from components.pages import evaluated, resources
-from corpus.judged_sets import Handled, JudgedSet, PoolPaper
-from corpus.judged_sets.checking import RawPool, judged_set
+from corpus.judged_sets.model import Handled, JudgedSet, PoolPaper, RawPool, judged_set
 from corpus.paper import Paper, to_table
 
 APP = Path(__file__).parents[3] / "app.py"

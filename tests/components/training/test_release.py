@@ -344,8 +344,8 @@ def test_the_app_uses_it_by_path_and_as_ones_own(
     from components.cli.corpus.main import main
     from components.encoder import own_checkpoints
     from components.evaluation.__main__ import main as evaluate
-    from corpus.judged_sets import write_released
-    from corpus.judged_sets.checking import RawPool, judged_set, pool_paper
+    from corpus.judged_sets.model import RawPool, judged_set, pool_paper
+    from corpus.judged_sets.released import write_released
     from corpus.readers import read
 
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))

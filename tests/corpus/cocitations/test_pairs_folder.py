@@ -21,7 +21,7 @@ import pytest
 from corpus.cocitations import pairs_folder
 from corpus.cocitations.pairs import PairsError, TrainingPairs
 from corpus.cocitations.pairs_folder import CONTEXTS_SCHEMA, read_pairs, write_pairs
-from corpus.judged_sets import read_released
+from corpus.judged_sets.released import read_released
 from corpus.paper import SCHEMA, Paper, to_table
 
 HERE = Path(__file__).resolve().parent

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.judged_sets import Handled, JudgedSet
+from corpus.judged_sets.model import Handled, JudgedSet
 
 
 def write(path: Path, content: object, *, lines: bool = False) -> None:

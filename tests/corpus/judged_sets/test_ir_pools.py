@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from corpus.judged_sets import Handled, SetError
 from corpus.judged_sets.ir_pools import read_ir_dataset
+from corpus.judged_sets.model import Handled, SetError
 
 ir_datasets = pytest.importorskip("ir_datasets")
 
@@ -81,7 +81,7 @@ def test_a_querys_pool_is_what_was_judged_for_it(planted: Path) -> None:
     ("id", "message"),
     [
         ("planted/docs", "has no queries with judgements"),
-        ("planted/nothing", "no set with the id 'planted/nothing'"),
+        ("planted/nothing", "no dataset with the id 'planted/nothing'"),
         ("", "."),
     ],
 )

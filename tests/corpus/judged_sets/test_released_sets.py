@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.judged_sets import Handled, SetError, read_released
-from corpus.judged_sets.released import file_kind, relevant_grade
+from corpus.judged_sets.model import Handled, SetError
+from corpus.judged_sets.released import file_kind, read_released, relevant_grade
 from tests.corpus.judged_sets.releases import POOLS, as_ids, counts, cube, planted, release, texts, write
 
 # Reading
@@ -96,9 +96,11 @@ def test_one_of_several_sets_in_a_folder_is_named(tmp_path: Path) -> None:
     planted(tmp_path)
     planted(tmp_path, "scidcite")
     assert read_released(tmp_path, name="scidcite").name == "scidcite"
-    with pytest.raises(SetError, match=r"the texts of several sets \(relish, scidcite\); give those of one"):
+    with pytest.raises(SetError, match=r"the texts of several sets \(relish, scidcite\); name one"):
         read_released(tmp_path)
-    with pytest.raises(SetError, match="has no abstracts-csfcube.jsonl, the texts of csfcube. It has those of: relish"):
+    with pytest.raises(
+        SetError, match="has no abstracts-csfcube.jsonl, the texts of csfcube. It has the texts of: relish"
+    ):
         read_released(tmp_path, name="csfcube")
 
 
@@ -129,7 +131,7 @@ def test_a_facet_is_asked_for_where_there_are_such_and_only_there(tmp_path: Path
         read_released(tmp_path)
     with pytest.raises(SetError, match="no facet 'methods'"):
         read_released(tmp_path, facet="methods")
-    with pytest.raises(SetError, match="relish has no facets, and so no 'method'"):
+    with pytest.raises(SetError, match="relish has no facets, so no 'method'"):
         read_released(planted(tmp_path / "r"), facet="method")
 
 
@@ -140,15 +142,15 @@ def test_a_facet_is_asked_for_where_there_are_such_and_only_there(tmp_path: Path
     ("value", "message"),
     [
         ({"cands": ["2", "3"], "relevance_adju": [1]}, "2 candidates and 1 grades"),
-        ({"cands": ["2"], "relevance_adju": [-1]}, "-1 is no grade"),
-        ({"cands": ["2"], "relevance_adju": [1.5]}, "1.5 is no grade"),
-        ({"cands": ["2"], "relevance_adju": ["2"]}, "'2' is no grade"),
-        ({"cands": ["2"], "relevance_adju": [True]}, "True is no grade"),
-        ({"cands": ["2"], "relevance_adju": [None]}, "None is no grade"),
-        ({"cands": ["2", None], "relevance_adju": [1, 1]}, "None is no id of a candidate"),
-        ({"cands": [["2"]], "relevance_adju": [1]}, r"\['2'\] is no id"),
-        ({"cands": [True], "relevance_adju": [1]}, "True is no id"),
-        ({"cands": [2.5], "relevance_adju": [1]}, "2.5 is no id"),
+        ({"cands": ["2"], "relevance_adju": [-1]}, "-1 is not a grade"),
+        ({"cands": ["2"], "relevance_adju": [1.5]}, "1.5 is not a grade"),
+        ({"cands": ["2"], "relevance_adju": ["2"]}, "'2' is not a grade"),
+        ({"cands": ["2"], "relevance_adju": [True]}, "True is not a grade"),
+        ({"cands": ["2"], "relevance_adju": [None]}, "None is not a grade"),
+        ({"cands": ["2", None], "relevance_adju": [1, 1]}, "None is not an id of a candidate"),
+        ({"cands": [["2"]], "relevance_adju": [1]}, r"\['2'\] is not an id"),
+        ({"cands": [True], "relevance_adju": [1]}, "True is not an id"),
+        ({"cands": [2.5], "relevance_adju": [1]}, "2.5 is not an id"),
         ({"cands": "2", "relevance_adju": [1]}, "it should be {"),
         ({"cands": ["2"]}, "it should be {"),
         (["2"], "it should be {"),
@@ -167,14 +169,14 @@ def test_a_pool_that_is_none_is_named(tmp_path: Path, value: object, message: st
     [
         ("", "does not begin with an object"),
         ("[1]", "does not begin with an object"),
-        ('{"1": {"cands": [', "no JSON, or ends too early"),
+        ('{"1": {"cands": [', "not JSON, or is incomplete"),
         ('{"1": {"cands": ["2"], "relevance_adju": [NaN]}}', "NaN is not JSON"),
-        ('{"1": {"cands": ["2"], "relevance_adju": [1e999]}}', "inf is no grade"),
-        ('{"1": {"cands": ["2"], "relevance_adju": [' + "9" * 5_000 + "]}}", "no JSON, or ends too early"),
+        ('{"1": {"cands": ["2"], "relevance_adju": [1e999]}}', "inf is not a grade"),
+        ('{"1": {"cands": ["2"], "relevance_adju": [' + "9" * 5_000 + "]}}", "not JSON, or is incomplete"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1001]}}', "a grade of 1001. Grades are 0 to 1,000"),
         ('{"1": ' + "[" * 100_000, "nested too deep"),
         ('{"1": {"cands": ["2"], "relevance_adju": [1]},}', "a comma stands before '}'"),
-        ('{"1": {"cands": ["2"], "relevance_adju": [1]}} x', "'x' stands behind its end"),
+        ('{"1": {"cands": ["2"], "relevance_adju": [1]}} x', "'x' follows its end"),
         ('{"  ": {"cands": ["2"], "relevance_adju": [1]}}', "query ''"),
     ],
 )
@@ -188,14 +190,14 @@ def test_judgements_that_are_no_json_are_refused(tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: it is no JSON"),
+        ("{", "line 2: it is not JSON"),
         ("[]", "line 2: it is a list; it should be an object"),
         ('{"title": "A"}', "line 2: no id of the paper"),
         ('{"paper_id": "9", "title": 5}', "line 2: title is a number"),
         ('{"paper_id": "9", "title": "A", "abstract": [1]}', "line 2: abstract is a list"),
-        ('{"paper_id": "9", "title": NaN}', "line 2: it is no JSON"),
-        (json.dumps({"paper_id": "9", "title": "A" * 20_001}), "line 2: paper '9' has title of 20,001 characters"),
-        ('{"paper_id": ' + "[" * 100_000, "line 2: it is no JSON"),
+        ('{"paper_id": "9", "title": NaN}', "line 2: it is not JSON"),
+        (json.dumps({"paper_id": "9", "title": "A" * 20_001}), "line 2: paper '9': its title has 20,001 characters"),
+        ('{"paper_id": ' + "[" * 100_000, "line 2: it is not JSON"),
     ],
 )
 def test_a_text_that_is_none_is_named_by_its_line(tmp_path: Path, line: str, message: str) -> None:
@@ -217,7 +219,7 @@ def test_splits_that_are_none_are_refused(tmp_path: Path, splits: object) -> Non
 
 @pytest.mark.parametrize(
     "settings",
-    [[], {"relevant_from": 0}, {"relevant_from": "2"}, {"origin": "released"}, {"rules": 5}, {"rules": "r" * 20_001},
+    [[], {"relevant_from": 0}, {"origin": "released"}, {"rules": 5}, {"rules": "r" * 20_001},
      {"handled": 5}, {"handled": [{"kind": "odd", "count": 1, "examples": []}]},
      {"handled": [{"kind": ["title_only"], "count": 1, "examples": []}]},
      {"handled": [{"kind": "repeated_query", "count": -1, "examples": []}]},
@@ -242,9 +244,11 @@ def test_damaged_packing_and_missing_files_are_told(tmp_path: Path) -> None:
         read_released(tmp_path)
     with pytest.raises(SetError, match="no abstracts-<set>.jsonl"):
         read_released(tmp_path / "..")
-    with pytest.raises(SetError, match="no abstracts-csfcube.jsonl, the texts of csfcube. Add it, or give another"):
+    with pytest.raises(
+        SetError, match="no abstracts-csfcube.jsonl, the texts of csfcube. Add the file, or give another"
+    ):
         read_released(tmp_path / "..", name="csfcube")
-    with pytest.raises(SetError, match="is no folder that can be read"):
+    with pytest.raises(SetError, match="is cannot be read as a folder"):
         read_released(tmp_path / "nowhere")
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.judged_sets import SetError, read_released, write_released
-from corpus.judged_sets.checking import RawPool, judged_set, pool_paper
+from corpus.judged_sets.model import RawPool, SetError, judged_set, pool_paper
+from corpus.judged_sets.released import read_released, write_released
 from tests.corpus.judged_sets.releases import POOLS, as_ids, counts, cube, planted, release, texts
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 
-from corpus.judged_sets import Handled, JudgedSet, SetError, reading
-from corpus.judged_sets.plain import read_plain
-from corpus.judged_sets.reading import LIMITS, json_lines, qrels, table_rows
-from corpus.judged_sets.relish import build_relish
-from corpus.judged_sets.screening import build_screening
-from corpus.judged_sets.treccovid import build_treccovid
+from corpus.judged_sets import files
+from corpus.judged_sets.builders import build_relish, build_screening, build_treccovid, read_plain
+from corpus.judged_sets.files import LIMITS, json_lines, qrels, table_rows
+from corpus.judged_sets.model import Handled, JudgedSet, SetError
 from tests.corpus.judged_sets.releases import as_ids, counts, texts, write
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -190,12 +188,12 @@ def test_of_a_paper_with_several_records_the_first_with_both_texts_counts(tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("qrels.txt", "1 0 a", "qrels.txt, line 1: it should be topic"),
+        ("qrels.txt", "1 0 a", "qrels.txt, line 1: expected topic"),
         ("qrels.txt", "1 0 a 2\n1 0 b two", "qrels.txt, line 2"),
         ("qrels.txt", "1 0 a 2.5", "qrels.txt, line 1"),
         ("qrels.txt", f"1 0 a {'9' * 50}", "qrels.txt, line 1"),
         ("qrels.txt", "9 0 a 2", "topics.xml: no topic '9', which qrels.txt judges"),
-        ("topics.xml", "<topics>", "topics.xml: it is no XML"),
+        ("topics.xml", "<topics>", "topics.xml: it is not XML"),
         ("topics.xml", "<topics/>", "topics.xml: it has no topics"),
         ("topics.xml", "<topics><topic/></topics>", "topics.xml: it has no topics"),
     ],
@@ -321,10 +319,10 @@ def test_own_judgements_as_qrels(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('{"a": [["b", 1]]}', "j.json, query 'a': it should be an object"),
-        ('{"a": {"b": "1"}}', "j.json, query 'a': '1' is no grade"),
+        ('{"a": {"b": "1"}}', "j.json, query 'a': '1' is not a grade"),
         ('{"a": {"": 1}}', "j.json, query 'a': it should be an object"),
-        ('{"a": {"b": {"c": 1}}}', "is no grade"),
-        ('{"a": ', "no JSON, or ends too early"),
+        ('{"a": {"b": {"c": 1}}}', "is not a grade"),
+        ('{"a": ', "not JSON, or is incomplete"),
     ],
 )
 def test_own_judgements_that_are_none_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -338,7 +336,7 @@ def test_own_judgements_that_are_none_are_named(tmp_path: Path, text: str, messa
 def test_records_without_end_are_refused_before_memory_is_spent(
     tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MOST_JUDGEMENTS", 50_000)
+    monkeypatch.setattr(files, "MAX_JUDGEMENTS", 50_000)
     content = {
         "t.jsonl": ('{"id": "%d", "title": "t"}\n', "", LIMITS.records),
         "t.tsv": ("%d\tt\ta\n", "id\ttitle\tabstract\n", LIMITS.records - 1),
@@ -364,5 +362,5 @@ def test_a_quote_that_is_not_closed_is_refused_before_memory_is_spent(tmp_path: 
         file.write('id,title,abstract\na,A,"')
         for _ in range(1_000):
             file.write("one line of many\n" * 1_000)
-    with pytest.raises(SetError, match=r"t.csv: it is no table \(field larger than field limit"):
+    with pytest.raises(SetError, match=r"t.csv: it is not a table \(field larger than field limit"):
         read_plain(tmp_path / "j.json", tmp_path / "t.csv", name="mine")

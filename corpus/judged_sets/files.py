@@ -1,9 +1,9 @@
-"""Files of judged sets, opened safely: lines, tables and long JSON of bounded size; errors name the place."""
+"""Files of judged sets: lines, tables, long JSON and papers' texts, of bounded size. Errors name the place."""
 
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ from corpus.io.decoding import head_text, text_lines
 from corpus.io.limits import Limits
 from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
-from corpus.judged_sets.judged import SetError
+from corpus.judged_sets.model import PoolPaper, SetError, Tally, pool_paper
 from corpus.progress import Progress, no_progress
 from corpus.readers.cells import unguarded
 from corpus.readers.json_shapes import kind_of
@@ -20,11 +20,12 @@ from corpus.readers.json_values import BrokenJson, JsonValues
 from corpus.readers.report import UnreadableFileError
 from corpus.text.plain import clean
 
-# CORD-19's table has more than 1 GB. Long rows of equal grades pack to gzip's own limit: only the sum tells a bomb.
+READING_POOLS = "Reading the judgements"
+# CORD-19's table has more than 1 GB. Rows of equal grades compress as far as gzip can: only the total shows a bomb.
 LIMITS = Limits(file_bytes=4 * 2**30, unpacked_bytes=4 * 2**30, unpacked_ratio=1_100, record_bytes=32 * 2**20)
-_SMALL_BYTES = 32 * 2**20  # of a file that is read at once: lists of queries, topics
+_SMALL_BYTES = 32 * 2**20  # of a file that is read at once: splits, topics
 SMALL_LIMITS = Limits(file_bytes=_SMALL_BYTES, unpacked_bytes=_SMALL_BYTES, record_bytes=_SMALL_BYTES)
-MOST_JUDGEMENTS = 20_000_000  # rows that are read at once; TRECCOVID-RF would have 11 million
+MAX_JUDGEMENTS = 20_000_000  # TRECCOVID-RF would have 11 million
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 _EVERY = 1_000  # lines between two reports of progress
 _HEAD_BYTES = 65_536
@@ -32,7 +33,7 @@ _HEAD_BYTES = 65_536
 
 @contextmanager
 def opened(path: Path, *, limits: Limits = LIMITS) -> Iterator[CappedStream]:
-    """The bytes of a file, gzip or not. What readers and decoders raise becomes a SetError that names the file."""
+    """The bytes of a file, gzip or not. Errors of reading it become a SetError that names the file."""
     stream: CappedStream | None = None
     try:
         stream = CappedStream(path, limits)
@@ -41,37 +42,37 @@ def opened(path: Path, *, limits: Limits = LIMITS) -> Iterator[CappedStream]:
         error.locate(file=path.name)
         raise SetError(str(error)) from error
     except BrokenJson as error:
-        raise SetError(f"{path.name}: it is no JSON, or ends too early ({error}). Download it again.") from error
+        raise SetError(f"{path.name}: it is not JSON, or is incomplete ({error}). Download it again.") from error
     except csv.Error as error:
-        raise SetError(f"{path.name}: it is no table ({error}). Download it again.") from error
+        raise SetError(f"{path.name}: it is not a table ({error}). Download it again.") from error
     finally:
         if stream is not None:
             stream.close()
 
 
 def json_lines(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON Lines file with the numbers of their lines. Raises SetError for a line that is none."""
+    """The objects of a JSON Lines file with their line numbers. Raises SetError for any other line."""
     with opened(path) as stream:
         for number, line in _lines(path, stream, stage=stage, progress=progress):
             if not line.strip():
                 continue
-            _few(path, number)
+            _check_count(path, number)
             try:
                 record = json.loads(line, parse_constant=_refuse_constant)
             except (ValueError, RecursionError) as error:
-                raise SetError(f"{path.name}, line {number}: it is no JSON ({error}). Correct it.") from error
+                raise SetError(f"{path.name}, line {number}: it is not JSON ({error}). Correct it.") from error
             if not isinstance(record, dict):
                 raise SetError(f"{path.name}, line {number}: it is {kind_of(record)}; it should be an object.")
             yield number, record
 
 
 def table_rows(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table as header → cell, with their numbers; tabs part the cells where the header has one.
+    """The rows of a table as header → cell, with their numbers; tab-separated where the header has a tab.
 
-    Headers are in small letters. Cells of tab-separated tables are never quoted: titles hold quotes of their own.
+    Headers are in lower case. Cells of tab-separated tables are never quoted: titles contain quotes.
     """
     if csv.field_size_limit() < LIMITS.line_bytes:
-        csv.field_size_limit(LIMITS.line_bytes)  # of the whole process, and no smaller than what others may count on
+        csv.field_size_limit(LIMITS.line_bytes)  # for the whole process: only ever raised
     with opened(path) as stream:
         first = head_text(stream.head(_HEAD_BYTES)).partition("\n")[0]
         lines = (line for _, line in _lines(path, stream, stage=stage, progress=progress))
@@ -79,25 +80,22 @@ def table_rows(path: Path, *, stage: str, progress: Progress = no_progress) -> I
         header = [clean(cell).lower() for cell in next(rows, [])]
         for number, row in enumerate(rows, start=2):
             if any(row):
-                _few(path, number)
+                _check_count(path, number)
                 yield number, {name: unguarded(cell) for name, cell in zip(header, row, strict=False)}
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file begins as JSON does."""
+    """Whether a file begins with a JSON object or list."""
     with opened(path) as stream:
         return head_text(stream.head(_HEAD_BYTES)).lstrip()[:1] in ("{", "[")
 
 
 class Members(list[tuple[str, Any]]):
-    """The members of a JSON object in their order, of which some may have the same name."""
+    """The members of a JSON object in order; names may repeat."""
 
 
 def json_items(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[tuple[str, Any]]:
-    """The keys of a file's one JSON object with their values, one after another; a key may come again.
-
-    Objects among the values are Members.
-    """
+    """The keys and values of a file's only JSON object, one by one; keys may repeat. Nested objects are Members."""
     with opened(path) as stream:
         values = JsonValues(text_lines(stream), most=LIMITS.record_bytes, object_of=Members)
         if values.next() != "{":
@@ -109,7 +107,7 @@ def json_items(path: Path, *, stage: str, progress: Progress = no_progress) -> I
 
 
 def json_members(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[Any]:
-    """The members of a file's one JSON list, one after another."""
+    """The members of a file's only JSON list, one by one."""
     with opened(path) as stream:
         values = JsonValues(text_lines(stream), most=LIMITS.record_bytes)
         if values.next() != "[":
@@ -120,17 +118,17 @@ def json_members(path: Path, *, stage: str, progress: Progress = no_progress) ->
 
 
 def qrels(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[tuple[str, str, int]]:
-    """Topic, document and judgement of each row of judgements as TREC writes them: four columns, the second unused."""
+    """Topic, document and judgement of each row of TREC's qrels: four columns, the second unused."""
     with opened(path) as stream:
         for number, line in _lines(path, stream, stage=stage, progress=progress):
             cells = line.split()
             if not cells:
                 continue
-            _few(path, number, most=MOST_JUDGEMENTS)
+            _check_count(path, number, limit=MAX_JUDGEMENTS)
             if len(cells) != 4 or not _WHOLE.fullmatch(cells[3]):
                 raise SetError(
-                    f"{path.name}, line {number}: it should be topic, iteration, document and a whole number as the "
-                    f"judgement, parted by spaces, and is {clean(line)[:80]!r}. Correct it."
+                    f"{path.name}, line {number}: expected topic, iteration, document and a whole number as the "
+                    f"judgement, separated by spaces; found {clean(line)[:80]!r}. Correct it."
                 )
             yield identifier(cells[0]), identifier(cells[2]), int(cells[3])
 
@@ -145,21 +143,21 @@ def small_json(path: Path) -> Any:
 
 
 def identifier(value: object) -> str:
-    """An id as this project keeps it: a text, or the whole number that files have in its place. "" for any other."""
+    """An id: a text, or a whole number in its place; "" for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return clean(value) if isinstance(value, str) else ""
 
 
 def grade_in(value: object) -> int | None:
-    """A grade that is a whole number, 0 or more, also where it is written as 2.0; None for any other."""
+    """A grade: a whole number, 0 or more, also written as 2.0; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def texts_of(record: dict[str, Any], key: str, *, place: str) -> str:
-    """A text, or a list of sentences joined by spaces; "" where there is none. place: for the error."""
+    """A text, or a list of sentences joined by spaces; "" where it is missing. place: for the error."""
     value = record.get(key)
     if value is None:
         return ""
@@ -181,16 +179,74 @@ def _lines(path: Path, stream: CappedStream, *, stage: str, progress: Progress) 
         yield number, line
 
 
-def _few(path: Path, number: int, *, most: int = LIMITS.records) -> None:
-    """Refuse what has more records than memory: a small archive can hold gigabytes of short ones."""
-    if number > most:
-        raise SetError(f"{path.name}: it has more than {most:,} records. Split it.")
+def _check_count(path: Path, number: int, *, limit: int = LIMITS.records) -> None:
+    """Refuse a file with too many records: a small archive can hold gigabytes of short ones."""
+    if number > limit:
+        raise SetError(f"{path.name}: it has more than {limit:,} records. Split it.")
 
 
 def _end(values: JsonValues) -> None:
     if rest := values.next():
-        raise BrokenJson(f"{rest!r} stands behind its end")
+        raise BrokenJson(f"{rest!r} follows its end")
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+READING_TEXTS = "Reading the texts"
+_IDS = ("paper_id", "cord_uid", "pmid", "doc_id", "pid", "id")  # names of the id's field; the first one present counts
+
+
+def read_texts(
+    path: Path,
+    *,
+    tally: Tally,
+    wanted: Container[str] | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, PoolPaper]:
+    """The papers of a file by id, in the file's order; only those in `wanted` where it is given.
+
+    The file is JSON Lines of paper_id (cord_uid, pmid, doc_id, id), title and abstract (a text or a list of sentences),
+    or a table with these headers. Of a paper that is listed twice, the first record with both texts counts, else the
+    first; the others are counted in `tally`. Raises SetError for any other line.
+    """
+    papers: dict[str, PoolPaper] = {}
+    for place, id, title, abstract in _records(path, progress=progress):
+        if wanted is not None and id not in wanted:
+            continue
+        if not id:
+            raise SetError(f"{place}: no id of the paper ({', '.join(_IDS)}). Add it.")
+        try:
+            paper = pool_paper(id, title, abstract)
+        except SetError as error:
+            raise SetError(f"{place}: {error}") from error
+        before = papers.setdefault(paper.id, paper)
+        if before is not paper:
+            tally.add("repeated_paper", paper.id)
+            if paper.title and paper.abstract and not (before.title and before.abstract):
+                papers[paper.id] = paper
+    return papers
+
+
+def complete(papers: dict[str, PoolPaper]) -> dict[str, PoolPaper]:
+    """The papers that have both a title and an abstract."""
+    return {id: paper for id, paper in papers.items() if paper.title and paper.abstract}
+
+
+def _records(path: Path, *, progress: Progress) -> Iterator[tuple[str, str, str, str]]:
+    """Place, id, title and abstract of each record."""
+    if is_json(path):
+        for number, record in json_lines(path, stage=READING_TEXTS, progress=progress):
+            place = f"{path.name}, line {number}"
+            id = next((value for key in _IDS if (value := identifier(record.get(key)))), "")
+            yield place, id, texts_of(record, "title", place=place), texts_of(record, "abstract", place=place)
+        return
+    for number, row in table_rows(path, stage=READING_TEXTS, progress=progress):
+        if "title" not in row and number == 2:
+            raise SetError(
+                f"{path.name}: its header is {', '.join(row)[:200]!r}. "
+                "It should name an id (PMID, cord_uid, paper_id), title and abstract."
+            )
+        id = next((value for key in _IDS if (value := identifier(row.get(key)))), "")
+        yield f"{path.name}, row {number}", id, row.get("title", ""), row.get("abstract", "")

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.judged_sets import Handled, JudgedSet, PoolPaper, SetError, checking
-from corpus.judged_sets.checking import HIGHEST_GRADE, LONGEST_EXAMPLE, RawPool, judged_set, pool_paper
+from corpus.judged_sets import model
+from corpus.judged_sets.model import (
+    MAX_EXAMPLE_CHARS,
+    MAX_GRADE,
+    Handled,
+    JudgedSet,
+    PoolPaper,
+    RawPool,
+    SetError,
+    judged_set,
+    pool_paper,
+)
 from tests.corpus.judged_sets.releases import counts
 
 PAPERS = {id: PoolPaper(id, f"T{id}", f"A{id}") for id in "abcdefgh"}
@@ -148,8 +158,8 @@ def test_what_the_caller_met_is_told_with_the_rest() -> None:
 def test_examples_are_short() -> None:
     found = check(RawPool("a", "a", ["b", "c" * 5_000], [1, 1]), more=(Handled("repeated_paper", 1, ("d" * 5_000,)),))
     assert [one.examples for one in found.handled if one.kind != "pool_under_five"] == [
-        ("c" * LONGEST_EXAMPLE,),
-        ("d" * LONGEST_EXAMPLE,),
+        ("c" * MAX_EXAMPLE_CHARS,),
+        ("d" * MAX_EXAMPLE_CHARS,),
     ]
 
 
@@ -161,7 +171,7 @@ def test_no_more_than_five_examples() -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("grade", [-1, HIGHEST_GRADE + 1, 10**30])
+@pytest.mark.parametrize("grade", [-1, MAX_GRADE + 1, 10**30])
 def test_grades_out_of_bounds_are_refused_by_name(grade: int) -> None:
     with pytest.raises(SetError, match=rf"query 'a' has a grade of {grade}\. Grades are 0 to 1,000"):
         check(raw("a", "bc", [1, grade]))
@@ -173,19 +183,19 @@ def test_a_grade_of_thousands_of_digits_is_told_in_short() -> None:
     assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("relevant_from", [0, HIGHEST_GRADE + 1, 10**30])
+@pytest.mark.parametrize("relevant_from", [0, MAX_GRADE + 1, 10**30])
 def test_what_is_relevant_is_a_grade(relevant_from: int) -> None:
-    with pytest.raises(SetError, match=f"relevant from grade {relevant_from}"):
+    with pytest.raises(SetError, match=f"relevant_from is {relevant_from}"):
         check(raw("a", "bc"), relevant_from=relevant_from)
 
 
 def test_the_name_of_a_group_is_no_text() -> None:
-    with pytest.raises(SetError, match=r"query 'a' is of a group with a name of 1,001 characters"):
+    with pytest.raises(SetError, match=r"query 'a': the name of its group has 1,001 characters"):
         check(raw("a", "bc", group="g" * 1_001))
 
 
 def test_queries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "MOST_QUERIES", 2)
+    monkeypatch.setattr(model, "MAX_QUERIES", 2)
     assert len(check(raw("a", "bc"), raw("b", "cd")).pools) == 2
     with pytest.raises(SetError, match="more than 2 queries"):
         check(raw("a", "bc"), raw("x", ""), raw("b", "cd"))
@@ -198,16 +208,17 @@ def test_as_many_grades_as_candidates() -> None:
 
 def test_a_set_without_a_query_says_why() -> None:
     with pytest.raises(
-        SetError, match=r"no query is left of 2 \(1 × query without text; 1 × query in its pool; 1 × empty pool\)"
+        SetError,
+        match=r"none of 2 queries can be used \(1 × query without text; 1 × query in its pool; 1 × empty pool\)",
     ):
         check(raw("x", "bc"), raw("a", "a", [1]))
-    with pytest.raises(SetError, match="no query is left of 0"):
+    with pytest.raises(SetError, match="none of 0 queries can be used"):
         check()
 
 
 def test_texts_are_cleaned_and_bounded() -> None:
     assert pool_paper(" 1\x00", "A\u202e  title", "One.\n Two.") == PoolPaper("1", "A title", "One. Two.")
-    with pytest.raises(SetError, match="paper '7' has abstract of 1,000,001 characters; at most 1,000,000 are read"):
+    with pytest.raises(SetError, match="paper '7': its abstract has 1,000,001 characters; the maximum is 1,000,000"):
         pool_paper("7", "t", "a" * 1_000_001)
 
 
@@ -287,7 +298,7 @@ def test_an_oracle_handles_and_counts_the_same(
     pools = [RawPool(query, query, [name for name, _ in members], [g for _, g in members]) for query, members in judged]
     in_folds = {name: [queries] for name, queries in splits.items()}
     if not expected:
-        with pytest.raises(SetError, match="no query is left"):
+        with pytest.raises(SetError, match="queries can be used"):
             check(*pools, splits=in_folds, relevant_from=relevant_from)
         return
     found = check(*pools, splits=in_folds, relevant_from=relevant_from)

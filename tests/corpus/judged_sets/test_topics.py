@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 
-from corpus.judged_sets import SetError
+from corpus.judged_sets.model import SetError
 from corpus.judged_sets.topics import build_from_topics
 from corpus.paper import Paper, to_table
 from tests.corpus.judged_sets.releases import as_ids
@@ -89,5 +89,5 @@ def test_a_corpus_without_shared_topics_is_refused(papers: list[Paper]) -> None:
 
 
 def test_no_queries_are_refused() -> None:
-    with pytest.raises(SetError, match="Ask for 1 or more"):
+    with pytest.raises(SetError, match="ask for 1 or more"):
         build_from_topics(to_table(topical(12, 3)), name="mine", queries=0)
