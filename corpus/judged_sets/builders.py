@@ -21,9 +21,10 @@ from corpus.judged_sets.files import (
     qrels,
     read_texts,
     texts_of,
+    whole_grades,
 )
 from corpus.judged_sets.model import MAX_QUERIES, JudgedSet, PoolPaper, RawPool, SetError, Tally, judged_set, pool_paper
-from corpus.judged_sets.released import relevant_grade, whole_grades
+from corpus.judged_sets.released import relevant_grade
 from corpus.progress import Progress, no_progress
 from corpus.text.plain import clean
 

@@ -156,6 +156,19 @@ def grade_in(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
+def whole_grades(grades: list[Any], *, place: str) -> list[int]:
+    """Grades as whole numbers, 0 or more. Raises SetError for any other."""
+    if set(map(type, grades)) <= {int} and min(grades, default=0) >= 0:
+        return grades
+    checked = []
+    for grade in grades:
+        whole = grade_in(grade)
+        if whole is None:
+            raise SetError(f"{place}: {grade!r:.40} is not a grade. Grades are whole numbers, 0 or more: correct it.")
+        checked.append(whole)
+    return checked
+
+
 def texts_of(record: dict[str, Any], key: str, *, place: str) -> str:
     """A text, or a list of sentences joined by spaces; "" where it is missing. place: for the error."""
     value = record.get(key)

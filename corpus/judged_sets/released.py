@@ -22,12 +22,12 @@ from corpus.io.files import beside
 from corpus.judged_sets.files import (
     READING_POOLS,
     Members,
-    grade_in,
     identifier,
     json_items,
     read_texts,
     small_json,
     table_rows,
+    whole_grades,
 )
 from corpus.judged_sets.model import (
     Handled,
@@ -251,19 +251,6 @@ def _read_pools(
             grades=whole_grades(grades, place=place),
             group=facet or groups.get(query, ""),
         )
-
-
-def whole_grades(grades: list[Any], *, place: str) -> list[int]:
-    """Grades as whole numbers, 0 or more. Raises SetError for any other."""
-    if set(map(type, grades)) <= {int} and min(grades, default=0) >= 0:
-        return grades
-    checked = []
-    for grade in grades:
-        whole = grade_in(grade)
-        if whole is None:
-            raise SetError(f"{place}: {grade!r:.40} is not a grade. Grades are whole numbers, 0 or more: correct it.")
-        checked.append(whole)
-    return checked
 
 
 class _Ids:

@@ -98,7 +98,7 @@ def test_one_facet_or_all_of_a_set_are_kept(home: Path, tmp_path: Path, facet: s
 def test_a_folder_is_read_where_it_lies(home: Path, folder: Path, judged: JudgedSet) -> None:
     assert read_set("relish", data=folder).fingerprint == judged.fingerprint
     assert read_set("", data=folder).name == "relish"
-    with pytest.raises(SetError, match="It has those of: relish"):
+    with pytest.raises(SetError, match="It has the texts of: relish"):
         read_set("treccovid", data=folder)
     assert set_names() == []
 
@@ -136,7 +136,7 @@ def test_a_damaged_card_is_made_again(home: Path, folder: Path, damage: str | No
 def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
     files = uploaded(folder)
     files["test-pid2anns-relish.json"] = io.BytesIO(b'{"1": {"cands": ["2"], "relevance_adju": [-1]}}')
-    with pytest.raises(SetError, match="query '1': -1 is no grade"):
+    with pytest.raises(SetError, match="query '1': -1 is not a grade"):
         keep_files("mine", files)
     del files["test-pid2anns-relish.json"]
     with pytest.raises(SetError, match="^What was given has no test-pid2anns-relish.json.* Add it.$"):

@@ -98,9 +98,7 @@ def test_one_of_several_sets_in_a_folder_is_named(tmp_path: Path) -> None:
     assert read_released(tmp_path, name="scidcite").name == "scidcite"
     with pytest.raises(SetError, match=r"the texts of several sets \(relish, scidcite\); name one"):
         read_released(tmp_path)
-    with pytest.raises(
-        SetError, match="has no abstracts-csfcube.jsonl, the texts of csfcube. It has the texts of: relish"
-    ):
+    with pytest.raises(SetError, match="no abstracts-csfcube.jsonl, the texts of csfcube. It has the texts of: relish"):
         read_released(tmp_path, name="csfcube")
 
 
@@ -244,11 +242,9 @@ def test_damaged_packing_and_missing_files_are_told(tmp_path: Path) -> None:
         read_released(tmp_path)
     with pytest.raises(SetError, match="no abstracts-<set>.jsonl"):
         read_released(tmp_path / "..")
-    with pytest.raises(
-        SetError, match="no abstracts-csfcube.jsonl, the texts of csfcube. Add the file, or give another"
-    ):
+    with pytest.raises(SetError, match="the texts of csfcube. Add the file, or give another"):
         read_released(tmp_path / "..", name="csfcube")
-    with pytest.raises(SetError, match="is cannot be read as a folder"):
+    with pytest.raises(SetError, match="cannot be read as a folder"):
         read_released(tmp_path / "nowhere")
 
 
