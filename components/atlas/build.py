@@ -22,7 +22,8 @@ from components.atlas.paths import home_errors
 from components.atlas.read_papers import NothingToBuild as NothingToBuild
 from components.atlas.read_papers import Papers, described, read_files
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
-from components.index import HnswIndex, HnswSettings, Vectors, tuned_graph
+from components.index.exact import Vectors
+from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
 from components.mapping.regions import find_regions, name_regions, region_colours

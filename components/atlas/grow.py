@@ -38,7 +38,8 @@ from components.atlas.paths import home_errors
 from components.atlas.placement import place_newcomers, recounted
 from components.atlas.store import Atlas
 from components.encoder import Encoder, LexicalEncoder
-from components.index import HnswIndex, HnswSettings, Neighbours, Vectors
+from components.index.exact import Neighbours, Vectors
+from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
 from components.search.search import PLACING_NEIGHBOURS
 from corpus.errors import CociteAtlasError

@@ -47,7 +47,8 @@ from components.atlas.paths import (  # noqa: F401  (what belongs to the store i
     work_folders,
 )
 from components.encoder import LEXICAL, LexicalEncoder
-from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
+from components.index.exact import ExactIndex, Vectors
+from components.index.hnsw import HnswIndex, NeighbourIndex
 from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from corpus.io.hashing import sha256_of

@@ -27,7 +27,7 @@ from components.atlas.store import (
     read_manifest,
     write_atlas,
 )
-from components.index import ExactIndex
+from components.index.exact import ExactIndex
 from corpus.paper import Paper
 
 MakeParts = Callable[..., AtlasParts]

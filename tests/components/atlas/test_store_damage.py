@@ -15,7 +15,7 @@ import pytest
 from components.atlas import store
 from components.atlas.manifest import FileSeal, Manifest, ManifestDamaged, Region
 from components.atlas.store import AtlasDamaged, AtlasParts, atlas_names, open_atlas, read_manifest, write_atlas
-from components.index import HnswIndex, HnswSettings
+from components.index.hnsw import HnswIndex, HnswSettings
 from corpus.paper import SCHEMA
 
 MakeParts = Callable[..., AtlasParts]
