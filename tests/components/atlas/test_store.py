@@ -233,7 +233,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from components.atlas.store import write_array
-from components.index import HnswIndex, HnswSettings
+from components.index.hnsw import HnswIndex, HnswSettings
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 graph = HnswIndex.build(np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32), settings=HnswSettings())
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
