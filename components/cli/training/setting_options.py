@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from components.encoder.catalogue import InputForm
-from components.training.settings import TrainingSettings, trained_form, usual_margin
+from components.training.settings import TrainingSettings, default_margin, trained_form
 
 _TOLD = {
     "pooling": "how a paper's vector is made of the layers; start: as the start has it, but of [CLS] a scalar mix",
@@ -54,7 +54,7 @@ def settings_of(options: argparse.Namespace, form: InputForm) -> TrainingSetting
     settings = TrainingSettings(**given)
     if "margin" in given:
         return settings
-    return dataclasses.replace(settings, margin=usual_margin(trained_form(form, settings)))
+    return dataclasses.replace(settings, margin=default_margin(trained_form(form, settings)))
 
 
 def _default(value: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from components.cli.corpus.shared import StopWithStdin
-from components.training.processes import is_main
+from components.training.trainer import is_main
 from corpus.progress import Cancelled, no_progress
 
 _ASKED = "Stopping, once what was done is written down. Again, and it stops at once."

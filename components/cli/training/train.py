@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import shlex
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from components.cli.corpus.shared import (
     JsonLines,
@@ -19,21 +20,19 @@ from components.cli.training.setting_options import add_settings, settings_of
 from components.cli.training.stopping import stopping
 from components.encoder import EMBEDDED, Checkpoint, find_checkpoint
 from components.encoder.catalogue import COCITE_FORM
-from components.training.curves import CURVES, NO_CURVES, LookRecord, StepRecord, read_curves, written
-from components.training.finishing import Finished, finish, own_target
-from components.training.held_out import MOST_PAPERS
-from components.training.held_out_file import verdict
-from components.training.live import Live
-from components.training.loop import UNWATCHED, TrainingResult, Watch, train
-from components.training.planning import forecast
-from components.training.processes import is_main
+from components.training.dry_run import dry_run
+from components.training.finish import Finished, finish, own_folder
+from components.training.held_out import MAX_PAPERS, score_rows, verdict
+from components.training.live import LiveCurves
+from components.training.loop import Diverged, train
 from components.training.report import write_report
-from components.training.run_folder import read_run
-from components.training.settings import TrainingError, TrainingSettings
-from components.training.training import Diverged, Stopped
+from components.training.run import CHECKPOINT, CurveRecord, RunSummary, read_curves
+from components.training.settings import TrainingSettings
+from components.training.trainer import is_main
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
-from corpus.progress import Cancelled
+from corpus.errors import CociteAtlasError
+from corpus.progress import Cancelled, Progress
 
 _INTERRUPTED = 130
 
@@ -62,7 +61,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--held-out",
         type=int,
-        default=MOST_PAPERS,
+        default=MAX_PAPERS,
         metavar="N",
         help="rank at most N papers, but at least all of the test pairs', for each paper of the test pairs, before and "
         "after (default: %(default)s; 0: not)",
@@ -80,51 +79,67 @@ def _run(options: argparse.Namespace) -> int:
         options.parser.error(f"--held-out is {options.held_out}; it must be 0 or more")
     settings_of(options, COCITE_FORM)  # what cannot be is said before anything is read
     if options.own:
-        own_target(options.own, run=options.out)  # a name that is taken is said before hours of work
+        own_folder(options.own, run=options.out)  # a name that is taken is said before hours of work
     if options.low_priority:
         lower_priority()
     pairs = read_pairs(options.pairs)
     start = find_checkpoint(options.start)
     settings = settings_of(options, start.form)
-    before = read_curves(options.out / CURVES) if options.out and (options.out / CURVES).exists() else NO_CURVES
-    live = Live(sys.stderr, total_steps=lambda: read_run(options.out).total_steps, before=before)
-    watch: Watch = UNWATCHED if not is_main() else _JsonWatch() if options.progress == "json" else live
+    live = LiveCurves(Console(stderr=True), before=read_curves(options.out) if options.out else None)
+    as_json = options.progress == "json"
+    lines = JsonLines()
     with stopping(live.say, with_stdin=options.stop_with_stdin) as stop:
-        with live:
+
+        def stoppable(shown: Progress) -> Progress:
+            def progress(stage: str, done: int, total: int) -> None:
+                if stop():
+                    raise Cancelled("Stopped.")
+                if is_main():
+                    shown(stage, done, total)
+
+            return progress
+
+        def record_line(record: CurveRecord) -> None:
+            print(record.model_dump_json(), flush=True)
+
+        with live if is_main() and not as_json else contextlib.nullcontext():
+            progress = stoppable(lines if as_json else live.progress)
             if options.dry_run:
-                return _planned(options, pairs, start, settings, watch=watch, stop=stop)
+                return _planned(options, pairs, start, settings, progress=progress)
             try:
-                result = train(
-                    pairs, start, run=options.out, settings=settings, watch=watch, stop=stop, cpu=options.cpu
+                summary = train(
+                    pairs,
+                    start,
+                    run=options.out,
+                    settings=settings,
+                    on_record=record_line if as_json else live.record,
+                    progress=progress,
+                    cpu=options.cpu,
                 )
             except Diverged:
                 _report_quietly(options.out)
                 raise
-        if result.status == "interrupted":
-            return _interrupted(result, options.out)
+            except Cancelled as stopped:
+                _report_quietly(options.out)
+                if is_main():
+                    live.say(f"training: {stopped}")
+                return _INTERRUPTED
         if not is_main():
             return 0
-        with progress_of(options) as progress:
-
-            def told(stage: str, done: int, total: int) -> None:
-                if stop():
-                    raise Cancelled("Stopped.")
-                progress(stage, done, total)
-
+        with progress_of(options) as shown:
             finished = finish(
                 options.out,
                 pairs,
                 start,
-                settings,
-                own=options.own,
+                own=options.own or "",
                 held_out=options.held_out,
                 device="cpu" if options.cpu else None,
-                progress=told,
+                progress=stoppable(shown),
             )
-    if options.progress == "json":
-        json_line({"built": str(result.checkpoint), "result": _summary(result)})
+    if as_json:
+        json_line({"built": str(options.out / CHECKPOINT), "result": _summary(summary)})
     else:
-        print("\n".join([_summary(result), *_told(finished, start, result)]))
+        print("\n".join([_summary(summary), *_told(finished, start, summary)]))
     return 0
 
 
@@ -134,97 +149,63 @@ def _planned(
     start: Checkpoint,
     settings: TrainingSettings,
     *,
-    watch: Watch,
-    stop: Callable[[], bool],
+    progress: Progress,
 ) -> int:
     """Say how long it would take; the exit code."""
-    out = options.out or Path()
-    try:
-        told = forecast(
-            pairs,
-            start,
-            settings,
-            out=out,
-            held_out=options.held_out,
-            cpu=options.cpu,
-            stop=stop,
-            told=watch.told,
-        )
-    except Stopped as error:
-        raise Cancelled("Stopped.") from error
+    told = dry_run(
+        pairs,
+        start,
+        settings,
+        out=options.out or Path(),
+        held_out=options.held_out,
+        cpu=options.cpu,
+        progress=progress,
+    )
     if not is_main():
         return 0
     if options.progress == "json":
-        json_line({"forecast": told.as_json()})
+        json_line({"forecast": told.model_dump()})
     else:
-        print("\n".join(told.lines()))
+        print("\n".join(told.lines(settings)))
     return 0
-
-
-def _interrupted(result: TrainingResult, run: Path) -> int:
-    """Say where a run was stopped; the exit code."""
-    _report_quietly(run)
-    done = f"stopped after step {result.steps:,} of {result.total_steps:,}"
-    if is_main():
-        print(f"training: {done}. The same command goes on from there.", file=sys.stderr)
-    return _INTERRUPTED
 
 
 def _report_quietly(run: Path) -> None:
     """A report of a run that did not end well, where one can be written: there is something greater to say."""
     if is_main():
-        with contextlib.suppress(TrainingError):
+        with contextlib.suppress(CociteAtlasError):
             write_report([run])
 
 
-def _summary(result: TrainingResult) -> str:
-    early = " It stopped early: the dev loss fell no more." if result.status == "stopped early" else ""
-    if result.best_step == 0:
+def _summary(summary: RunSummary) -> str:
+    best = summary.curves.best
+    assert best is not None
+    early = " It stopped early: the dev loss fell no more." if summary.record.status == "stopped early" else ""
+    if best.step == 0:
         early += " So the dev loss never fell below the start's, and what is kept is the start itself."
     return (
-        f"Done after {result.steps:,} of {result.total_steps:,} steps. The best encoder is that of step "
-        f"{result.best_step:,}, with a dev loss of {result.best_loss:.4f}.{early}"
+        f"Done after {len(summary.curves.steps):,} of {summary.record.total_steps:,} steps. The best encoder is that "
+        f"of step {best.step:,}, with a dev loss of {best.dev_loss:.4f}.{early}"
     )
 
 
-def _told(finished: Finished, start: Checkpoint, result: TrainingResult) -> Iterator[str]:
+def _told(finished: Finished, start: Checkpoint, summary: RunSummary) -> Iterator[str]:
     """What came out, a line each."""
-    for row in finished.held_out:
-        yield (
-            f"{row.called} on {row.queries:,} papers of pairs it never saw, among {row.papers:,}: {row.before_words} "
-            f"by {start.name}, {row.after_words} now (p {row.p_words})"
-        )
-    if said := verdict(finished.held_out):
-        yield said
-    yield from finished.notes
-    yield f"Encoder: {result.checkpoint}"
-    yield f"  python -m corpus build FILES --name NAME --encoder {shlex.quote(str(result.checkpoint))}"
+    if (scores := finished.held_out) is not None:
+        for row in score_rows(scores):
+            yield (
+                f"{row.name} on {scores.after.queries:,} papers of pairs it never saw, among {scores.after.papers:,}: "
+                f"{row.before} by {start.name}, {row.after} now (p {row.p})"
+            )
+        yield verdict(scores)
+    if finished.note:
+        yield finished.note
+    checkpoint = summary.folder / CHECKPOINT
+    yield f"Encoder: {checkpoint}"
+    yield f"  python -m corpus build FILES --name NAME --encoder {shlex.quote(str(checkpoint))}"
     if finished.own:
         yield f"The app offers it as {finished.own}"
     if finished.full:
         yield f"The -full release: {finished.full}"
     yield f"Model card: {finished.card}"
     yield f"Report: {finished.report}"
-
-
-class _JsonWatch:
-    """Everything for a program: a JSON object a line on standard output."""
-
-    def __init__(self) -> None:
-        self._stages = JsonLines()
-
-    def step(self, record: StepRecord) -> None:
-        """See `Watch`."""
-        self._line(record)
-
-    def look(self, record: LookRecord) -> None:
-        """See `Watch`."""
-        self._line(record)
-
-    def told(self, stage: str, done: int, total: int) -> None:
-        """See `Watch`."""
-        self._stages(stage, done, total)
-
-    def _line(self, record: StepRecord | LookRecord) -> None:
-        sys.stdout.write(written(record))
-        sys.stdout.flush()
