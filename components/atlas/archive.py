@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.atlas import archive_checks as checks
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.archive_checks import CHECKING, UNPACKING, ArchiveRefused
 from components.atlas.build import (
     CHUNK,
@@ -36,7 +36,7 @@ from components.atlas.build import (
     tuned_index,
 )
 from components.atlas.corpora import atlases_of, being_built, unfinished
-from components.atlas.manifest import OWN_VECTORS, FileSeal, Manifest
+from components.atlas.manifest import PRECOMPUTED, Checksum, Manifest
 from components.atlas.paths import home_errors
 from components.atlas.store import Atlas
 from components.encoder import CATALOGUE
@@ -98,7 +98,7 @@ def archive_pieces(atlas: Atlas, *, progress: Progress = no_progress) -> Iterato
     }
     if seal := atlas.manifest.files.get(store.FITTED):
         path = store.atlas_folder(atlas.name) / atlas.build / store.FITTED
-        store.check_seal(path, seal, atlas=atlas.name)
+        store.check_file(path, seal, atlas=atlas.name)
         files[store.FITTED] = iter([path.read_bytes()])
     total = sum(seal.bytes for name, seal in atlas.manifest.files.items() if name not in (store.GRAPH, store.PAIRS))
     return _zipped(files, atlas.manifest, lambda done: progress(PACKING, min(done, total), total))
@@ -108,7 +108,7 @@ def _zipped(
     files: dict[str, Iterator[bytes]], manifest: Manifest, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
     sink = Held()
-    seals: dict[str, FileSeal] = {}
+    seals: dict[str, Checksum] = {}
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, pieces in files.items():
             digest, size = hashlib.sha256(), 0
@@ -120,10 +120,10 @@ def _zipped(
                     size += len(piece)
                     on_progress(sink.written)
                     yield sink.taken()
-            seals[name] = FileSeal(size, digest.hexdigest())
+            seals[name] = Checksum(size, digest.hexdigest())
         encoder = manifest.encoder
         if encoder.source not in CATALOGUE:  # a place on this machine is nobody else's business
-            encoder = replace(encoder, source=OWN_VECTORS)
+            encoder = replace(encoder, source=PRECOMPUTED)
         # Last, for it has the seals of the others.
         archive.writestr(zipfile.ZipInfo(store.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
     yield sink.taken()
@@ -159,9 +159,9 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
     with home_errors(), checks.open_archive(path) as archive:
         manifest = checks.read_manifest(archive)
         name = name or _free_name(manifest.name)
-        with store.build_lock(name):
+        with paths.build_lock(name):
             _check_free(name)  # another process may have been quicker
-            work = store.work_folder(name, {"import": True})
+            work = paths.work_folder(name, {"import": True})
             try:
                 checks.unpack(archive, manifest, work, progress=progress)
                 return _assemble(name, manifest, work, progress)
@@ -206,8 +206,8 @@ def _assemble(name: str, manifest: Manifest, work: Path, progress: Progress) -> 
 def _leave_no_folder(folder: Path) -> None:
     """Take away an atlas's folder in which there is nothing but the lock, which is held."""
     with suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [store.LOCK]:
-            (folder / store.LOCK).unlink()
+        if [path.name for path in folder.iterdir()] == [paths.LOCK]:
+            (folder / paths.LOCK).unlink()
             folder.rmdir()
 
 

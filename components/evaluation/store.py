@@ -10,7 +10,7 @@ from typing import Any
 
 import filelock
 
-from components.atlas.manifest import FileSeal
+from components.atlas.manifest import Checksum
 from components.atlas.paths import FOLDER, home
 from components.evaluation import trec
 from components.evaluation.results import (
@@ -63,7 +63,7 @@ def save(evaluation: Evaluation, scores: Sequence[QueryScores], ranking: Ranking
                 candidates=[paper.id for paper in judged.papers],
                 tag=evaluation.system.name,
             )
-            seals = {name: FileSeal((work / name).stat().st_size, sha256_of(work / name)) for name in (_QUERIES, _RUN)}
+            seals = {name: Checksum((work / name).stat().st_size, sha256_of(work / name)) for name in (_QUERIES, _RUN)}
             more = {"ascending": ranking.ascending, "files": {name: asdict(seal) for name, seal in seals.items()}}
             write_text(work / _RESULT, to_json(evaluation, more=more))
             gone = folder.with_name(f"{folder.name}{_GONE}")

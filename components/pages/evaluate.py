@@ -8,7 +8,7 @@ import streamlit as st
 
 from components.atlas import encoder_options as choices
 from components.atlas import store
-from components.atlas.default import NAME as MEDLINE
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept

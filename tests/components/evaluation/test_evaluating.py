@@ -117,7 +117,7 @@ def test_it_can_be_stopped_at_every_point_and_leaves_no_evaluation(judged: Judge
     for _ in range(2):  # the second time, as ever after, its vectors are kept
         seen.clear()
         evaluate_set(judged, "test", Choice("encoder", str(tiny)), progress=lambda stage, *_: seen.append(stage))
-    assert list(dict.fromkeys(seen)) == ["Encoding them", "Ranking the pools", "Scoring"]
+    assert list(dict.fromkeys(seen)) == ["Encoding papers", "Ranking the pools", "Scoring"]
     for stop_at in range(len(seen)):
         left = iter(range(stop_at))
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.atlas.store import AtlasParts, NoSuchAtlas, open_atlas, read_manifest, write_atlas
+from components.atlas.paths import NoSuchAtlas
+from components.atlas.store import AtlasParts, open_atlas, read_manifest, write_atlas
 from components.evaluation.index_curve import (
     MEASURING,
     Curve,
