@@ -171,7 +171,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def _atlas_parts(name: str = "one", *, seed: int = 0, n: int = 60, graph: bool = True) -> AtlasParts:
     from components.atlas.manifest import EncoderRecord, IndexRecord, Region
     from components.atlas.store import AtlasParts
-    from components.index import HnswIndex, HnswSettings
+    from components.index.hnsw import HnswIndex, HnswSettings
 
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(n, 8)).astype(np.float32)

@@ -97,7 +97,7 @@ def archive_pieces(atlas: Atlas, *, progress: Progress = no_progress) -> Iterato
         store.REGIONS: array_pieces(atlas.region_ids),
     }
     if seal := atlas.manifest.files.get(store.FITTED):
-        path = store.atlas_folder(atlas.name) / atlas.build / store.FITTED
+        path = paths.atlas_folder(atlas.name) / atlas.build / store.FITTED
         store.check_file(path, seal, atlas=atlas.name)
         files[store.FITTED] = iter([path.read_bytes()])
     total = sum(seal.bytes for name, seal in atlas.manifest.files.items() if name not in (store.GRAPH, store.PAIRS))
@@ -125,7 +125,7 @@ def _zipped(
         if encoder.source not in CATALOGUE:  # a place on this machine is nobody else's business
             encoder = replace(encoder, source=PRECOMPUTED)
         # Last, for it has the seals of the others.
-        archive.writestr(zipfile.ZipInfo(store.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
+        archive.writestr(zipfile.ZipInfo(paths.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
     yield sink.taken()
 
 
@@ -218,10 +218,10 @@ def _corpus(manifest: Manifest, name: str, papers: pa.Table) -> str:
     """
     there = atlases_of(manifest.corpus)
     if not there:
-        return name if manifest.corpus == store.DEFAULT_ATLAS else manifest.corpus
+        return name if manifest.corpus == paths.DEFAULT_ATLAS else manifest.corpus
     if manifest.encoder.fingerprint in {one.encoder.fingerprint for one in there}:
         return name
-    path = store.atlas_folder(there[0].name) / there[0].folder / store.PAPERS
+    path = paths.atlas_folder(there[0].name) / there[0].folder / store.PAPERS
     try:
         ids = pq.read_table(path, columns=["id"])["id"]
     except (OSError, pa.ArrowException):  # damaged: whether they are the same cannot be told
@@ -242,8 +242,8 @@ def _free_name(wanted: str) -> str:
 
 
 def _check_free(name: str) -> None:
-    store.atlas_folder(name)  # a bad name is said before anything is read
-    if name == store.DEFAULT_ATLAS:
+    paths.atlas_folder(name)  # a bad name is said before anything is read
+    if name == paths.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give this one another name: --name NAME")
     if name in _taken():
         raise NameTaken(
@@ -252,4 +252,4 @@ def _check_free(name: str) -> None:
 
 
 def _taken() -> set[str]:
-    return {store.DEFAULT_ATLAS, *store.atlas_names(), *(build.name for build in unfinished())}
+    return {paths.DEFAULT_ATLAS, *paths.atlas_names(), *(build.name for build in unfinished())}

@@ -29,7 +29,7 @@ from components.encoder import (
     own_checkpoints,
 )
 from components.encoder.stored import BROKEN, wrong_member
-from components.index import Vectors
+from components.index.exact import Vectors
 from corpus.errors import CociteAtlasError
 from corpus.io.streams import CappedStream
 from corpus.paper import SCHEMA, Paper, to_table

@@ -20,7 +20,8 @@ from components.atlas.encoders import ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.paths import home_errors
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
-from components.index import HnswIndex, HnswSettings, Vectors, tuned_graph
+from components.index.exact import Vectors
+from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
 from components.mapping.regions import find_regions, name_regions, region_colours

@@ -41,7 +41,8 @@ from components.encoder import (
     UnknownEncoder,
     find_checkpoint,
 )
-from components.index import HnswIndex, HnswSettings, Neighbours, Vectors
+from components.index.exact import Neighbours, Vectors
+from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
 from components.search.search import PLACING_NEIGHBOURS
 from corpus.errors import CociteAtlasError

@@ -59,7 +59,7 @@ class EncoderRecord:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """hnswlib's parameters, and what exact search said of them (see `components.index.Tuning`).
+    """hnswlib's parameters, and what exact search said of them (see `components.index.hnsw.Tuning`).
 
     ef_search 0: there is no graph, search is exact, and recall is 1.
     """

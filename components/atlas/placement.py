@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.atlas.manifest import Region
-from components.index import Neighbours
+from components.index.exact import Neighbours
 from components.mapping.projection import place
 from components.mapping.regions import dense_centre
 

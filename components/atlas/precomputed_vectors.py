@@ -31,7 +31,7 @@ from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Manifest
 from components.atlas.paths import home_errors
 from components.atlas.verify import TOLERANCE, relative_errors
 from components.encoder import LEXICAL, Encoder
-from components.index import Vectors
+from components.index.exact import Vectors
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, to_table
 from corpus.progress import Progress, no_progress

@@ -32,7 +32,8 @@ from components.atlas.manifest import (
 )
 from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NAME, NoSuchAtlas, atlas_folder, atlas_names
 from components.encoder import LEXICAL, LexicalEncoder
-from components.index import ExactIndex, HnswIndex, NeighbourIndex, Vectors
+from components.index.exact import ExactIndex, Vectors
+from components.index.hnsw import HnswIndex, NeighbourIndex
 from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from corpus.io.hashing import sha256_of

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from components.atlas.build import encode_papers
 from components.atlas.encoders import encoder_of
 from components.atlas.store import open_atlas
-from components.index import Vectors
+from components.index.exact import Vectors
 
 SAMPLE = 50  # rows encoded again: some seconds on two cores, and a shifted row anywhere is all but sure to be seen
 # Share of a vector's length. Half precision (the shipped vectors) costs 0.0005; other processors' kernels, and

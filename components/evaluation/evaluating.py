@@ -16,7 +16,6 @@ from components.atlas.encoders import choose_encoder
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set
-from components.evaluation.index_curve.measuring import machine_words
 from components.evaluation.published import not_comparable
 from components.evaluation.ranking import RankingError, rank_by_vectors
 from components.evaluation.results import (
@@ -34,6 +33,7 @@ from components.evaluation.scoring import by_fold, means, score
 from components.evaluation.statistics import bootstrap_interval
 from corpus.io.hashing import sha256_of
 from corpus.judged_sets.model import JudgedSet, Pool
+from corpus.machine import machine_description
 from corpus.progress import Progress, no_progress
 
 SCORING = "Scoring"  # the stage's name
@@ -179,6 +179,6 @@ def _evaluation(
         not_comparable=reasons,
         seconds={},
         versions=versions(system),
-        machine=machine_words(),
+        machine=machine_description(),
         notes=notes,
     )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from components.atlas import paths, store
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
-from components.evaluation.index_curve import CurveDamaged, read_curve, stale
+from components.evaluation.index_curve import CurveDamaged, read_curve, stale_note
 from components.jobs.runner import curve_job
 from components.pages import jobs, session
 from components.panels.index_curve import index_curve
@@ -36,7 +36,7 @@ def index_tab(view: EvaluationView) -> None:
     except CociteAtlasError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
-    old = stale(found, manifest) if found is not None else ""
+    old = stale_note(found, manifest) if found is not None else ""
     if found is not None:
         index_curve(found, stale=old)
     if found is None or old or not found.complete:

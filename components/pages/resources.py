@@ -22,7 +22,7 @@ from components.encoder import (
     find_checkpoint,
     load_encoder,
 )
-from components.index import Vectors
+from components.index.exact import Vectors
 from components.search.compare import Agreement, agreement
 from components.search.search import example_rows
 from corpus.errors import CociteAtlasError

@@ -3,18 +3,18 @@
 import streamlit as st
 
 from components.evaluation.index_curve import (
-    TARGET,
-    Curve,
-    Sufficient,
-    as_csv,
-    as_json,
-    as_markdown,
+    LOWEST_DRAWN_RECALL,
+    SufficientSetting,
+    count_undrawn,
     figure,
-    partial_words,
-    sufficient,
+    partial_note,
+    sufficient_settings,
     summary,
+    to_csv,
+    to_json,
+    to_markdown,
 )
-from components.evaluation.index_curve.figure import FLOOR, undrawn
+from components.index.benchmark import TARGET_RECALL, Curve
 from components.mapping.palette import DARK, LIGHT
 from corpus.text.markdown import escaped
 
@@ -24,11 +24,11 @@ _OFF, _ON = "Pasted texts", "Papers of the corpus"
 def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> None:
     """Draw the curve, with what may be chosen of it, the setting that suffices at each size, and downloads.
 
-    stale: why the curve is not this atlas's any more (see `stale`); else empty. key: of the widgets.
+    stale: why the curve is not this atlas's any more (see `stale_note`); else empty. key: of the widgets.
     """
     if stale:
         st.warning(escaped(stale), icon=":material/history:")
-    if told := partial_words(curve):
+    if told := partial_note(curve):
         st.info(escaped(told), icon=":material/pause_circle:")
     if not curve.points:
         return
@@ -53,10 +53,10 @@ def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> N
     if drawn["data"]:  # plotly takes no figure of nothing
         st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
     st.caption(_legend(curve, size=size, off_rows=off_rows))
-    st.markdown(f"**The smallest ef_search that finds {100 * TARGET:.0f} % of the nearest**")
+    st.markdown(f"**The smallest ef_search that finds {100 * TARGET_RECALL:.0f} % of the nearest**")
     number = st.column_config.NumberColumn
     st.dataframe(
-        [_row(one, curve) for one in sufficient(curve)],
+        [_row(one, curve) for one in sufficient_settings(curve)],
         hide_index=True,
         width="stretch",
         key=f"{key}-sufficient",
@@ -81,13 +81,13 @@ def _legend(curve: Curve, *, size: int, off_rows: bool) -> str:
     )
     if curve.about.ef_search and curve.about.m in curve.ms:
         told += f" The ring is what this atlas uses (M {curve.about.m}, ef\\_search {curve.about.ef_search})."
-    if below := undrawn(curve, size=size, off_rows=off_rows):
+    if below := count_undrawn(curve, size=size, off_rows=off_rows):
         points = f"{below:,} points" if below > 1 else "One point"
-        told += f" {points} with a recall under {FLOOR} cannot be seen here."
+        told += f" {points} with a recall under {LOWEST_DRAWN_RECALL} cannot be seen here."
     return told
 
 
-def _row(one: Sufficient, curve: Curve) -> dict[str, object]:
+def _row(one: SufficientSetting, curve: Curve) -> dict[str, object]:
     return {
         "Papers": one.size,
         "M": one.m,
@@ -116,9 +116,9 @@ def _downloads(curve: Curve, *, key: str) -> None:
     name = f"{curve.about.atlas or 'vectors'}-index"
     with st.container(horizontal=True):
         for label, text, mime in (
-            ("Markdown", as_markdown(curve), "text/markdown"),
-            ("CSV", as_csv(curve), "text/csv"),
-            ("JSON", as_json(curve), "application/json"),
+            ("Markdown", to_markdown(curve), "text/markdown"),
+            ("CSV", to_csv(curve), "text/csv"),
+            ("JSON", to_json(curve), "application/json"),
         ):
             ending = {"Markdown": "md"}.get(label, label.lower())
             st.download_button(

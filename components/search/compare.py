@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.atlas.facets import Filters
 from components.atlas.store import Atlas
-from components.index import Vectors
+from components.index.exact import Vectors
 from components.search.search import Query, SearchResult, first_hits, search
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress, no_progress

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from components.evaluation.index_curve.figure import LINE_COLOURS
+from components.evaluation.index_curve import LINE_COLOURS
 from components.mapping.palette import DARK, LIGHT, Palette
 from components.training.curves import Curves, LookRecord, StepRecord, thinned, trailing_mean
 

@@ -1,8 +1,8 @@
-"""Measure Cocite Atlas beside plain ways of doing the same, on this machine: one table, nothing claimed.
+"""Measure Cocite Atlas against named peers on this machine, and print one table.
 
     PYTHONPATH=. python tests/benchmarks [--only PART] [--quick] [--whole] [--relevance]
 
-Each line sets ours beside a named peer that ran in the same run. Close other programs: they count too.
+Every row compares with a peer in the same run. Close other programs first.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation", 
 
 
 def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
-    """The rows of one part, and why some are missing."""
+    """The rows of one part, and the reason why some are missing."""
     folder = find_checkpoint(EMBEDDED).folder
     if part == "start":
         import start
@@ -51,20 +51,20 @@ def measure(part: str, atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[
 
 
 def main() -> int:
-    """Run the parts, print the table."""
+    """Run the parts and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, help="one part alone")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, measures little")
-    parser.add_argument("--whole", action="store_true", help="build from all papers there are, a quarter of an hour")
-    parser.add_argument("--relevance", action="store_true", help="the relevance of the encoder too, some minutes")
+    parser.add_argument("--only", choices=PARTS, help="only this part")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: a smoke test, not a measurement")
+    parser.add_argument("--whole", action="store_true", help="build from all papers, a quarter of an hour")
+    parser.add_argument("--relevance", action="store_true", help="also the relevance of the encoder, some minutes")
     arguments = parser.parse_args()
     ensure_medline()
     atlas = open_atlas("medline")
     rows, missing = [], []
     for part in [arguments.only] if arguments.only else PARTS:
         print(f"measuring {part} …", file=sys.stderr)
-        found, why = measure(part, atlas, quick=arguments.quick, whole=arguments.whole)
-        rows += found
+        new_rows, why = measure(part, atlas, quick=arguments.quick, whole=arguments.whole)
+        rows += new_rows
         missing += [why] if why else []
     print(table(rows))
     print()

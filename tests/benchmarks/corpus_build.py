@@ -1,4 +1,4 @@
-"""From a file of papers to an open atlas: the rate of every stage, the peak of memory, and a page with so many papers.
+"""From a file of papers to an open atlas: the rate of every stage, the memory peak, and the page over that corpus.
 
 The papers are those of `shared/data/acm` beside the project where it is there, else the default corpus's own. They are
 encoded by their words (tfidf-svd): what the embedded encoder takes for a paper is measured in `encoding`.
@@ -25,9 +25,9 @@ from corpus.readers import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ACM = ROOT.parent / "shared" / "data" / "acm" / "docs.jsonl.gz"
-SOME = 20_000  # papers, unless all are asked for
+SOME = 20_000  # papers, without --whole
 _NAME = "bench"
-# Our stages, as the peer counts them: it neither names regions nor tunes its index.
+# Our stages under the peer's names; the peer does not name regions or tune its index.
 _AS_ONE = {
     READING: "read",
     LEARNING: "encode",
@@ -41,7 +41,7 @@ _PEER = "a plain script (pandas, scikit-learn, umap-learn, hnswlib)"
 
 
 def measure(atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
-    """Rows of both builds, one after the other, then of the page over the one that is ours."""
+    """Rows of both builds, one after the other, then of the page over our atlas."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         papers, count = _papers(atlas, folder / "papers.jsonl", most=2_000 if quick else None if whole else SOME)
@@ -90,7 +90,7 @@ def _papers(atlas: Atlas, path: Path, *, most: int | None) -> tuple[Path, int]:
 
 
 def _run(arguments: Sequence[str], *, home: Path) -> tuple[dict[str, float], float]:
-    """Seconds of every stage of a program that tells its stages as JSON lines, and its peak of memory in MiB."""
+    """Seconds of each stage of a program that reports stages as JSON lines, and its memory peak in MiB."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -131,7 +131,7 @@ def _stages(lines: Iterator[str]) -> Iterator[tuple[str, float]]:
 
 
 def _opened(home: Path, part: str) -> list[Row]:
-    """How long it takes to open the atlas, every file checked, and the recall that is in its manifest."""
+    """The time to open the atlas with all files checked, and the recall in its manifest."""
     before = os.environ.get(HOME_VARIABLE)
     os.environ[HOME_VARIABLE] = str(home)
     try:
@@ -152,7 +152,7 @@ def _opened(home: Path, part: str) -> list[Row]:
 
 
 def _page(home: Path, atlas: Atlas, browser: str, part: str) -> list[Row]:
-    """The page over this corpus beside the page over the default one."""
+    """The page over this corpus against the page over the default corpus."""
     text = f"{atlas.paper(0).title}\n\n{atlas.paper(0).abstract}"
     here = start.page_times(browser, text, query=f"?atlas={_NAME}", home=home)
     there = start.page_times(browser, text, query=f"?atlas={atlas.name}", home=None)

@@ -1,4 +1,4 @@
-"""Vector to neighbours: hnswlib's graph and our exact search beside scikit-learn's brute force, and their recall."""
+"""Vector to neighbours: hnswlib and our exact search against scikit-learn's brute force, and their recall."""
 
 import numpy as np
 from report import Row, percentiles
@@ -11,13 +11,13 @@ _SEED = 6
 
 
 def measure(atlas: Atlas, *, quick: bool) -> list[Row]:
-    """Each of a sample of rows, moved a little, is asked for its ten nearest, by all three in turn."""
+    """The ten nearest of a sample of slightly moved rows, by all three in turn."""
     from sklearn.neighbors import NearestNeighbors
 
     rng = np.random.default_rng(_SEED)
     sample = rng.permutation(len(atlas))[: 50 if quick else 500]
     vectors = np.ascontiguousarray(atlas.vectors)
-    # Queries beside the rows and not on them: a row that finds itself would flatter the recall.
+    # Queries off the rows: a row that finds itself would inflate the recall.
     noise = rng.normal(size=(len(sample), vectors.shape[1])).astype(np.float32)
     noise *= 0.2 / np.linalg.norm(noise, axis=1, keepdims=True)
     queries = vectors[sample] + noise

@@ -1,4 +1,4 @@
-"""Bytes a point on the way to the browser: our routes beside plotly's figure with titles to hover over."""
+"""Bytes per point sent to the browser: our routes against a plotly figure with hover titles."""
 
 import gzip
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""The peer that anyone would write first: AutoTokenizer with padding, AutoModel, mean pooling, normalised."""
+"""The obvious peer: AutoTokenizer with padding, AutoModel, mean pooling, normalised."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The script that anyone would write first, as the peer of the whole app. Written where the benchmark wants it."""
+"""The obvious Streamlit script, as the peer of the whole app."""
 
 from pathlib import Path
 

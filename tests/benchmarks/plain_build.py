@@ -1,8 +1,8 @@
-"""The script that anyone would write first to make papers searchable, as the peer of `python -m corpus build`.
+"""The obvious script that makes papers searchable, as the peer of `cocite build`.
 
     python plain_build.py PAPERS.jsonl FOLDER
 
-Prints one JSON line a stage: its name, and the seconds that it took. All of it is held in memory, as such scripts do.
+Prints one JSON line per stage with its name and seconds. Holds everything in memory, as such scripts do.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Does the embedded encoder find what reviewers included? It beside TF-IDF and BM25, on eight systematic reviews.
+"""Does the embedded encoder find what reviewers included? Against TF-IDF and BM25, on eight systematic reviews.
 
 The judged set is `corpus.judged_sets`' of screened records: each included paper is a query against the other
 records of its

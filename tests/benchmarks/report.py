@@ -1,4 +1,4 @@
-"""What every part of the benchmark reports with: rows of one table, percentiles, and the machine."""
+"""Rows of the benchmark's table, percentiles, and a description of the machine."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Text to hits: ours beside a plain transformers loop with a brute-force argsort over the same vectors."""
+"""Text to hits: ours against a plain transformers loop with a brute-force argsort over the same vectors."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -7,23 +7,21 @@ from typing import Any
 from components.atlas import store
 from components.cli.corpus.shared import add_progress_options, ensure, json_line, progress_of
 from components.evaluation.index_curve import (
-    Curve,
-    CurveSettings,
-    as_csv,
-    as_json,
-    as_markdown,
-    curve_of,
-    partial_words,
+    measure_atlas,
+    partial_note,
     read_curve,
-    stale,
+    stale_note,
     summary,
+    to_csv,
+    to_json,
+    to_markdown,
 )
-from components.evaluation.index_curve.records import DEFAULTS, EF_SEARCHES, MS
+from components.index.benchmark import DEFAULT_EF_SEARCHES, DEFAULT_MS, DEFAULTS, Curve, CurveSettings
 from corpus.errors import CociteAtlasError
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_text
 
-_WRITTEN = {".md": as_markdown, ".csv": as_csv, ".json": as_json}
+_WRITTEN = {".md": to_markdown, ".csv": to_csv, ".json": to_json}
 
 
 def add(verbs: Any) -> None:
@@ -36,8 +34,8 @@ def add(verbs: Any) -> None:
     )
     index.add_argument("--atlas", required=True, metavar="NAME", help="as `python -m corpus list` says it")
     index.add_argument("-k", "--k", type=int, default=DEFAULTS.k, help=f"neighbours asked for (default: {DEFAULTS.k})")
-    _add_numbers(index, "--m", f"hnswlib's M (default: {_words(MS)} and the atlas's own)")
-    _add_numbers(index, "--ef-search", f"(default: {_words(EF_SEARCHES)} and the atlas's own, as k lets them)")
+    _add_numbers(index, "--m", f"hnswlib's M (default: {_words(DEFAULT_MS)} and the atlas's own)")
+    _add_numbers(index, "--ef-search", f"(default: {_words(DEFAULT_EF_SEARCHES)} and the atlas's own, as k lets them)")
     _add_numbers(index, "--sizes", "papers (default: 1000, 10000, … and all)")
     index.add_argument(
         "--ef-construction",
@@ -80,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.progress == "json":
         json_line({"built": options.atlas, "result": summary(found)})
     else:
-        print(as_json(found) if options.json else as_markdown(found), end="")
+        print(to_json(found) if options.json else to_markdown(found), end="")
     if doubt:
         raise CociteAtlasError(doubt)
     return 0
@@ -94,7 +92,7 @@ def _kept(name: str) -> tuple[Curve, str]:
         raise CociteAtlasError(
             f"No curve was measured of {name!r} yet: python -m components.evaluation index --atlas {name}"
         )
-    return found, stale(found, manifest) or partial_words(found)
+    return found, stale_note(found, manifest) or partial_note(found)
 
 
 def _measured(options: argparse.Namespace) -> Curve:
@@ -109,7 +107,7 @@ def _measured(options: argparse.Namespace) -> Curve:
     )
     atlas = store.open_atlas(options.atlas)
     with progress_of(options) as progress:
-        return curve_of(atlas, settings=settings, progress=progress)
+        return measure_atlas(atlas, settings=settings, progress=progress)
 
 
 def _add_numbers(parser: argparse.ArgumentParser, option: str, told: str) -> None:

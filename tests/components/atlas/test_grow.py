@@ -31,7 +31,7 @@ from components.atlas.reencode import reencode
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, write_atlas
 from components.atlas.verify import verify_atlas
 from components.encoder import LEXICAL, BiEncoder, LexicalEncoder
-from components.index import GRAPH_FROM
+from components.index.hnsw import GRAPH_FROM
 from components.search.search import search, seed_query
 from corpus.paper import Paper, to_table
 from corpus.progress import Cancelled

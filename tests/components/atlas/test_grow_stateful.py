@@ -25,7 +25,7 @@ from components.atlas import build
 from components.atlas.build import build_atlas
 from components.atlas.grow import add_papers, rebuild, remove_papers
 from components.encoder import load_encoder
-from components.index import tuned
+from components.index import hnsw
 from corpus.io.disk import CannotWrite
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
@@ -75,7 +75,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Path
         patch.setenv("COCITE_ATLAS_HOME", str(folder / "home"))
         patch.setattr(build, "CHUNK", 2)
         patch.setattr(build, "RANDOM_PAIRS", 500)
-        patch.setattr(tuned, "GRAPH_FROM", 8)
+        patch.setattr(hnsw, "GRAPH_FROM", 8)
         build_atlas("mine", [folder / "mine.jsonl"], encoder=str(tiny))
         yield folder / "home"
 

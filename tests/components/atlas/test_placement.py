@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from components.atlas.manifest import Region
 from components.atlas.placement import place_newcomers, recounted
-from components.index import ExactIndex, Neighbours
+from components.index.exact import ExactIndex, Neighbours
 
 
 def neighbours(rows: list[int], distances: list[float]) -> Neighbours:

@@ -17,7 +17,7 @@ import pytest
 from components.atlas import paths
 from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names, build_lock
 from components.atlas.store import AtlasDamaged, AtlasParts, FingerprintMismatch, open_atlas, read_manifest, write_atlas
-from components.index import ExactIndex
+from components.index.exact import ExactIndex
 from corpus.paper import Paper
 
 MakeParts = Callable[..., AtlasParts]
@@ -223,7 +223,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from components.atlas.store import write_array
-from components.index import HnswIndex, HnswSettings
+from components.index.hnsw import HnswIndex, HnswSettings
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 graph = HnswIndex.build(np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32), settings=HnswSettings())
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
@@ -249,7 +249,7 @@ def test_files_that_do_not_fit_on_the_disk_are_errors(tmp_path: Path) -> None:
 
 HOLD = """
 import sys
-from components.atlas.store import build_lock
+from components.atlas.paths import build_lock
 with build_lock("one") as folder:
     print("held", flush=True)
     sys.stdin.read()

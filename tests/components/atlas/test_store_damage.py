@@ -16,7 +16,7 @@ from components.atlas import paths, store
 from components.atlas.manifest import Checksum, Manifest, ManifestDamaged, Region
 from components.atlas.paths import atlas_names
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
-from components.index import HnswIndex, HnswSettings
+from components.index.hnsw import HnswIndex, HnswSettings
 from corpus.paper import SCHEMA
 
 MakeParts = Callable[..., AtlasParts]

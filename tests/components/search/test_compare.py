@@ -14,7 +14,8 @@ from scipy.stats import kendalltau
 from components.atlas.facets import Filters
 from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.store import Atlas, FingerprintMismatch
-from components.index import ExactIndex, NeighbourIndex
+from components.index.exact import ExactIndex
+from components.index.hnsw import NeighbourIndex
 from components.search import compare as module
 from components.search.compare import (
     COMPARING,
