@@ -9,11 +9,13 @@ import csv
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
 from pydantic import BaseModel, ValidationError
 
+from components.atlas.manifest import Checksum
 from components.atlas.paths import FOLDER, home
 from components.evaluation import runs
 from components.evaluation.ranking import RankedPool, Ranking
@@ -44,14 +46,9 @@ class EvaluationDamaged(CociteAtlasError):
     """An evaluation whose files were changed, or that is of another set than the given one."""
 
 
-class _File(BaseModel):
-    bytes: int
-    sha256: str
-
-
 class _Files(BaseModel):
     ascending: bool
-    files: dict[str, _File]
+    files: dict[str, Checksum]
 
 
 def save(evaluation: Evaluation, scores: Sequence[QueryScores], ranking: Ranking, judged: JudgedSet) -> Path:
@@ -69,7 +66,7 @@ def save(evaluation: Evaluation, scores: Sequence[QueryScores], ranking: Ranking
                 tag=evaluation.system.name,
             )
             files = {
-                name: {"bytes": (work / name).stat().st_size, "sha256": sha256_of(work / name)}
+                name: asdict(Checksum((work / name).stat().st_size, sha256_of(work / name)))
                 for name in (_QUERIES, _RUN)
             }
             write_text(work / _RESULT, evaluation_to_json(evaluation, ascending=ranking.ascending, files=files))

@@ -7,8 +7,8 @@ from typing import get_args
 import streamlit as st
 
 from components.atlas import encoder_options as choices
-from components.atlas import store
-from components.atlas.default import NAME as MEDLINE
+from components.atlas import paths
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept
@@ -47,7 +47,7 @@ def evaluate() -> None:
     """Draw the page."""
     view = session.evaluation_view()
     frame.masthead(atlas=view.atlas or MEDLINE)
-    if MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return
     jobs.say_refusal()
     names = sets.set_names()

@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from corpus.errors import DamagedFileError, UnknownFormatError, UnsafeFileError
 from corpus.io.limits import Limits
-from corpus.readers.report import DamagedFileError, UnknownFormatError, UnsafeFileError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -80,11 +80,8 @@ def check(judged: JudgedSet, pools: Sequence[Pool], encoder: Planted) -> int:
 
 def test_every_text_is_encoded_once_whatever_the_split(judged: JudgedSet) -> None:
     encoder = Planted()
-    assert [check(judged, pools, encoder) for pools in (judged.pools[:1], judged.pools[1:2], judged.pools)] == [
-        10,
-        5,
-        5,
-    ]
+    splits = (judged.pools[:1], judged.pools[1:2], judged.pools)
+    assert [check(judged, pools, encoder) for pools in splits] == [10, 5, 5]
     assert check(judged, judged.pools, encoder) == 0
     assert check(judged, judged.pools, Planted("e" * 64)) == 20
     assert check(judged, judged.pools, Planted(dimensions=6)) == 20
