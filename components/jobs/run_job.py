@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas.archive import import_archive
-from components.atlas.build import READING, build_atlas
+from components.atlas.build import READING, NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
-from components.atlas.grow import Change, Grown, grow_corpus, rebuild, rebuild_due
+from components.atlas.grow import Change, GrowResult, grow_corpus, rebuild
 from components.atlas.manifest import Manifest
+from components.atlas.map_state import rebuild_due
 from components.atlas.precomputed_vectors import build_from_vectors
-from components.atlas.read_papers import NothingToBuild, described, read_files
 from components.encoder import EMBEDDED, Precision
 from components.jobs.store import NoSuchStaged, Staged, discard, held, staged
 from corpus.errors import CociteAtlasError
@@ -108,7 +108,7 @@ def _built(asked: Staged, paths: Sequence[Path], columns: Sequence[Any], progres
 def _add(asked: Staged, progress: Progress) -> Outcome:
     _check_files(asked)
     columns = [file.columns or None for file in asked.files]
-    sealed, kept = described(asked.paths, columns=columns, without_abstract=_without_abstract(asked))
+    sealed, kept = describe_files(asked.paths, columns=columns, without_abstract=_without_abstract(asked))
     found = read_files(
         asked.paths,
         columns=columns,
@@ -158,7 +158,7 @@ _WORK: dict[str, Callable[[Staged, Progress], Outcome]] = {
 }
 
 
-def _first(grown: Sequence[Grown]) -> Change:
+def _first(grown: Sequence[GrowResult]) -> Change:
     """What became of the first atlas that was changed. Raises NotAll where none was."""
     change = next((one.change for one in grown if one.change is not None), None)
     if change is None:
@@ -166,7 +166,7 @@ def _first(grown: Sequence[Grown]) -> Change:
     return change
 
 
-def _of_all(grown: Sequence[Grown], told: str) -> Outcome:
+def _of_all(grown: Sequence[GrowResult], told: str) -> Outcome:
     """The outcome of a change of several atlases. Raises NotAll where some did not take it, saying why."""
     change = _first(grown)
     if errors := [f"{one.name}: {one.error}" for one in grown if one.error]:

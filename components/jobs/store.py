@@ -21,9 +21,9 @@ from typing import Any, Literal, Protocol, get_args
 
 import filelock
 
-from components.atlas import store
-from components.atlas.manifest import LONGEST_TITLE, PRECISIONS
-from components.atlas.store import NoSuchAtlas
+from components.atlas import paths
+from components.atlas.manifest import MAX_TITLE_CHARS, PRECISIONS
+from components.atlas.paths import NoSuchAtlas
 from corpus.errors import CociteAtlasError
 from corpus.io.files import beside, write_text
 
@@ -201,7 +201,7 @@ def ask(staged: Staged) -> Staged:
     """
     folder = _folder(staged.id)
     folder.mkdir(parents=True, exist_ok=True)
-    values = {**asdict(staged), "title": _text(staged.title)[:LONGEST_TITLE], "created": _now()}
+    values = {**asdict(staged), "title": _text(staged.title)[:MAX_TITLE_CHARS], "created": _now()}
     write_text(folder / _REQUEST, json.dumps(values, indent=1) + "\n")
     found = _read(folder)
     if found is None:
@@ -274,11 +274,11 @@ def _folder(staging: str) -> Path:
     """The folder of an id. Raises NoSuchStaged for what is none: it comes from pages and command lines."""
     if not _ID.fullmatch(staging):
         raise NoSuchStaged(f"{staging!r:.80} is no id of something that waits to be built.")
-    return store.home() / ".staged" / staging
+    return paths.home() / ".staged" / staging
 
 
 def _folders() -> list[Path]:
-    top = store.home() / ".staged"
+    top = paths.home() / ".staged"
     with suppress(OSError):
         return sorted(path for path in top.iterdir() if _ID.fullmatch(path.name) and _is_folder(path))
     return []
@@ -302,9 +302,9 @@ def _read(folder: Path) -> Staged | None:
             return None
         if type(found.most) is not int or not 0 <= found.most < 2**31 or len(files) > MOST_FILES:
             return None
-        if len(found.title) > LONGEST_TITLE or datetime.fromisoformat(found.created).tzinfo is None:
+        if len(found.title) > MAX_TITLE_CHARS or datetime.fromisoformat(found.created).tzinfo is None:
             return None
-        store.atlas_folder(found.name)
+        paths.atlas_folder(found.name)
         if not all(_is_file_of(file, folder / _FILES) for file in files):
             return None
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, NoSuchAtlas):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.encoder import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
-from components.evaluation.ranking import MOST_CELLS, rank_by_vectors
+from components.evaluation.ranking import MAX_CELLS, rank_by_vectors
 from components.evaluation.statistics import bootstrap_interval, paired_test
 from components.training.run import HELD_OUT, StoredModel, read_model
 from components.training.settings import TrainingError
@@ -234,7 +234,7 @@ def _rank(questions: _Questions, encoder: Encoder, progress: Progress) -> tuple[
     def of_all(stage: str, done: int, _: int) -> None:
         progress(stage, len(sizes) + done, count)
 
-    while some := list(islice(pools, max(1, MOST_CELLS // len(rows)))):
+    while some := list(islice(pools, max(1, MAX_CELLS // len(rows)))):
         ranking = rank_by_vectors(judged, some, vectors, progress=of_all)
         for pool, ranked in zip(some, ranking.pools, strict=True):
             relevant = np.isin(ranked.rows, pool.rows[pool.grades > 0])

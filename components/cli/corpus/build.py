@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import build_atlas
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.default import ensure_medline, make_shipped_files, rebuild_medline
 from components.atlas.manifest import Manifest
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.precomputed_vectors import build_from_vectors
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.cli.corpus.shared import (
     READ,
     add_progress_options,
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
 def _say_what_is_replaced(options: argparse.Namespace) -> None:
     """Where files are built under a name that an atlas has: it goes when this one is done, and not before."""
     name = options.name or (_name_of(Path(options.files[0])) if options.files else "")
-    if name in (MEDLINE, options.base) or name not in store.atlas_names():  # those two are refused, and said so
+    if name in (MEDLINE, options.base) or name not in paths.atlas_names():  # those two are refused, and said so
         return
     with contextlib.suppress(CociteAtlasError):  # a damaged one is there to be replaced
         old = store.read_manifest(name)
@@ -124,7 +124,7 @@ def _build(options: argparse.Namespace, progress: Progress) -> Manifest:
     if options.base is not None:
         if options.base == MEDLINE:
             ensure_medline(progress=progress)
-        return build_again(
+        return reencode(
             options.base, encoder=encoder, precision=options.precision, name=options.name, progress=progress
         )
     if options.files == [MEDLINE] and options.vectors is None and not Path(MEDLINE).exists():

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas import store
-from components.atlas.build import READING
-from components.atlas.grow import Change, Grown, add_papers, grow_corpus, rebuild, rebuild_due, remove_papers
-from components.atlas.growth_checks import check_can_grow, check_not_default
-from components.atlas.map_state import map_words
-from components.atlas.read_papers import described, read_files
+from components.atlas.build import READING, describe_files, read_files
+from components.atlas.grow import (
+    Change,
+    GrowResult,
+    add_papers,
+    check_can_grow,
+    check_not_default,
+    grow_corpus,
+    rebuild,
+    remove_papers,
+)
+from components.atlas.map_state import map_words, rebuild_due
 from components.cli.corpus.shared import (
     READ,
     add_progress_options,
@@ -68,7 +75,7 @@ def _add(options: argparse.Namespace) -> int:
     with progress_of(options) as progress:
         columns = [dict(options.columns) or None] * len(files)
         without_abstract: WithoutAbstract = "keep" if options.keep_without_abstract else "leave_out"
-        sealed, kept = described(files, columns=columns, without_abstract=without_abstract)
+        sealed, kept = describe_files(files, columns=columns, without_abstract=without_abstract)
         found = read_files(
             files,
             columns=columns,
@@ -82,7 +89,7 @@ def _add(options: argparse.Namespace) -> int:
             )
         else:
             change = add_papers(options.name, found.papers, source=source, problems=found.problems, progress=progress)
-            grown = [Grown(options.name, change)]
+            grown = [GrowResult(options.name, change)]
     return _told(options, grown, reports=source["reports"])
 
 
@@ -94,7 +101,7 @@ def _remove(options: argparse.Namespace) -> int:
             corpus = store.read_manifest(options.name).corpus
             grown = grow_corpus(corpus, remove=ids, progress=progress)
         else:
-            grown = [Grown(options.name, remove_papers(options.name, ids, progress=progress))]
+            grown = [GrowResult(options.name, remove_papers(options.name, ids, progress=progress))]
     return _told(options, grown)
 
 
@@ -102,12 +109,12 @@ def _rebuild(options: argparse.Namespace) -> int:
     with progress_of(options) as progress:
         manifest = rebuild(options.name, progress=progress)
     if options.progress == "json":
-        return _told(options, [Grown(options.name, Change(manifest))])
+        return _told(options, [GrowResult(options.name, Change(manifest))])
     print(f"{manifest.name}: its map was laid out with all {manifest.papers:,} papers: {map_words(manifest)}.")
     return 0
 
 
-def _told(options: argparse.Namespace, grown: list[Grown], *, reports: Sequence[dict[str, Any]] = ()) -> int:
+def _told(options: argparse.Namespace, grown: list[GrowResult], *, reports: Sequence[dict[str, Any]] = ()) -> int:
     """Say what became of each atlas; the exit code."""
     if options.progress == "json":
         for one in grown:
@@ -122,7 +129,7 @@ def _told(options: argparse.Namespace, grown: list[Grown], *, reports: Sequence[
     return 1 if any(one.error for one in grown) else 0
 
 
-def _as_dict(one: Grown) -> dict[str, Any]:
+def _as_dict(one: GrowResult) -> dict[str, Any]:
     change = one.change
     if change is None:
         return {"changed": one.name, "error": one.error}

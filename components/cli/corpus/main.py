@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from components.atlas import store
-from components.atlas.default import NAME as MEDLINE
+from components.atlas import paths, store
 from components.atlas.encoders import encoder_of
 from components.atlas.facets import Filters
 from components.atlas.map_state import map_words
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.verify import SAMPLE, verify_atlas
 from components.cli.corpus.build import add_build
 from components.cli.corpus.carry import add_carry
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
-    for name in store.atlas_names():
+    for name in paths.atlas_names():
         try:
             manifest = store.read_manifest(name)
         except CociteAtlasError as error:
@@ -129,7 +129,7 @@ def _info(options: argparse.Namespace) -> int:
         "map": map_words(manifest),
         "built": manifest.created,
         "size": size_words(sum(seal.bytes for seal in manifest.files.values())),
-        "folder": str(store.atlas_folder(manifest.name) / manifest.folder),
+        "folder": str(paths.atlas_folder(manifest.name) / manifest.folder),
     }
     print(manifest.name)
     for name, fact in facts.items():

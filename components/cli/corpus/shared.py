@@ -14,8 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.default import ensure_medline
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from corpus.errors import CociteAtlasError
 from corpus.paper import SCHEMA
 from corpus.progress import Cancelled, Progress

@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from components.atlas.paths import home_errors
 from components.cli.corpus.shared import add_progress_options, existing_files, json_line, progress_of
 from components.cli.evaluation.told import add_report_options, check_outputs, print_report, write_report
 from components.encoder import EMBEDDED, Precision
-from components.evaluation import store
-from components.evaluation.evaluating import Choice, evaluate_set
+from components.evaluation.evaluate import SystemSpec, default_split, evaluate_and_save
 from components.evaluation.format import summary
 from components.evaluation.published import SPLIT
 from components.evaluation.report import report_of
 from components.evaluation.results import Evaluation, QueryScores, SystemKind
 from components.evaluation.sets import read_set
 from corpus.errors import CociteAtlasError
-from corpus.judged_sets.model import JudgedSet, SetError
-from corpus.progress import Cancelled, Progress
-
-KEEPING = "Writing the run"  # the stage's name: ten million lines take some seconds
+from corpus.progress import Cancelled
 
 _PEERS: tuple[SystemKind, ...] = ("tfidf", "bm25")
 
@@ -73,11 +68,11 @@ def _run(options: argparse.Namespace) -> int:
     failed = 0
     with progress_of(options) as progress:
         judged = read_set(options.set, data=options.data, facet=options.facet, progress=progress)
-        split = _split(judged, options.split)
+        split = options.split or default_split(judged)
         judged.folds(split)  # a split that is not there is no system's fault
         for choice in choices:
             try:
-                done.append(_evaluated(judged, split, choice, progress))
+                done.append(evaluate_and_save(judged, split, choice, progress=progress))
             except Cancelled:
                 raise
             except CociteAtlasError as error:
@@ -98,32 +93,12 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _choices(options: argparse.Namespace) -> list[Choice]:
+def _choices(options: argparse.Namespace) -> list[SystemSpec]:
     """The systems that were asked for, each once: encoders, peers, rankings."""
     rankings = existing_files(options.rankings)
     found = [
-        *(Choice("encoder", name, options.precision) for name in options.encoder),
-        *(Choice(peer) for peer in options.peer),
-        *(Choice("rankings", str(path)) for path in rankings),
+        *(SystemSpec("encoder", name, options.precision) for name in options.encoder),
+        *(SystemSpec(peer) for peer in options.peer),
+        *(SystemSpec("rankings", str(path)) for path in rankings),
     ]
     return list(dict.fromkeys(found))
-
-
-def _split(judged: JudgedSet, asked: str | None) -> str:
-    if asked is not None:
-        return asked
-    if SPLIT in judged.splits:
-        return SPLIT
-    if len(judged.splits) == 1:
-        return next(iter(judged.splits))
-    raise SetError(f"{judged.name} has several splits: {', '.join(sorted(judged.splits))}. Name one: --split S")
-
-
-def _evaluated(
-    judged: JudgedSet, split: str, choice: Choice, progress: Progress
-) -> tuple[Evaluation, list[QueryScores]]:
-    evaluation, scores, ranking = evaluate_set(judged, split, choice, progress=progress)
-    progress(KEEPING, 0, 1)
-    with home_errors():
-        store.save(evaluation, scores, ranking, judged)
-    return evaluation, scores

@@ -7,12 +7,12 @@ from typing import Any
 from components.atlas import store
 from components.cli.corpus.shared import add_progress_options, ensure, json_line, progress_of
 from components.evaluation.index_curve import (
+    EXPORTS,
     measure_atlas,
     partial_note,
     read_curve,
     stale_note,
     summary,
-    to_csv,
     to_json,
     to_markdown,
 )
@@ -20,8 +20,6 @@ from components.index.benchmark import DEFAULT_EF_SEARCHES, DEFAULT_MS, DEFAULTS
 from corpus.errors import CociteAtlasError
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_text
-
-_WRITTEN = {".md": to_markdown, ".csv": to_csv, ".json": to_json}
 
 
 def add(verbs: Any) -> None:
@@ -53,7 +51,7 @@ def add(verbs: Any) -> None:
     )
     index.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="NUMBER", help=f"(default: {DEFAULTS.seed})")
     index.add_argument("--kept", action="store_true", help="show what was measured before; measure nothing")
-    index.add_argument("--output", type=Path, metavar="FILE", help=f"write it there too: {', '.join(_WRITTEN)}")
+    index.add_argument("--output", type=Path, metavar="FILE", help=f"write it there too: {', '.join(EXPORTS)}")
     index.add_argument("--json", action="store_true", help="as JSON")
     add_progress_options(index)
     index.set_defaults(run=run)
@@ -66,15 +64,15 @@ def run(options: argparse.Namespace) -> int:
     """
     output: Path | None = options.output
     if output is not None:  # said before minutes of work
-        if output.suffix not in _WRITTEN:
-            raise CociteAtlasError(f"--output {output}: its name must end with one of {', '.join(_WRITTEN)}.")
+        if output.suffix not in EXPORTS:
+            raise CociteAtlasError(f"--output {output}: its name must end with one of {', '.join(EXPORTS)}.")
         if not output.parent.is_dir():
             raise CociteAtlasError(f"--output {output}: there is no folder {output.parent}. Make it first.")
     ensure(options.atlas)
     found, doubt = _kept(options.atlas) if options.kept else (_measured(options), "")
     if output is not None:
         with disk_errors(output.parent):
-            write_text(output, _WRITTEN[output.suffix](found))
+            write_text(output, EXPORTS[output.suffix](found))
     if options.progress == "json":
         json_line({"built": options.atlas, "result": summary(found)})
     else:

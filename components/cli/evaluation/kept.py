@@ -8,9 +8,9 @@ from typing import Any
 from components.atlas.paths import home_errors
 from components.cli.evaluation.told import add_report_options, check_outputs, print_report, write_report
 from components.evaluation import store
-from components.evaluation.format import called, one_line, percent, set_words
+from components.evaluation.format import one_line, percent, set_label, system_label
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 from components.evaluation.report import report_of
-from components.evaluation.results import MAP, NDCG_20_PERCENT
 
 
 def add(verbs: Any) -> None:
@@ -37,7 +37,7 @@ def _list(options: argparse.Namespace) -> int:
             {
                 "id": one.id,
                 "made": one.made,
-                "system": called(one),
+                "system": system_label(one),
                 "set": one.set_name,
                 "facet": one.facet,
                 "split": one.split,
@@ -53,7 +53,8 @@ def _list(options: argparse.Namespace) -> int:
         for one in found:
             scores = f"MAP {percent(one.means[MAP]):>6}  NDCG%20 {percent(one.means[NDCG_20_PERCENT]):>6}"
             mark = "  comparable" if one.comparable else ""
-            print(f"{one.id}  {one_line(one.made)}  {scores}  {one_line(f'{called(one)} on {set_words(one)}')}{mark}")
+            label = one_line(f"{system_label(one)} on {set_label(one)}")
+            print(f"{one.id}  {one_line(one.made)}  {scores}  {label}{mark}")
         if not found:
             print("No evaluation is kept yet.")
     damaged = store.damaged()

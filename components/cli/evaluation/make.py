@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas import store
+from components.atlas.build import read_files
 from components.atlas.paths import NAME
-from components.atlas.read_papers import read_files
 from components.cli.corpus.shared import (
     add_progress_options,
     ensure,

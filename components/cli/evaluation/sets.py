@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from components.cli.corpus.shared import Bars, papers_words
-from components.evaluation.format import handled_words, one_line
+from components.evaluation.format import issue_descriptions, one_line
 from components.evaluation.sets import SetCard, delete_set, describe, set_names
 from corpus.errors import CociteAtlasError
 from corpus.io.files import size_words
@@ -34,7 +34,7 @@ def set_lines(card: SetCard) -> list[str]:
         f"queries by split: {splits}{facets}; {card.origin}, relevant from grade {card.relevant_from}, "
         f"{size_words(card.bytes)}"
     ]
-    more = [*handled_words(card.handled), *([card.rules] if card.rules else [])]
+    more = [*issue_descriptions(card.handled), *([card.rules] if card.rules else [])]
     return [*lines, *(f"  {one_line(words)}" for words in more)]
 
 

@@ -1,15 +1,12 @@
 """What the verbs of evaluations share: where a report goes, and in which form."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from components.evaluation.report import Report
+from components.evaluation.report import EXPORTS, Report
 from corpus.errors import CociteAtlasError
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_text
-
-_WRITTEN: dict[str, Callable[[Report], str]] = {".md": Report.markdown, ".csv": Report.csv, ".json": Report.json}
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +17,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write the report there too (may be repeated): {', '.join(_WRITTEN)}",
+        help=f"write the report there too (may be repeated): {', '.join(EXPORTS)}",
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
@@ -28,8 +25,8 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 def check_outputs(outputs: list[Path]) -> None:
     """Raise CociteAtlasError for a name that no report can be written to: said before minutes of work."""
     for output in outputs:
-        if output.suffix not in _WRITTEN:
-            raise CociteAtlasError(f"--output {output}: its name must end with one of {', '.join(_WRITTEN)}.")
+        if output.suffix not in EXPORTS:
+            raise CociteAtlasError(f"--output {output}: its name must end with one of {', '.join(EXPORTS)}.")
         if not output.parent.is_dir():
             raise CociteAtlasError(f"--output {output}: there is no folder {output.parent}. Make it first.")
 
@@ -38,7 +35,7 @@ def write_report(report: Report, outputs: list[Path]) -> None:
     """Write a report to each file, in the form that its name asks for."""
     for output in outputs:
         with disk_errors(output.parent):
-            write_text(output, _WRITTEN[output.suffix](report))
+            write_text(output, EXPORTS[output.suffix](report))
 
 
 def print_report(report: Report, *, as_json: bool) -> None:

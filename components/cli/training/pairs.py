@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas import store
-from components.atlas.read_papers import sealed_file
+from components.atlas.build import describe_file
 from components.cli.corpus.shared import (
     READ,
     add_progress_options,
@@ -247,8 +247,8 @@ def _made(
         "keep_without_abstract": options.keep_without_abstract,
         "sources": {
             "full_texts": [Path(name).name for name in options.full_texts],
-            "pairs": [sealed_file(table) for table in tables],
-            "papers": [sealed_file(file) for file in files],
+            "pairs": [describe_file(table) for table in tables],
+            "papers": [describe_file(file) for file in files],
             "atlases": options.atlas,
         },
         "full_texts": account.full_texts.as_json(),

@@ -11,8 +11,9 @@ import pytest
 
 from components.atlas.build import LEXICAL_STAGES, STAGES
 from components.atlas.corpora import unfinished
-from components.atlas.reencode import build_again
-from components.atlas.store import atlas_names, open_atlas, read_manifest
+from components.atlas.paths import atlas_names
+from components.atlas.reencode import reencode
+from components.atlas.store import open_atlas, read_manifest
 from components.cli.corpus.main import main
 from components.cli.corpus.shared import JsonLines, StopWithStdin
 from components.encoder import LEXICAL
@@ -51,7 +52,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
 @pytest.fixture
 def words(topics: str) -> str:
     """The name of the lexical atlas of `topics`."""
-    return build_again(topics, encoder=LEXICAL).name
+    return reencode(topics, encoder=LEXICAL).name
 
 
 def start(*arguments: str, home: Path, **named: object) -> subprocess.Popen[str]:
@@ -163,7 +164,7 @@ def test_the_end_of_standard_input_stops_a_build_that_goes_on_later(home: Path, 
     with start(*arguments, home=home) as process:
         for line in process.stdout:
             told = json.loads(line)
-            if told["stage"] == "Encoding them" and told["done"] > 0:
+            if told["stage"] == "Encoding papers" and told["done"] > 0:
                 break
         assert process.poll() is None  # it runs on as long as nobody closes its standard input
         process.stdin.close()

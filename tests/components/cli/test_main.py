@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from components.atlas.manifest import Manifest
-from components.atlas.store import atlas_names, open_atlas, read_manifest
+from components.atlas.paths import atlas_names
+from components.atlas.store import open_atlas, read_manifest
 from components.cli.corpus.main import main
 from components.cli.corpus.shared import papers_words
 from components.encoder import BiEncoder
@@ -245,13 +246,13 @@ def test_verify(topics: str, call: Callable[..., Told]) -> None:
 
 
 def test_verify_of_wrong_vectors_exits_with_3(topics: str, call: Callable[..., Told]) -> None:
-    from components.atlas import store
+    from components.atlas import paths, store
 
     atlas = open_atlas("topics")
-    folder = store.atlas_folder("topics") / atlas.manifest.folder
+    folder = paths.atlas_folder("topics") / atlas.manifest.folder
     write_array(folder / "vectors.npy", np.roll(atlas.vectors, 1, axis=0))
     manifest = json.loads((folder.parent / "manifest.json").read_text())
-    sealed = store.seal(folder / "vectors.npy")
+    sealed = store.checksum(folder / "vectors.npy")
     manifest["files"]["vectors.npy"] = {"bytes": sealed.bytes, "sha256": sealed.sha256}
     (folder.parent / "manifest.json").write_text(json.dumps(manifest))
     told = call("verify", "topics")

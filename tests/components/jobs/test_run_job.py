@@ -73,7 +73,7 @@ def test_files_become_a_corpus(home: Path, planted: Plant) -> None:
     )
     assert outcome.told == "12 papers; 1 record left out; 2 given twice and merged."
     manifest = read_manifest("library")
-    assert (manifest.called, manifest.papers) == ("My *own*", 12)
+    assert (manifest.display_title, manifest.papers) == ("My *own*", 12)
     kept = done("files", "kept", {"two.ris": ris([*papers[6:], bare])}, keep_without_abstract=True)
     assert kept.manifest.papers == 7
 
@@ -98,7 +98,7 @@ def test_vectors_of_their_own_are_taken_as_they_are(home: Path, planted: Plant) 
     outcome = done("files", "own", {"own.parquet": sink.getvalue()}, vectors="embedding", title="Mine")
     atlas = open_atlas(outcome.manifest.name)
     assert np.array_equal(atlas.vectors, vectors)
-    assert (atlas.manifest.called, atlas.manifest.encoder.takes_text) == ("Mine", False)
+    assert (atlas.manifest.display_title, atlas.manifest.encoder.takes_text) == ("Mine", False)
 
 
 def test_a_corpus_grows_and_shrinks(library: str, planted: Plant) -> None:
@@ -108,7 +108,7 @@ def test_a_corpus_grows_and_shrinks(library: str, planted: Plant) -> None:
     after = open_atlas(library)
     assert len(after) == 14
     assert np.array_equal(after.coordinates[:12], before.coordinates)
-    assert after.manifest.called == "My library"
+    assert after.manifest.display_title == "My library"
     gone = after.papers["id"].to_pylist()[:3]
     shrunk = done("remove", library, {"ids.txt": "\n".join(gone).encode()})
     assert shrunk.told == "3 papers removed."
@@ -121,7 +121,7 @@ def test_an_archive_comes_back_beside_what_is_there(library: str, tmp_path: Path
     outcome = done("import", "anything", {"a.zip": (tmp_path / "a.zip").read_bytes()})
     assert outcome.manifest.name == "library-2"
     assert open_atlas("library-2").papers.equals(open_atlas(library).papers)
-    assert read_manifest("library-2").called == "My library"
+    assert read_manifest("library-2").display_title == "My library"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_was_stopped_is_taken_up_again(home: Path, planted: Plant, small_ch
     staging = asked("files", "library", {"my.ris": ris(planted(6))})
 
     def stop(stage: str, done: int, total: int) -> None:
-        if stage == "Encoding them" and done > 8:
+        if stage == "Encoding papers" and done > 8:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
@@ -180,7 +180,7 @@ def test_what_was_stopped_is_taken_up_again(home: Path, planted: Plant, small_ch
     assert [one.id for one in waiting()] == [staging]
     seen = []
     carry_out(staging, progress=lambda stage, done, _: seen.append((stage, done)))
-    assert min(done for stage, done in seen if stage == "Encoding them") >= 4
+    assert min(done for stage, done in seen if stage == "Encoding papers") >= 4
     assert waiting() == []
     with pytest.raises(NoSuchStaged):
         carry_out(staging)
