@@ -19,7 +19,7 @@ from components.encoder import BiEncoder, find_checkpoint, load_encoder
 from components.encoder.catalogue import InputForm
 from components.encoder.word_pieces import load_tokenizer
 from components.training.model import TrainedEncoder, load_trained
-from components.training.release import copy_checkpoint, recover_checkpoint, write_checkpoint, write_full
+from components.training.export import copy_checkpoint, recover_folder, write_checkpoint, write_full
 from components.training.settings import TrainingError, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -274,7 +274,7 @@ def test_a_kill_between_two_renames_loses_nothing(tiny: Path, tmp_path: Path) ->
     fingerprint = find_checkpoint(str(folder)).fingerprint
     folder.rename(tmp_path / ".mine.old")  # which is what a kill would leave
     (tmp_path / ".mine.partial").mkdir()
-    recover_checkpoint(folder)
+    recover_folder(folder)
     assert find_checkpoint(str(folder)).fingerprint == fingerprint
     shutil.copytree(folder, tmp_path / ".mine.old")  # or this, a moment later
     write_checkpoint(folder, trained(tiny, pooling="mean"), start=start)
@@ -287,7 +287,7 @@ import resource, sys
 from pathlib import Path
 from components.encoder import find_checkpoint
 from components.training.model import load_trained
-from components.training.release import write_checkpoint, write_full
+from components.training.export import write_checkpoint, write_full
 from components.training.settings import TrainingSettings
 tiny, folder = map(Path, sys.argv[1:])
 start = find_checkpoint(str(tiny))
