@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cocite: {error}", file=sys.stderr)
         return 1
     except typer.TyperException as error:  # a wrong call
-        rich_format_error(error)
+        rich_format_error(error)  # type: ignore[arg-type]
         return error.exit_code
     return result if isinstance(result, int) else 0
 

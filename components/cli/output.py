@@ -54,17 +54,15 @@ def progress_bars() -> Iterator[Progress]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    stage_now = ""
-    task = None
+    tasks: dict[str, Any] = {}
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def progress(stage: str, done: int, total: int) -> None:
-            nonlocal stage_now, task
-            if task is None or stage != stage_now:
+            if stage not in tasks:
                 if not console.is_terminal:
                     console.print(f"{stage} …", markup=False, highlight=False)
-                stage_now, task = stage, bars.add_task(stage)
-            bars.update(task, completed=done, total=total or None)
+                tasks[stage] = bars.add_task(stage)
+            bars.update(tasks[stage], completed=done, total=total or None)
 
         yield progress
 

@@ -18,7 +18,7 @@ from components.atlas.archive import IMPORT_STAGES
 from components.atlas.manifest import OWN_VECTORS
 from components.atlas.store import atlas_names, open_atlas, read_manifest
 from components.atlas.vectors_export import VECTOR_EXPORTS
-from components.cli.corpus.main import main
+from components.cli.main import main
 from corpus.export import EXPORTS
 from corpus.paper import Paper, papers_in, to_table
 from corpus.readers import read
@@ -101,7 +101,7 @@ def test_errors_of_archives_are_sentences(topics: str, tmp_path: Path, call: Cal
     ):
         told = call(*arguments)
         assert (told.code, told.out) == (1, "")
-        assert told.err.startswith("corpus: ")
+        assert told.err.startswith("cocite: ")
         assert told.err.count("\n") == 1
         assert said in told.err
     assert atlas_names() == ["topics"]

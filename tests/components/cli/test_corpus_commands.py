@@ -13,7 +13,7 @@ from components.atlas.build import LEXICAL_STAGES, STAGES
 from components.atlas.corpora import unfinished
 from components.atlas.reencode import build_again
 from components.atlas.store import atlas_names, open_atlas, read_manifest
-from components.cli.corpus.main import main
+from components.cli.main import main
 from components.cli.corpus.shared import JsonLines, StopWithStdin
 from components.encoder import LEXICAL
 from components.search.compare import agreement
@@ -142,7 +142,7 @@ def test_errors_of_building_again_are_sentences(topics: str, call: Callable[...,
     ):
         told = call("build", "--from", arguments[0], "--encoder", *arguments[1:])
         assert (told.code, told.out) == (1, "")
-        assert told.err.startswith("corpus: ")
+        assert told.err.startswith("cocite: ")
         assert told.err.count("\n") == 1
         assert words in told.err
 
@@ -285,6 +285,6 @@ def test_errors_of_comparing_are_sentences(words: str, home: Path, planted: obje
     ):
         told = call("compare", *arguments)
         assert (told.code, told.out) == (1, "")
-        assert told.err.startswith("corpus: ")
+        assert told.err.startswith("cocite: ")
         assert said in told.err
     assert call("compare", "topics").code == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cli.corpus.main import main
+from components.cli.main import main
 from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, find_checkpoint
 
 NAME = "aspire-biencoder-biomed-spec-full"

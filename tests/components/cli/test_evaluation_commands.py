@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from components.evaluation import store
-from components.evaluation.__main__ import main
+from components.cli.main import main
 from corpus.judged_sets.model import RawPool, judged_set, pool_paper
 from corpus.judged_sets.released import write_released
 from corpus.paper import Paper
@@ -176,7 +176,7 @@ def test_what_could_not_be_computed_is_told_and_the_rest_is_there(run: Run, data
         "--encoder", "nobody", "--output", output,
     )  # fmt: skip
     assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if line.startswith("evaluation: ")]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("cocite: ")]
     assert len(lines) == 3
     assert "nobody" in lines[0]
     assert "it does not rank 7 of 8 queries" in lines[1]
@@ -215,7 +215,7 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     done = here(*(word for one in arguments for word in (["two-topics", "--data", data] if one == "DATA" else [one])))
     assert done.returncode == code, done.stderr
     assert told in done.stderr
-    assert code == 2 or done.stderr.splitlines()[-1].startswith("evaluation: ")
+    assert code == 2 or done.stderr.splitlines()[-1].startswith("cocite: ")
 
 
 @pytest.mark.parametrize("form", ["--json", "--progress=json"])
@@ -234,7 +234,7 @@ def test_a_reader_that_went_away_is_no_fault_of_the_program(home: Path, data: Pa
         told = process.stderr.read()
         assert process.wait(timeout=240) == 130
     assert "Traceback" not in told and "BrokenPipe" not in told
-    assert "evaluation: stopped" in told
+    assert "cocite: stopped" in told
 
 
 def test_help_tells_of_the_verbs(here: Run) -> None:
@@ -261,7 +261,7 @@ def test_a_run_whose_standard_input_ends_stops_and_is_taken_up_again(
     arguments = ("--set", "two-topics", "--data", data, "--encoder", tiny, "--progress", "json", "--stop-with-stdin")
     stopped = run(*arguments, stdin=subprocess.DEVNULL)
     assert stopped.returncode == 130, stopped.stderr
-    assert "evaluation: stopped." in stopped.stderr
+    assert "cocite: stopped." in stopped.stderr
     assert store.evaluations() == []
     # Held open, it goes on to its end.
     process = subprocess.Popen(
@@ -320,7 +320,7 @@ def test_an_atlas_s_topics_make_a_set(here: Run, topics: str, home: Path) -> Non
     done = here("make", "topics", "--atlas", topics, "--name", "from-topics")
     # Twelve papers are too few to have rare topics: it is said in a sentence, and nothing is kept.
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("evaluation: from-topics")
+    assert done.stderr.splitlines()[-1].startswith("cocite: from-topics")
     assert "No judged set is kept yet" in here("sets").stdout
 
 

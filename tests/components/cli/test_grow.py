@@ -13,7 +13,7 @@ import pytest
 from components.atlas.grow import ADDING_STAGES
 from components.atlas.reencode import build_again
 from components.atlas.store import open_atlas, read_manifest, write_atlas
-from components.cli.corpus.main import main
+from components.cli.main import main
 from components.encoder import LEXICAL
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
@@ -99,7 +99,7 @@ def test_an_atlas_that_cannot_is_told_and_fails_the_call(
     code, out, err = call("add", words, str(more), "--all-encoders")
     assert code == 1
     assert "topics: 4 added" in out
-    assert err.startswith("corpus: own: The atlas 'own' was made of vectors that came from elsewhere")
+    assert err.startswith("cocite: own: The atlas 'own' was made of vectors that came from elsewhere")
     code, out, _ = call("add", words, str(more), "--all-encoders", "--progress", "json")
     told = [json.loads(line) for line in out.splitlines()]
     assert code == 1
@@ -152,7 +152,7 @@ def test_errors_are_sentences(words: str, more: Path, tmp_path: Path, call: Call
     ):
         code, out, err = call(*arguments)
         assert (code, out) == (1, "")
-        assert err.startswith("corpus: ")
+        assert err.startswith("cocite: ")
         assert said in err
         assert err.count("\n") == 1
 

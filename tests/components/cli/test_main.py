@@ -14,8 +14,8 @@ import pytest
 
 from components.atlas.manifest import Manifest
 from components.atlas.store import atlas_names, open_atlas, read_manifest
-from components.cli.corpus.main import main
-from components.cli.corpus.shared import papers_words
+from components.cli.main import main
+from components.cli.output import count_papers
 from components.encoder import BiEncoder
 from components.search.query_text import understand
 from corpus.io.files import write_array
@@ -52,7 +52,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
 def assert_error(told: Told, *words: str, code: int = 1) -> None:
     assert told.code == code
     assert told.out == ""
-    assert told.err.startswith("corpus: ")
+    assert told.err.startswith("cocite: ")
     assert told.err.count("\n") == 1
     assert "Traceback" not in told.err
     for word in words:
@@ -96,7 +96,7 @@ def test_an_atlas_that_a_build_takes_the_place_of_is_named_first(
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 paper"), (2, "2 papers"), (1200, "1,200 papers")])
 def test_one_paper_is_no_papers(count: int, words: str) -> None:
-    assert papers_words(count) == words
+    assert count_papers(count) == words
 
 
 def test_the_help_names_the_formats(call: Callable[..., Told]) -> None:

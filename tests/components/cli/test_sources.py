@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cli.corpus.main import main
+from components.cli.main import main
 from components.cli.corpus.shared import JsonLines
 from corpus.progress import Cancelled
 from corpus.readers import read
@@ -48,7 +48,7 @@ def test_count(call: Call) -> None:
     assert call("count", "europe_pmc", "numbers") == (0, "250\n", "")
     assert call("count", "nowhere", "numbers")[0] == 2
     code, out, err = call("count", "europe_pmc", " ")
-    assert (code, out, err) == (1, "", "corpus: The query for Europe PMC is empty. Enter some words.\n")
+    assert (code, out, err) == (1, "", "cocite: The query for Europe PMC is empty. Enter some words.\n")
 
 
 @pytest.mark.parametrize("name", ["numbers.jsonl", "numbers.jsonl.gz"])
