@@ -84,7 +84,8 @@ def _atlas_of(*sizes: int) -> Callable[[Path], None]:
     """The atlas is there with one of these numbers of papers, or, for 0, is not there."""
 
     def intact(folder: Path) -> None:
-        from components.atlas.store import atlas_names, open_atlas
+        from components.atlas.paths import atlas_names
+        from components.atlas.store import open_atlas
 
         _home(folder)
         assert (len(open_atlas("planted")) if atlas_names() else 0) in sizes
@@ -109,7 +110,7 @@ def _prepare_archive(folder: Path) -> None:
 
 def _archive(folder: Path) -> None:
     from components.atlas.archive import import_archive, write_archive
-    from components.atlas.store import atlas_names
+    from components.atlas.paths import atlas_names
 
     _home(folder)
     if not atlas_names():  # a killed import may have been done already

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.atlas import archive_checks as checks
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.archive_checks import CHECKING, UNPACKING, ArchiveRefused
 from components.atlas.build import (
     CHUNK,
@@ -36,7 +36,7 @@ from components.atlas.build import (
     tuned_index,
 )
 from components.atlas.corpora import atlases_of, being_built, unfinished
-from components.atlas.manifest import OWN_VECTORS, FileSeal, Manifest
+from components.atlas.manifest import PRECOMPUTED, Checksum, Manifest
 from components.atlas.paths import home_errors
 from components.atlas.store import Atlas
 from components.encoder import CATALOGUE
@@ -97,8 +97,8 @@ def archive_pieces(atlas: Atlas, *, progress: Progress = no_progress) -> Iterato
         store.REGIONS: array_pieces(atlas.region_ids),
     }
     if seal := atlas.manifest.files.get(store.FITTED):
-        path = store.atlas_folder(atlas.name) / atlas.build / store.FITTED
-        store.check_seal(path, seal, atlas=atlas.name)
+        path = paths.atlas_folder(atlas.name) / atlas.build / store.FITTED
+        store.check_file(path, seal, atlas=atlas.name)
         files[store.FITTED] = iter([path.read_bytes()])
     total = sum(seal.bytes for name, seal in atlas.manifest.files.items() if name not in (store.GRAPH, store.PAIRS))
     return _zipped(files, atlas.manifest, lambda done: progress(PACKING, min(done, total), total))
@@ -108,7 +108,7 @@ def _zipped(
     files: dict[str, Iterator[bytes]], manifest: Manifest, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
     sink = Held()
-    seals: dict[str, FileSeal] = {}
+    seals: dict[str, Checksum] = {}
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, pieces in files.items():
             digest, size = hashlib.sha256(), 0
@@ -120,12 +120,12 @@ def _zipped(
                     size += len(piece)
                     on_progress(sink.written)
                     yield sink.taken()
-            seals[name] = FileSeal(size, digest.hexdigest())
+            seals[name] = Checksum(size, digest.hexdigest())
         encoder = manifest.encoder
         if encoder.source not in CATALOGUE:  # a place on this machine is nobody else's business
-            encoder = replace(encoder, source=OWN_VECTORS)
+            encoder = replace(encoder, source=PRECOMPUTED)
         # Last, for it has the seals of the others.
-        archive.writestr(zipfile.ZipInfo(store.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
+        archive.writestr(zipfile.ZipInfo(paths.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
     yield sink.taken()
 
 
@@ -159,9 +159,9 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
     with home_errors(), checks.open_archive(path) as archive:
         manifest = checks.read_manifest(archive)
         name = name or _free_name(manifest.name)
-        with store.build_lock(name):
+        with paths.build_lock(name):
             _check_free(name)  # another process may have been quicker
-            work = store.work_folder(name, {"import": True})
+            work = paths.work_folder(name, {"import": True})
             try:
                 checks.unpack(archive, manifest, work, progress=progress)
                 return _assemble(name, manifest, work, progress)
@@ -206,8 +206,8 @@ def _assemble(name: str, manifest: Manifest, work: Path, progress: Progress) -> 
 def _leave_no_folder(folder: Path) -> None:
     """Take away an atlas's folder in which there is nothing but the lock, which is held."""
     with suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [store.LOCK]:
-            (folder / store.LOCK).unlink()
+        if [path.name for path in folder.iterdir()] == [paths.LOCK]:
+            (folder / paths.LOCK).unlink()
             folder.rmdir()
 
 
@@ -218,10 +218,10 @@ def _corpus(manifest: Manifest, name: str, papers: pa.Table) -> str:
     """
     there = atlases_of(manifest.corpus)
     if not there:
-        return name if manifest.corpus == store.DEFAULT_ATLAS else manifest.corpus
+        return name if manifest.corpus == paths.DEFAULT_ATLAS else manifest.corpus
     if manifest.encoder.fingerprint in {one.encoder.fingerprint for one in there}:
         return name
-    path = store.atlas_folder(there[0].name) / there[0].folder / store.PAPERS
+    path = paths.atlas_folder(there[0].name) / there[0].folder / store.PAPERS
     try:
         ids = pq.read_table(path, columns=["id"])["id"]
     except (OSError, pa.ArrowException):  # damaged: whether they are the same cannot be told
@@ -242,8 +242,8 @@ def _free_name(wanted: str) -> str:
 
 
 def _check_free(name: str) -> None:
-    store.atlas_folder(name)  # a bad name is said before anything is read
-    if name == store.DEFAULT_ATLAS:
+    paths.atlas_folder(name)  # a bad name is said before anything is read
+    if name == paths.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give this one another name: --name NAME")
     if name in _taken():
         raise NameTaken(
@@ -252,4 +252,4 @@ def _check_free(name: str) -> None:
 
 
 def _taken() -> set[str]:
-    return {store.DEFAULT_ATLAS, *store.atlas_names(), *(build.name for build in unfinished())}
+    return {paths.DEFAULT_ATLAS, *paths.atlas_names(), *(build.name for build in unfinished())}

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import CHUNK, READING
-from components.atlas.manifest import OWN_VECTORS, EncoderRecord, FileSeal, Manifest, ManifestDamaged, Region
+from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged, Region
 from components.encoder import (
     CATALOGUE,
     LEXICAL,
@@ -124,8 +124,8 @@ def _check_members(archive: zipfile.ZipFile, *, size: int) -> None:
             )
         sizes[info.filename] = info.file_size
     names = set(sizes)
-    if names - {store.FITTED} != FILES | {store.MANIFEST}:
-        raise ArchiveRefused(f"it holds {_named(names)} instead of {_named(FILES | {store.MANIFEST})}")
+    if names - {store.FITTED} != FILES | {paths.MANIFEST}:
+        raise ArchiveRefused(f"it holds {_named(names)} instead of {_named(FILES | {paths.MANIFEST})}")
     # Members that lie over one another could else unpack to many times the file.
     if sum(sizes.values()) > size:
         raise ArchiveRefused("its files declare more bytes than it has")
@@ -133,20 +133,20 @@ def _check_members(archive: zipfile.ZipFile, *, size: int) -> None:
 
 def read_manifest(archive: zipfile.ZipFile) -> Manifest:
     """The manifest in an archive; of its numbers and names those are checked that no file in it can contradict."""
-    if archive.getinfo(store.MANIFEST).file_size > _LARGEST_MANIFEST:
-        raise ArchiveRefused(f"its {store.MANIFEST} has more than {_LARGEST_MANIFEST:,} bytes")
+    if archive.getinfo(paths.MANIFEST).file_size > _LARGEST_MANIFEST:
+        raise ArchiveRefused(f"its {paths.MANIFEST} has more than {_LARGEST_MANIFEST:,} bytes")
     try:
-        manifest = Manifest.from_json(b"".join(_pieces(archive, store.MANIFEST)).decode("utf-8"))
+        manifest = Manifest.from_json(b"".join(_pieces(archive, paths.MANIFEST)).decode("utf-8"))
         for name in (manifest.name, manifest.corpus):
-            store.atlas_folder(name)
-    except (UnicodeDecodeError, ManifestDamaged, store.NoSuchAtlas) as error:
+            paths.atlas_folder(name)
+    except (UnicodeDecodeError, ManifestDamaged, paths.NoSuchAtlas) as error:
         raise ArchiveRefused(str(error).rstrip(".")) from error
     if not 1 <= manifest.papers <= DEFAULT_LIMITS.records or not 1 <= manifest.dimensions <= MOST_DIMENSIONS:
         raise ArchiveRefused(
             f"it speaks of {manifest.papers!s:.40} papers in {manifest.dimensions!s:.40} dimensions; between 1 and "
             f"{DEFAULT_LIMITS.records:,} papers are read, in up to {MOST_DIMENSIONS:,}"
         )
-    if set(manifest.files) != set(archive.namelist()) - {store.MANIFEST}:
+    if set(manifest.files) != set(archive.namelist()) - {paths.MANIFEST}:
         raise ArchiveRefused(f"its manifest lists {_named(set(manifest.files))}, which is not what it holds")
     if _is_deeper(manifest.source, _DEEPEST):
         raise ArchiveRefused("its manifest holds lists or objects nested too deep")
@@ -194,7 +194,7 @@ def unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, progre
                 size += len(piece)
                 done += len(piece)
                 progress(UNPACKING, done, total)
-        if FileSeal(size, digest.hexdigest()) != seal:
+        if Checksum(size, digest.hexdigest()) != seal:
             raise ArchiveRefused(f"{name} in it is not what its manifest says")
 
 
@@ -344,13 +344,13 @@ def find_encoder(folder: Path, manifest: Manifest) -> tuple[EncoderRecord, Lexic
 
 
 def _own(name: str, fingerprint: str) -> str:
-    """Where the user's own checkpoint of a name lies, if it is the very one; else OWN_VECTORS."""
+    """Where the user's own checkpoint of a name lies, if it is the very one; else PRECOMPUTED."""
     for choice, path in own_checkpoints().items():
         if name in (path.name, path.stem):
             with suppress(EncoderUnavailable):
                 if find_checkpoint(choice, local_files_only=True).fingerprint == fingerprint:
                     return str(path.resolve())
-    return OWN_VECTORS
+    return PRECOMPUTED
 
 
 def _named(names: set[str] | frozenset[str]) -> str:

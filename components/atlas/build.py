@@ -14,33 +14,112 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.corpora import note_request
 from components.atlas.encoders import ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.paths import home_errors
-from components.atlas.read_papers import NothingToBuild as NothingToBuild
-from components.atlas.read_papers import Papers, described, read_files
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
 from components.mapping.regions import find_regions, name_regions, region_colours
+from corpus.dedup import Merger
 from corpus.errors import CociteAtlasError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, WithoutAbstract
+from corpus.readers import Columns, UnreadableFileError, WithoutAbstract, problems_table, read
 
-READING, ENCODING, PROJECTING = "Reading the papers", "Encoding them", "Drawing the map"
-NAMING, INDEXING, WRITING = "Naming its regions", "Indexing", "Writing the atlas"
-FETCHING, LEARNING = "Fetching the encoder", "Learning its words"
+READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
+NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"
+FETCHING, LEARNING = "Fetching the encoder", "Learning vocabulary"
 STAGES = (READING, ENCODING, PROJECTING, NAMING, INDEXING, WRITING)
 LEXICAL_STAGES = (READING, LEARNING, *STAGES[1:])  # of the lexical encoder, which is fitted first
 
 CHUNK = 1024  # rows a file of vectors in the work folder: what a kill can cost, a minute at most on two cores
 RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them
 _PAIRS_SEED = 7
+
+
+_BETWEEN = 1024  # papers between two words of progress
+
+
+class NothingToBuild(CociteAtlasError):
+    """Files that hold no paper with a title and an abstract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What was read. papers: a table with `SCHEMA`. account: for the manifest's source. problems: all left out."""
+
+    papers: pa.Table
+    account: dict[str, Any]
+    problems: pa.Table
+
+
+def read_files(
+    files: Sequence[Path],
+    *,
+    columns: Sequence[Columns | None] | None = None,
+    without_abstract: WithoutAbstract = "leave_out",
+    on_progress: Callable[[int, int], None],
+) -> Papers:
+    """The papers of some files, merged.
+
+    columns: for each file, which headers its fields stand under; without_abstract: see `corpus.readers.read`.
+    on_progress: told how much is read, in thousandths of a file, and of how much; may raise to stop.
+    Raises NothingToBuild, TooManyPapers, UnreadableFileError.
+    """
+    merger = Merger()
+    reports = []
+    for number, (path, mapping) in enumerate(zip(files, columns or [None] * len(files), strict=True)):
+        with read(path, columns=mapping, without_abstract=without_abstract) as reading:
+            for paper in reading:
+                merger.add(paper, report=reading.report, place=reading.place)
+                if reading.report.kept % _BETWEEN == 0:
+                    on_progress(round(1000 * (number + reading.fraction)), 1000 * len(files))
+        on_progress(1000 * (number + 1), 1000 * len(files))
+        reports.append(reading.report)
+    if not len(merger):
+        wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
+        bare = any(report.empty for report in reports) and without_abstract == "leave_out"
+        raise NothingToBuild(
+            f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
+            f"{' '.join(report.summary() for report in reports)}"
+            f"{' To keep records that have a title alone: --keep-without-abstract' if bare else ''}"
+        )
+    return Papers(
+        papers=pa.concat_tables(merger.tables()).combine_chunks(),
+        account={"reports": [report.to_dict() for report in reports], "merged": merger.merged},
+        problems=problems_table(reports),
+    )
+
+
+def describe_files(
+    files: Sequence[Path], *, columns: Sequence[Columns | None] | None, without_abstract: WithoutAbstract
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What is recorded of files and of how they are read: for each what it was, and what is so for all of them.
+
+    Raises UnreadableFileError where one cannot be read.
+    """
+    sealed = [
+        describe_file(path) | ({"columns": dict(mapping)} if mapping else {})
+        for path, mapping in zip(files, columns or [None] * len(files), strict=True)
+    ]
+    return sealed, {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
+    try:
+        return {"name": path.name, **asdict(store.checksum(path))}
+    except OSError as error:
+        unreadable = UnreadableFileError(
+            f"it cannot be read ({error.strerror})", advice="Check the path, and who may read it."
+        )
+        unreadable.locate(file=path.name)
+        raise unreadable from error
 
 
 class NameReserved(CociteAtlasError):
@@ -76,12 +155,12 @@ def build_atlas(
     Raises NameReserved, NothingToBuild, TooManyPapers, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
     UnreadableFileError, and what `progress` does.
     """
-    store.atlas_folder(name)  # a bad name is said before minutes of work
-    if name == store.DEFAULT_ATLAS:
+    paths.atlas_folder(name)  # a bad name is said before minutes of work
+    if name == paths.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
-    sealed, kept = described(files, columns=columns, without_abstract=without_abstract)
-    with home_errors(), store.build_lock(name):
+    sealed, kept = describe_files(files, columns=columns, without_abstract=without_abstract)
+    with home_errors(), paths.build_lock(name):
         work = work_folder(name, files=[*sealed, kept], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
         found = _papers(work, files, progress, columns=columns, without_abstract=without_abstract)
@@ -222,7 +301,7 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
 def work_folder(name: str, *, files: list[dict[str, Any]], fingerprint: str, settings: BuildSettings) -> Path:
     """Where a build of these very files, by this encoder and with these settings, keeps what it has done so far."""
     key = {"files": files, "fingerprint": fingerprint, "settings": asdict(settings), "chunk": CHUNK}
-    return store.work_folder(name, key)
+    return paths.work_folder(name, key)
 
 
 def _papers(

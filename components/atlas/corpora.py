@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 import filelock
 import numpy as np
 
-from components.atlas import store
-from components.atlas.manifest import LONGEST_TITLE, PRECISIONS, Manifest
-from components.atlas.store import NoSuchAtlas
+from components.atlas import paths, store
+from components.atlas.manifest import MAX_TITLE_CHARS, PRECISIONS, Manifest
+from components.atlas.paths import NoSuchAtlas
 from components.encoder import CATALOGUE
 from corpus.errors import CociteAtlasError
 from corpus.io.files import write_text
@@ -81,7 +81,7 @@ def corpus_titles() -> dict[str, str]:
     titles: dict[str, str] = {}
     for manifest in _manifests():
         if manifest.corpus not in titles or manifest.name == manifest.corpus:
-            titles[manifest.corpus] = manifest.called
+            titles[manifest.corpus] = manifest.display_title
     return dict(sorted(titles.items()))
 
 
@@ -94,8 +94,8 @@ def free_name(title: str, *, taken: Collection[str] = ()) -> str:
     decomposed = unicodedata.normalize("NFKD", title.lower()).replace("'", "").replace("’", "")
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-") or "corpus"
-    used = {store.DEFAULT_ATLAS, *taken, *store.atlas_names(), *corpora()}
-    used |= {work.parent.name for work in store.work_folders()}
+    used = {paths.DEFAULT_ATLAS, *taken, *paths.atlas_names(), *corpora()}
+    used |= {work.parent.name for work in paths.work_folders()}
     number, name = 1, slug
     while name in used:
         number += 1
@@ -109,19 +109,19 @@ def rename_corpus(corpus: str, title: str) -> None:
     Raises BadTitle, NoSuchAtlas where there is no such corpus, AtlasBusy, AtlasKept for the default corpus; OSError.
     """
     plain = " ".join("".join(c if c.isprintable() else " " for c in title).split())
-    if not 0 < len(plain) <= LONGEST_TITLE:
-        raise BadTitle(f"A title has between 1 and {LONGEST_TITLE} characters; this has {len(plain)}.")
-    if corpus == store.DEFAULT_ATLAS:
+    if not 0 < len(plain) <= MAX_TITLE_CHARS:
+        raise BadTitle(f"A title has between 1 and {MAX_TITLE_CHARS} characters; this has {len(plain)}.")
+    if corpus == paths.DEFAULT_ATLAS:
         raise AtlasKept(f"{corpus!r} is the default corpus: it is shipped under its name.")
     found = atlases_of(corpus)
     if not found:
         raise NoSuchAtlas(f"No corpus is called {corpus!r}, so there is nothing to rename.")
     with contextlib.ExitStack() as held:
         for manifest in found:
-            held.enter_context(store.build_lock(manifest.name))
+            held.enter_context(paths.build_lock(manifest.name))
         for manifest in found:
             now = store.read_manifest(manifest.name)  # a build may have ended before the lock was ours
-            write_text(store.atlas_folder(now.name) / store.MANIFEST, replace(now, title=plain).to_json())
+            write_text(paths.atlas_folder(now.name) / paths.MANIFEST, replace(now, title=plain).to_json())
 
 
 def delete_corpus(corpus: str) -> None:
@@ -129,7 +129,7 @@ def delete_corpus(corpus: str) -> None:
 
     Raises AtlasKept for the default corpus, NoSuchAtlas, AtlasBusy; OSError.
     """
-    if corpus == store.DEFAULT_ATLAS:
+    if corpus == paths.DEFAULT_ATLAS:
         raise AtlasKept(f"{corpus!r} is the default corpus: it is shipped, and assembled again at the next start.")
     found = atlases_of(corpus)
     if not found:
@@ -142,7 +142,7 @@ def disk_use(name: str) -> int:
     """Bytes that an atlas takes on the disk, the work of a build under way among them; 0 where there is none."""
     total = 0
     with contextlib.suppress(OSError):  # a folder that is taken away meanwhile ends the walk
-        for path in store.atlas_folder(name).rglob("*"):
+        for path in paths.atlas_folder(name).rglob("*"):
             with contextlib.suppress(OSError):
                 total += path.lstat().st_size if path.is_file() else 0
     return total
@@ -154,19 +154,19 @@ def delete_atlas(name: str) -> None:
     Whoever has it open keeps it. Raises AtlasKept for the default atlas, AtlasBusy, NoSuchAtlas; OSError where its
     manifest may not be removed.
     """
-    if name == store.DEFAULT_ATLAS:
+    if name == paths.DEFAULT_ATLAS:
         raise AtlasKept(f"{name!r} is the default atlas: it is shipped, and assembled again at the next start.")
-    folder = store.atlas_folder(name)
-    if not (folder / store.MANIFEST).is_file():
+    folder = paths.atlas_folder(name)
+    if not (folder / paths.MANIFEST).is_file():
         raise NoSuchAtlas(f"No atlas is called {name!r}, so there is nothing to delete.")
-    with store.build_lock(name):
-        (folder / store.MANIFEST).unlink(missing_ok=True)
+    with paths.build_lock(name):
+        (folder / paths.MANIFEST).unlink(missing_ok=True)
         _clear(folder)
 
 
 def being_built(name: str) -> bool:
     """Whether a process, this one among them, is building the atlas of a name at this moment."""
-    path = store.atlas_folder(name) / store.LOCK
+    path = paths.atlas_folder(name) / paths.LOCK
     if not path.is_file():
         return False
     try:
@@ -230,7 +230,7 @@ def note_request(
 def unfinished() -> list[Unfinished]:
     """The builds that were stopped or killed, the last one begun first; not those that are under way."""
     found: list[Unfinished] = []
-    for work in store.work_folders():
+    for work in paths.work_folders():
         request = _read_request(work / _REQUEST)
         name = work.parent.name
         if request is None or being_built(name):
@@ -256,17 +256,17 @@ def discard_unfinished(name: str) -> None:
 
     Raises AtlasBusy, NoSuchAtlas.
     """
-    folder = store.atlas_folder(name)
+    folder = paths.atlas_folder(name)
     if not folder.is_dir():
         raise NoSuchAtlas(f"No atlas is called {name!r}, and none of that name was begun.")
-    with store.build_lock(name):
-        for work in store.work_folders(name):
+    with paths.build_lock(name):
+        for work in paths.work_folders(name):
             shutil.rmtree(work, ignore_errors=True)
 
 
 def discard_additions(name: str) -> None:
     """Throw away what unfinished additions to an atlas have done. The caller holds its build lock."""
-    for work in store.work_folders(name):
+    for work in paths.work_folders(name):
         request = _read_request(work / _REQUEST)
         if request is not None and request.kind == "add":
             shutil.rmtree(work, ignore_errors=True)
@@ -274,7 +274,7 @@ def discard_additions(name: str) -> None:
 
 def _manifests() -> list[Manifest]:
     found = []
-    for name in store.atlas_names():
+    for name in paths.atlas_names():
         # A damaged one is told of where it is opened by name; here it must not hide the others.
         with contextlib.suppress(CociteAtlasError):
             found.append(store.read_manifest(name))
@@ -286,7 +286,7 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name != store.LOCK:
+        elif path.name != paths.LOCK:
             path.unlink(missing_ok=True)
 
 
@@ -304,8 +304,8 @@ def _read_request(path: Path) -> Request | None:
             return None
         if not isinstance(request.papers, int) or isinstance(request.papers, bool) or not 0 <= request.papers < 2**63:
             return None
-        store.atlas_folder(request.corpus)
-        store.atlas_folder(request.base or request.corpus)
+        paths.atlas_folder(request.corpus)
+        paths.atlas_folder(request.base or request.corpus)
         if datetime.fromisoformat(request.started).tzinfo is None:
             return None
     except (OSError, ValueError, TypeError, RecursionError, NoSuchAtlas):

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import READING, BuildSettings, assemble, encode_resumably, project_resumably, work_folder
-from components.atlas.manifest import EncoderRecord, FileSeal, Manifest
+from components.atlas.manifest import Checksum, EncoderRecord, Manifest
 from components.atlas.paths import home_errors
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from corpus.errors import CociteAtlasError
@@ -30,7 +30,7 @@ from corpus.progress import Progress, no_progress
 from corpus.readers import read
 from corpus.sources.bundled import bundled_medline
 
-NAME = store.DEFAULT_ATLAS
+NAME = paths.DEFAULT_ATLAS
 SHIPPED = Path(__file__).resolve().parents[2] / "corpus" / "medline"
 _ROWS, _VECTORS, _COORDINATES, _MANIFEST = "rows.parquet", "vectors.npy", "coordinates.npy", "manifest.json"
 _AGAIN = "Make the shipped files again: python -m corpus build medline"
@@ -45,17 +45,17 @@ def ensure_medline(*, progress: Progress = no_progress) -> Manifest:
 
     Raises ShippedFilesDiffer where what is shipped does not fit what is installed.
     """
-    if NAME in store.atlas_names():
+    if NAME in paths.atlas_names():
         return store.read_manifest(NAME)
-    with home_errors(), store.build_lock(NAME):
-        if NAME in store.atlas_names():  # another process was quicker
+    with home_errors(), paths.build_lock(NAME):
+        if NAME in paths.atlas_names():  # another process was quicker
             return store.read_manifest(NAME)
         return _assemble(progress)
 
 
 def rebuild_medline(*, progress: Progress = no_progress) -> Manifest:
     """Assemble the default atlas again from the shipped files, whatever state it is in."""
-    with home_errors(), store.build_lock(NAME):
+    with home_errors(), paths.build_lock(NAME):
         return _assemble(progress)
 
 
@@ -64,7 +64,7 @@ def make_shipped_files(*, progress: Progress = no_progress, settings: BuildSetti
 
     Stopped or killed, it is taken up where it was, and corpus/medline/ is the old one or the new one.
     """
-    with home_errors(), store.build_lock(NAME):
+    with home_errors(), paths.build_lock(NAME):
         papers, report = _bundled_papers(progress)
         rows = _row_table(papers)
         encoder = load_encoder(EMBEDDED)
@@ -97,7 +97,7 @@ def _ship(
     write_array(new / _VECTORS, vectors)
     write_array(new / _COORDINATES, coordinates)
     write_table(new / _ROWS, rows)
-    seals = {name: asdict(store.seal(new / name)) for name in (_COORDINATES, _ROWS, _VECTORS)}
+    seals = {name: asdict(store.checksum(new / name)) for name in (_COORDINATES, _ROWS, _VECTORS)}
     write_text(new / _MANIFEST, json.dumps({**manifest, "files": seals}, indent=1) + "\n")
     if SHIPPED.exists():
         SHIPPED.rename(_old())
@@ -155,7 +155,7 @@ def _check_shipped_files() -> str:
     try:
         shipped = json.loads((SHIPPED / _MANIFEST).read_text(encoding="utf-8"))
         for name in (_COORDINATES, _ROWS, _VECTORS):
-            if store.seal(SHIPPED / name) != FileSeal(**shipped["files"][name]):
+            if store.checksum(SHIPPED / name) != Checksum(**shipped["files"][name]):
                 raise ShippedFilesDiffer(f"{SHIPPED / name} is not the file that was shipped. {_AGAIN}")
         return str(shipped["encoder"]["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -176,7 +176,7 @@ def _bundled_papers(progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
             papers[paper.id] = paper
             if len(papers) % 500 == 0:
                 progress(READING, round(1000 * reading.fraction), 1000)
-    files = [{"name": path.name, **asdict(store.seal(path))}]
+    files = [{"name": path.name, **asdict(store.checksum(path))}]
     return to_table(papers.values()), {"files": files, "reports": [reading.report.to_dict()]}
 
 

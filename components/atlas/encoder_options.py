@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.atlas.corpora import atlases_of
-from components.atlas.manifest import OWN_VECTORS, Manifest
+from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import Atlas
 from components.encoder import (
     CATALOGUE,
@@ -44,7 +44,7 @@ POOLINGS: dict[Pooling, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EncoderOption:
     """One encoder, for one corpus.
 
     entry: what the catalogue knows of it; None for the user's own. here: whether it can be used without a network.
@@ -63,19 +63,19 @@ class Choice:
         return 0 if self.here or self.entry is None else max(0, self.entry.download_bytes - self.partial)
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """Its name for people."""
-        return self.atlases[0].encoder.called if self.atlases else self.name
+        return self.atlases[0].encoder.display_name if self.atlases else self.name
 
     @property
     def encodes(self) -> bool:
         """Whether it is an encoder, and not the vectors that came with some papers."""
-        return self.name != OWN_VECTORS
+        return self.name != PRECOMPUTED
 
     @property
     def neural(self) -> bool:
         """Whether it is a model, and no counting of words."""
-        return self.name not in (LEXICAL, OWN_VECTORS)
+        return self.name not in (LEXICAL, PRECOMPUTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +87,20 @@ class Cost:
     device: str
 
 
-def choices(corpus: str) -> list[Choice]:
+def encoder_options(corpus: str) -> list[EncoderOption]:
     """All encoders that can be chosen for a corpus: the catalogue's in its order, then the user's own."""
     by_source: dict[str, list[Manifest]] = {}
     for manifest in atlases_of(corpus):
         by_source.setdefault(manifest.encoder.source, []).append(manifest)
     found = [
-        Choice(name, entry, is_here(name), partial_of(name), tuple(by_source.get(name, ())))
+        EncoderOption(name, entry, is_here(name), partial_of(name), tuple(by_source.get(name, ())))
         for name, entry in CATALOGUE.items()
     ]
     for name, path in own_checkpoints().items():
-        found.append(Choice(name, None, True, 0, tuple(by_source.pop(str(path.resolve()), ()))))
+        found.append(EncoderOption(name, None, True, 0, tuple(by_source.pop(str(path.resolve()), ()))))
     # Of a checkpoint that lies elsewhere, or is gone: its atlas can be seen and deleted still.
     found += [
-        Choice(source, None, False, 0, tuple(manifests))
+        EncoderOption(source, None, False, 0, tuple(manifests))
         for source, manifests in by_source.items()
         if source not in CATALOGUE
     ]
@@ -133,13 +133,13 @@ def rough_cost(name: str, texts: Sequence[tuple[str, str]], *, papers: int) -> f
     return _STARTING + found.seconds_a_text * papers + besides
 
 
-def name_of(source: str) -> str:
+def option_name(source: str) -> str:
     """What an encoder is chosen by: its name in the catalogue or in own/; the path of one that lies elsewhere."""
     own = {str(path.resolve()): name for name, path in own_checkpoints().items()}
     return own.get(source, source)
 
 
-def cost(choice: Choice, atlas: Atlas, *, precision: Precision) -> Cost:
+def cost(choice: EncoderOption, atlas: Atlas, *, precision: Precision) -> Cost:
     """What an atlas of an open atlas's papers would take. Takes a second or two, and fetches nothing.
 
     Raises EncoderUnavailable for the user's own checkpoint that is none.

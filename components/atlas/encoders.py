@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.atlas import store
-from components.atlas.manifest import OWN_VECTORS, Manifest
+from components.atlas import paths, store
+from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import AtlasDamaged
 from components.encoder import (
     LEXICAL,
@@ -33,8 +33,8 @@ class TakesNoText(CociteAtlasError):
 
 
 def no_text(manifest: Manifest) -> str:
-    """Why an atlas takes no text, and what it does in place of that; for one that has OWN_VECTORS."""
-    named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != OWN_VECTORS else ""
+    """Why an atlas takes no text, and what it does in place of that; for one that has PRECOMPUTED."""
+    named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != PRECOMPUTED else ""
     return (
         f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be looked for in it. "
         "Search from its papers, or build another atlas of them with an encoder."
@@ -53,10 +53,10 @@ def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_
         raise TakesNoText(no_text(manifest))
     if manifest.encoder.source != LEXICAL:
         return load_encoder(manifest.encoder.source, precision=precision, local_files_only=local_files_only)
-    path = store.atlas_folder(manifest.name) / manifest.folder / store.FITTED
+    path = paths.atlas_folder(manifest.name) / manifest.folder / store.FITTED
     if store.FITTED not in manifest.files:
         raise AtlasDamaged(f"{manifest.name}: its manifest lists no {store.FITTED}. Build it again.")
-    store.check_seal(path, manifest.files[store.FITTED], atlas=manifest.name)
+    store.check_file(path, manifest.files[store.FITTED], atlas=manifest.name)
     try:
         encoder = LexicalEncoder.load(path)
     except LexicalFileDamaged as error:

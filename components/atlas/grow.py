@@ -2,7 +2,8 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.atlas import build, store
+from components.atlas import build, paths, store
 from components.atlas.build import (
     INDEXING,
     PROJECTING,
     WRITING,
     BuildSettings,
+    NameReserved,
     assemble,
     encode_resumably,
     random_pair_distances,
@@ -25,19 +27,20 @@ from components.atlas.build import (
     versions,
 )
 from components.atlas.corpora import atlases_of, discard_additions, note_request
-from components.atlas.growth_checks import (
-    CannotGrow,
-    check_can_grow,
-    check_not_default,
-    fitted_encoder,
-    growing_encoder,
-)
-from components.atlas.manifest import Growth, Manifest
-from components.atlas.map_state import rebuild_due
+from components.atlas.encoders import encoder_of
+from components.atlas.manifest import PRECOMPUTED, Growth, Manifest
 from components.atlas.paths import home_errors
 from components.atlas.placement import place_newcomers, recounted
 from components.atlas.store import Atlas
-from components.encoder import Encoder, LexicalEncoder
+from components.encoder import (
+    LEXICAL,
+    Encoder,
+    EncoderUnavailable,
+    LexicalEncoder,
+    Precision,
+    UnknownEncoder,
+    find_checkpoint,
+)
 from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
@@ -47,27 +50,73 @@ from corpus.known import Known, rows_called
 from corpus.paper import Paper, paper_at, to_table
 from corpus.progress import Cancelled, Progress, no_progress
 
-__all__ = [
-    "ADDING_STAGES",
-    "LOOKING",
-    "PLACING",
-    "REMOVING_STAGES",
-    "CannotGrow",
-    "Change",
-    "Grown",
-    "NothingLeft",
-    "add_papers",
-    "check_can_grow",
-    "grow_corpus",
-    "rebuild",
-    "rebuild_due",
-    "remove_papers",
-]
-
-LOOKING, PLACING = "Looking which are new", "Placing them on the map"
-ADDING_STAGES = (LOOKING, build.ENCODING, PLACING, INDEXING, WRITING)
+COMPARING, PLACING = "Finding new papers", "Placing papers on the map"
+ADDING_STAGES = (COMPARING, build.ENCODING, PLACING, INDEXING, WRITING)
 REMOVING_STAGES = (INDEXING, WRITING)
 _MOST_ACCOUNTS = 100  # of additions, in a manifest; older ones are counted
+
+
+class CannotGrow(CociteAtlasError):
+    """An atlas to which no paper can be added here: nothing on this machine makes vectors that go with its own."""
+
+
+def check_not_default(name: str) -> None:
+    """Raise NameReserved for the default atlas (or corpus), which is never changed."""
+    if name == paths.DEFAULT_ATLAS:
+        raise NameReserved(
+            f"{name!r} is the default atlas and stays as it is shipped: its repair would undo any change. Make a "
+            f"corpus of your own from it: python -m corpus export {name} --format jsonl --output mine.jsonl, then "
+            "python -m corpus build mine.jsonl --name mine"
+        )
+
+
+def check_can_grow(manifest: Manifest) -> None:
+    """Raise NameReserved for the default atlas; CannotGrow where its encoder is not here, or not what it was."""
+    check_not_default(manifest.name)
+    record = manifest.encoder
+    if record.source == PRECOMPUTED:
+        raise CannotGrow(
+            f"The atlas {manifest.name!r} was made of vectors that came from elsewhere, and nothing here makes such "
+            "vectors of other papers. Build it again from a file that holds those of all papers."
+        )
+    if record.source != LEXICAL:  # whose encoder is one of its own files
+        with _refusing(manifest):
+            _check_fingerprint(manifest, find_checkpoint(record.source, local_files_only=True).fingerprint)
+
+
+def growing_encoder(manifest: Manifest) -> Encoder:
+    """The encoder of an atlas, in the precision that made its vectors. Raises CannotGrow, AtlasDamaged."""
+    precision: Precision = "bfloat16" if manifest.encoder.precision == "bfloat16" else "float32"
+    with _refusing(manifest):
+        encoder = encoder_of(manifest, precision=precision, local_files_only=True)
+    _check_fingerprint(manifest, encoder.fingerprint)
+    return encoder
+
+
+def fitted_encoder(manifest: Manifest) -> LexicalEncoder | None:
+    """The lexical encoder of an atlas, to be written again with it; None for an atlas of another encoder."""
+    if manifest.encoder.source != LEXICAL:
+        return None
+    encoder = encoder_of(manifest)
+    assert isinstance(encoder, LexicalEncoder)
+    return encoder
+
+
+@contextmanager
+def _refusing(manifest: Manifest) -> Iterator[None]:
+    """What is said of an encoder that cannot be used, as what it means for the atlas."""
+    try:
+        yield
+    except (EncoderUnavailable, UnknownEncoder) as error:
+        raise CannotGrow(f"No paper can be added to {manifest.name!r}: its encoder cannot be used. {error}") from error
+
+
+def _check_fingerprint(manifest: Manifest, fingerprint: str) -> None:
+    if fingerprint != manifest.encoder.fingerprint:
+        raise CannotGrow(
+            f"The encoder {manifest.encoder.name} is not what it was when the atlas {manifest.name!r} was built, so "
+            "new vectors would not go with the old ones. Put its files back, or build the atlas again."
+        )
 
 
 class NothingLeft(CociteAtlasError):
@@ -89,7 +138,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class GrowResult:
     """What became of one atlas of a corpus.
 
     change: None where it could not be changed. error: why not, or why only in part; empty where all went well.
@@ -120,7 +169,7 @@ def add_papers(
     and what `progress` does. Until the last rename the atlas stays what it was.
     """
     check_can_grow(store.read_manifest(name))
-    with home_errors(), store.build_lock(name):
+    with home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)  # not before: another process may have changed it until the lock was held
         new = _new_papers(atlas, papers, progress)
         already_there = len(papers) - new.num_rows
@@ -153,7 +202,7 @@ def remove_papers(name: str, ids: Sequence[str], *, progress: Progress = no_prog
     """
     check_not_default(name)
     store.read_manifest(name)
-    with home_errors(), store.build_lock(name):
+    with home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)
         rows, unknown = rows_called(atlas.papers, ids)
         if not rows:
@@ -192,7 +241,7 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
     """
     check_not_default(name)
     store.read_manifest(name)
-    with home_errors(), store.build_lock(name):
+    with home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)
         manifest = atlas.manifest
         progress(PROJECTING, 0, 1)
@@ -225,7 +274,7 @@ def grow_corpus(
     source: dict[str, Any] | None = None,
     problems: pa.Table | None = None,
     progress: Progress = no_progress,
-) -> list[Grown]:
+) -> list[GrowResult]:
     """Take papers from every atlas of a corpus and add others, one atlas after another; what became of each.
 
     An atlas that cannot be changed is told of, and the others go on. Raises NameReserved for the default corpus, and
@@ -249,21 +298,21 @@ def grow_corpus(
             raise
         except CociteAtlasError as refused:
             error = str(refused)
-        found.append(Grown(name, change, error))
+        found.append(GrowResult(name, change, error))
     return found
 
 
 def _new_papers(atlas: Atlas, papers: Sequence[Paper] | pa.Table, progress: Progress) -> pa.Table:
     """Those of some papers that an atlas has not, each once, with ids that are free there."""
     n = len(papers)
-    progress(LOOKING, 0, n)
+    progress(COMPARING, 0, n)
     known = Known(atlas.papers)
     new: list[pa.Table] = []
     for start in range(0, n, build.CHUNK):
         rows = range(start, min(start + build.CHUNK, n))
         some = [paper_at(papers, row) if isinstance(papers, pa.Table) else papers[row] for row in rows]
         new.append(to_table(taken for paper in some if (taken := known.take_in(paper)) is not None))
-        progress(LOOKING, rows.stop, n)
+        progress(COMPARING, rows.stop, n)
     return pa.concat_tables(new) if new else to_table([])
 
 
@@ -287,7 +336,7 @@ def _work_folder(manifest: Manifest, new: pa.Table) -> Path:
         "fingerprint": f"{record.fingerprint}-{record.precision}",
         "chunk": build.CHUNK,
     }
-    work = store.work_folder(manifest.name, key)
+    work = paths.work_folder(manifest.name, key)
     note_request(
         work,
         corpus=manifest.corpus,

@@ -9,9 +9,9 @@ from corpus.errors import CociteAtlasError
 
 FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
-LONGEST_TITLE = 200  # characters
+MAX_TITLE_CHARS = 200  # characters
 _MOST_COUNTED = 2**53  # papers added or removed; larger numbers are none to reckon with
-OWN_VECTORS = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
+PRECOMPUTED = "own-vectors"  # source of an atlas whose vectors no encoder here can add to
 COLOURS = 8  # places in a palette of regions; components/palette.py has as many
 Record = TypeVar("Record")
 
@@ -21,7 +21,7 @@ class ManifestDamaged(CociteAtlasError):
 
 
 @dataclass(frozen=True, slots=True)
-class FileSeal:
+class Checksum:
     """What a file was when it was written: its size in bytes and its SHA-256 (hex)."""
 
     bytes: int
@@ -30,7 +30,7 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path; or OWN_VECTORS.
+    """The encoder of an atlas. `source` finds it again: a catalogue name, or a folder's absolute path; or PRECOMPUTED.
 
     precision: one of PRECISIONS, in which its weights were used. Manifests from before there was a choice lack it.
     """
@@ -44,17 +44,17 @@ class EncoderRecord:
     @property
     def takes_text(self) -> bool:
         """Whether a text can be encoded by it; where not, the vectors are all that there is of it."""
-        return self.source != OWN_VECTORS
+        return self.source != PRECOMPUTED
 
     @property
     def label(self) -> str:
         """What it is called, and its precision where that is not the usual one."""
-        return self.called if self.precision == "float32" else f"{self.called} ({self.precision})"
+        return self.display_name if self.precision == "float32" else f"{self.display_name} ({self.precision})"
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """Its name for people."""
-        return "the papers' own vectors" if self.name == OWN_VECTORS else self.name
+        return "the papers' own vectors" if self.name == PRECOMPUTED else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,13 @@ class Manifest:
     regions: tuple[Region, ...]
     source: dict[str, Any]
     versions: dict[str, str]
-    files: dict[str, FileSeal] = field(default_factory=dict)
+    files: dict[str, Checksum] = field(default_factory=dict)
     corpus: str = ""
     title: str = ""
     growth: Growth = Growth()
 
     @property
-    def called(self) -> str:
+    def display_title(self) -> str:
         """The corpus's title; its name where it has none."""
         return self.title or self.corpus
 
@@ -155,7 +155,7 @@ class Manifest:
             raw["encoder"] = _typed(EncoderRecord, {"precision": "float32", **raw["encoder"]})
             raw["index"] = _typed(IndexRecord, raw["index"])
             raw["regions"] = tuple(_region(number, region) for number, region in enumerate(raw["regions"]))
-            raw["files"] = {str(name): _typed(FileSeal, seal) for name, seal in raw["files"].items()}
+            raw["files"] = {str(name): _typed(Checksum, seal) for name, seal in raw["files"].items()}
             raw["growth"] = _typed(Growth, {"added": 0, "removed": 0, "far": 0, **raw.get("growth", {})})
             manifest = _typed(cls, {"corpus": raw["name"], "title": "", **raw})
             _check_source(manifest.source)
@@ -167,7 +167,7 @@ class Manifest:
             )
         growth = manifest.growth
         counts = (growth.added, growth.removed, growth.far)
-        if not all(0 <= count < _MOST_COUNTED for count in counts) or len(manifest.title) > LONGEST_TITLE:
+        if not all(0 <= count < _MOST_COUNTED for count in counts) or len(manifest.title) > MAX_TITLE_CHARS:
             raise ManifestDamaged(
                 "manifest.json speaks of fewer than no papers, or of more than there are, or has a title that fills a "
                 "page"

@@ -11,23 +11,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.atlas import store
+from components.atlas import paths
 from components.atlas.archive_checks import LARGEST_VALUE, MOST_DIMENSIONS
 from components.atlas.build import (
     FETCHING,
     READING,
     BuildSettings,
     NameReserved,
+    NothingToBuild,
     assemble,
+    describe_files,
     encode_papers,
     project_resumably,
     work_folder,
 )
 from components.atlas.corpora import note_request
 from components.atlas.encoders import choose_encoder
-from components.atlas.manifest import OWN_VECTORS, EncoderRecord, Manifest
+from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Manifest
 from components.atlas.paths import home_errors
-from components.atlas.read_papers import NothingToBuild, described
 from components.atlas.verify import TOLERANCE, relative_errors
 from components.encoder import LEXICAL, Encoder
 from components.index.exact import Vectors
@@ -85,16 +86,16 @@ def build_from_vectors(
     Raises NameReserved, NoVectors, VectorsDiffer, NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite,
     EncoderUnavailable, UnreadableFileError, and what `progress` does.
     """
-    store.atlas_folder(name)  # a bad name is said before anything is read
-    if name == store.DEFAULT_ATLAS:
+    paths.atlas_folder(name)  # a bad name is said before anything is read
+    if name == paths.DEFAULT_ATLAS:
         raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
     column = _column(path, vector_column)
     loaded = _loaded(encoder, progress)
-    sealed, kept = described([path], columns=[columns], without_abstract="keep")
+    sealed, kept = describe_files([path], columns=[columns], without_abstract="keep")
     files = [sealed[0] | {"vectors": column}]
-    with home_errors(), store.build_lock(name):
+    with home_errors(), paths.build_lock(name):
         work = work_folder(name, files=files, fingerprint=loaded.fingerprint if loaded else "", settings=settings)
-        note_request(work, corpus=name, base="", encoder=loaded.source if loaded else OWN_VECTORS, precision="float32")
+        note_request(work, corpus=name, base="", encoder=loaded.source if loaded else PRECOMPUTED, precision="float32")
         every = _vectors(path, column, progress)
         papers, rows, accounts, problems = _papers(path, every, columns=columns, progress=progress)
         vectors = every[rows]
@@ -306,12 +307,12 @@ def _record(vectors: Vectors, encoder: Encoder | None) -> EncoderRecord:
             fingerprint=encoder.fingerprint,
             normalised=encoder.normalised,
         )
-    digest = hashlib.sha256(f"{OWN_VECTORS}{vectors.shape}".encode())
+    digest = hashlib.sha256(f"{PRECOMPUTED}{vectors.shape}".encode())
     digest.update(np.ascontiguousarray(vectors).data)
     lengths = np.linalg.norm(vectors, axis=1)
     return EncoderRecord(
-        name=OWN_VECTORS,
-        source=OWN_VECTORS,
+        name=PRECOMPUTED,
+        source=PRECOMPUTED,
         fingerprint=digest.hexdigest(),
         normalised=bool((np.abs(lengths - 1) < _UNIT).all()),
     )

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import FETCHING, READING, BuildSettings, NameReserved, build_from, work_folder
 from components.atlas.corpora import atlas_name_for, note_request
 from components.atlas.encoders import choose_encoder
@@ -13,7 +13,7 @@ from components.encoder import Precision
 from corpus.progress import Progress, no_progress
 
 
-def build_again(
+def reencode(
     base: str,
     *,
     encoder: str,
@@ -32,14 +32,14 @@ def build_again(
     and what `progress` does.
     """
     if name is not None:
-        store.atlas_folder(name)  # a bad name is said before anything is loaded
+        paths.atlas_folder(name)  # a bad name is said before anything is loaded
     opened = store.open_atlas(base)
     chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
     corpus = opened.manifest.corpus
     name = name or atlas_name_for(corpus, chosen.source, precision=chosen.precision)
     _check_free(name, base=base, corpus=corpus)
     papers = {"name": base, "papers": opened.manifest.files[store.PAPERS].sha256}
-    with home_errors(), store.build_lock(name):
+    with home_errors(), paths.build_lock(name):
         work = work_folder(name, files=[papers], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=corpus, base=base, encoder=chosen.source, precision=chosen.precision)
         progress(READING, 1, 1)
@@ -58,12 +58,12 @@ def build_again(
 
 
 def _check_free(name: str, *, base: str, corpus: str) -> None:
-    if name in (base, store.DEFAULT_ATLAS):
+    if name in (base, paths.DEFAULT_ATLAS):
         raise NameReserved(
             f"{name!r} is the name of the {'atlas itself' if name == base else 'default atlas'}, which stays as it is. "
             "Give the new one another name: --name NAME"
         )
-    if name in store.atlas_names():
+    if name in paths.atlas_names():
         other = corpus
         with suppress(AtlasDamaged):  # building it again is what repairs it
             other = store.read_manifest(name).corpus

@@ -22,30 +22,15 @@ from numpy.typing import NDArray
 from components.atlas.facets import Facets
 from components.atlas.manifest import (
     FORMAT,
+    Checksum,
     EncoderRecord,
-    FileSeal,
     Growth,
     IndexRecord,
     Manifest,
     ManifestDamaged,
     Region,
 )
-from components.atlas.paths import (  # noqa: F401  (what belongs to the store is imported from here)
-    DEFAULT_ATLAS,
-    FOLDER,
-    HOME_VARIABLE,
-    LOCK,
-    MANIFEST,
-    NAME,
-    AtlasBusy,
-    NoSuchAtlas,
-    atlas_folder,
-    atlas_names,
-    build_lock,
-    home,
-    work_folder,
-    work_folders,
-)
+from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NAME, NoSuchAtlas, atlas_folder, atlas_names
 from components.encoder import LEXICAL, LexicalEncoder
 from components.index.exact import ExactIndex, Vectors
 from components.index.hnsw import HnswIndex, NeighbourIndex
@@ -226,7 +211,7 @@ def _open(manifest: Manifest) -> Atlas:
         raise AtlasDamaged(f"{name}: its manifest lists other files than an atlas has. {_rebuild_hint(name)}")
     try:
         for file, seal in manifest.files.items():
-            check_seal(folder / file, seal, atlas=name)
+            check_file(folder / file, seal, atlas=name)
         papers = pq.read_table(folder / PAPERS)
         if papers.schema.names != SCHEMA.names or papers.num_rows != n:
             raise ValueError(f"{PAPERS} holds {papers.num_rows} rows of {papers.schema.names}")
@@ -263,7 +248,7 @@ def read_problems(manifest: Manifest) -> pa.Table | None:
     if PROBLEMS not in manifest.files:
         return None
     path = atlas_folder(manifest.name) / manifest.folder / PROBLEMS
-    check_seal(path, manifest.files[PROBLEMS], atlas=manifest.name)
+    check_file(path, manifest.files[PROBLEMS], atlas=manifest.name)
     try:
         return pq.read_table(path).cast(PROBLEMS_SCHEMA)
     except (ValueError, OSError, pa.ArrowException) as error:
@@ -315,7 +300,7 @@ def write_atlas(parts: AtlasParts) -> Manifest:
             title=parts.title,
             growth=parts.growth,
         )
-        manifest = replace(manifest, files={path.name: seal(path) for path in sorted(folder.iterdir())})
+        manifest = replace(manifest, files={path.name: checksum(path) for path in sorted(folder.iterdir())})
         write_text(top / MANIFEST, manifest.to_json())
     except BaseException:
         # An interrupt may come in the very moment after the manifest's rename: then these files are the atlas.
@@ -328,12 +313,12 @@ def write_atlas(parts: AtlasParts) -> Manifest:
     return manifest
 
 
-def seal(path: Path) -> FileSeal:
+def checksum(path: Path) -> Checksum:
     """The size and SHA-256 of a file as it is now."""
-    return FileSeal(bytes=path.stat().st_size, sha256=sha256_of(path))
+    return Checksum(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
-def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:
+def check_file(path: Path, expected: Checksum, *, atlas: str) -> None:
     """Raise AtlasDamaged, naming the file, unless it is there and what it was when it was sealed."""
     if not path.is_file():
         raise AtlasDamaged(f"{atlas}: {path.name} is missing. {_rebuild_hint(atlas)}")
@@ -342,7 +327,7 @@ def check_seal(path: Path, expected: FileSeal, *, atlas: str) -> None:
             f"{atlas}: {path.name} has {path.stat().st_size:,} bytes instead of {expected.bytes:,}. "
             f"{_rebuild_hint(atlas)}"
         )
-    if seal(path).sha256 != expected.sha256:
+    if checksum(path).sha256 != expected.sha256:
         raise AtlasDamaged(f"{atlas}: {path.name} has been changed since it was built. {_rebuild_hint(atlas)}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.manifest import Manifest
 from components.mapping.palette import Palette
 
@@ -20,7 +20,7 @@ def thumbnail(manifest: Manifest, *, palette: Palette) -> str:
 
     Only two small files are read, and unsealed: this draws dots, and opening the atlas checks it.
     """
-    folder = store.atlas_folder(manifest.name) / manifest.folder
+    folder = paths.atlas_folder(manifest.name) / manifest.folder
     coordinates = _read(folder / store.COORDINATES, np.float32, shape=(manifest.papers, 2))
     region_ids = _read(folder / store.REGIONS, np.int16, shape=(manifest.papers,))
     if coordinates is None or region_ids is None or not manifest.papers:

@@ -30,7 +30,7 @@ from corpus.errors import CociteAtlasError
 from corpus.progress import Progress
 
 if TYPE_CHECKING:
-    from components.atlas.grow import Change, Grown
+    from components.atlas.grow import Change, GrowResult
     from components.atlas.manifest import Manifest
     from components.atlas.store import Atlas
     from components.search.query_text import QueryText
@@ -137,7 +137,8 @@ def build(
 
 def _announce_replacement(name: str, base: str | None) -> None:
     """Warn before an atlas of this name is replaced; it stays until the new one is done."""
-    from components.atlas.store import atlas_names, read_manifest
+    from components.atlas.paths import atlas_names
+    from components.atlas.store import read_manifest
 
     if name in (MEDLINE, base) or name not in atlas_names():  # those two are refused later
         return
@@ -151,11 +152,11 @@ def _announce_replacement(name: str, base: str | None) -> None:
 
 def _reencode(base: str, encoder: str, name: str | None, precision: Any, progress: Progress) -> "Manifest":
     from components.atlas.default import ensure_medline
-    from components.atlas.reencode import build_again
+    from components.atlas.reencode import reencode
 
     if base == MEDLINE:
         ensure_medline(progress=progress)
-    return build_again(base, encoder=encoder, precision=precision, name=name, progress=progress)
+    return reencode(base, encoder=encoder, precision=precision, name=name, progress=progress)
 
 
 def _build_default(encoder: str | None, name: str | None, *, assemble: bool, progress: Progress) -> "Manifest":
@@ -188,20 +189,18 @@ def add_papers(
 ) -> int:
     """Add papers to an atlas. Only new papers are encoded; old ones keep their position on the map."""
     from components.atlas import grow, store
-    from components.atlas.build import READING
-    from components.atlas.growth_checks import check_can_grow, check_not_default
-    from components.atlas.read_papers import described, read_files
+    from components.atlas.build import READING, describe_files, read_files
     from corpus.readers import WithoutAbstract
 
-    check_not_default(atlas)
+    grow.check_not_default(atlas)
     manifest = store.read_manifest(atlas)
     if not all_encoders:
-        check_can_grow(manifest)  # before minutes of reading
+        grow.check_can_grow(manifest)  # before minutes of reading
     paths = existing_files(files)
     columns = [parse_columns(column)] * len(paths)
     without_abstract: WithoutAbstract = "keep" if keep_without_abstract else "leave_out"
     with progress_bars() as progress:
-        checksums, kept = described(paths, columns=columns, without_abstract=without_abstract)
+        checksums, kept = describe_files(paths, columns=columns, without_abstract=without_abstract)
         read = read_files(
             paths,
             columns=columns,
@@ -215,7 +214,7 @@ def add_papers(
             )
         else:
             change = grow.add_papers(atlas, read.papers, source=source, problems=read.problems, progress=progress)
-            grown = [grow.Grown(atlas, change)]
+            grown = [grow.GrowResult(atlas, change)]
     if not as_json:
         print_reports(source["reports"])
     return _print_changes(grown, as_json=as_json)
@@ -230,17 +229,16 @@ def remove(
 ) -> int:
     """Remove papers from an atlas."""
     from components.atlas import grow, store
-    from components.atlas.growth_checks import check_not_default
 
     if bool(ids) == (file is not None):
         raise typer.BadParameter("give ids or --file FILE, not both")
-    check_not_default(atlas)
+    grow.check_not_default(atlas)
     removed = ids or read_ids(file)  # type: ignore[arg-type]
     with progress_bars() as progress:
         if all_encoders:
             grown = grow.grow_corpus(store.read_manifest(atlas).corpus, remove=removed, progress=progress)
         else:
-            grown = [grow.Grown(atlas, grow.remove_papers(atlas, removed, progress=progress))]
+            grown = [grow.GrowResult(atlas, grow.remove_papers(atlas, removed, progress=progress))]
     return _print_changes(grown, as_json=as_json)
 
 
@@ -252,14 +250,14 @@ def rebuild(atlas: AtlasName, as_json: AsJson = False) -> int:
     with progress_bars() as progress:
         manifest = grow.rebuild(atlas, progress=progress)
     if as_json:
-        return _print_changes([grow.Grown(atlas, grow.Change(manifest))], as_json=True)
+        return _print_changes([grow.GrowResult(atlas, grow.Change(manifest))], as_json=True)
     print(f"{atlas}: the map was laid out with all {manifest.papers:,} papers: {map_words(manifest)}.")
     return 0
 
 
-def _print_changes(grown: "list[Grown]", *, as_json: bool) -> int:
+def _print_changes(grown: "list[GrowResult]", *, as_json: bool) -> int:
     """Print what became of each atlas; returns the exit code."""
-    from components.atlas.grow import rebuild_due
+    from components.atlas.map_state import rebuild_due
 
     if as_json:
         changes: list[dict[str, Any]] = []
@@ -284,7 +282,7 @@ def _print_changes(grown: "list[Grown]", *, as_json: bool) -> int:
 
 
 def _print_change(change: "Change") -> None:
-    from components.atlas.grow import rebuild_due
+    from components.atlas.map_state import rebuild_due
 
     manifest = change.manifest
     counts = (
@@ -310,7 +308,8 @@ def list_atlases(as_json: AsJson = False) -> None:
     """List all atlases."""
     import humanize
 
-    from components.atlas.store import atlas_names, read_manifest
+    from components.atlas.paths import atlas_names
+    from components.atlas.store import read_manifest
 
     rows: list[dict[str, Any]] = []
     for name in atlas_names():
@@ -344,7 +343,8 @@ def info(atlas: AtlasName, as_json: AsJson = False) -> None:
     import humanize
 
     from components.atlas.map_state import map_words
-    from components.atlas.store import atlas_folder, read_manifest
+    from components.atlas.paths import atlas_folder
+    from components.atlas.store import read_manifest
 
     ensure_default(atlas)
     manifest = read_manifest(atlas)

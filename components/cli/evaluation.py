@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -92,14 +92,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> int:
     """Rank the pools of a judged set with encoders, baselines or rankings in files, and report MAP and NDCG%20."""
-    from components.evaluation.evaluating import Choice, evaluate_set
+    from components.evaluation.evaluate import SystemSpec, default_split, evaluate_and_save
     from components.evaluation.report import report_of
     from components.evaluation.sets import read_set
 
-    systems: list[Choice] = [
-        *(Choice("encoder", name, precision) for name in encoder or ()),
-        *(Choice(name.value) for name in baseline or ()),
-        *(Choice("rankings", str(path)) for path in existing_files(rankings or ())),
+    systems = [
+        *(SystemSpec("encoder", name, precision) for name in encoder or ()),
+        *(SystemSpec(name.value) for name in baseline or ()),
+        *(SystemSpec("rankings", str(path)) for path in existing_files(rankings or ())),
     ]
     if not systems:
         raise typer.BadParameter("name at least one system: --encoder, --baseline or --rankings")
@@ -110,13 +110,11 @@ def evaluate(
     done = []
     with progress_bars() as progress:
         judged = read_set(set_name, data=data, facet=facet, progress=progress)
-        split = _split(judged, split)
+        split = split or default_split(judged)
         judged.folds(split)  # a missing split is not a system's fault
         for system in systems:
             try:
-                evaluation, scores, ranking = evaluate_set(judged, split, system, progress=progress)
-                _store(judged, evaluation, scores, ranking, progress)
-                done.append((evaluation, scores))
+                done.append(evaluate_and_save(judged, split, system, progress=progress))
             except Cancelled:
                 raise
             except CociteAtlasError as error:
@@ -131,28 +129,6 @@ def evaluate(
         nothing = " Nothing was written to --output." if outputs else ""
         print_error(f"{failed} of {len(systems)} systems could not be evaluated.{nothing}")
     return 1 if failed else 0
-
-
-def _split(judged: "JudgedSet", split: str | None) -> str:
-    from components.evaluation.published import SPLIT
-    from corpus.judged_sets.model import SetError
-
-    if split is not None:
-        return split
-    if SPLIT in judged.splits:
-        return SPLIT
-    if len(judged.splits) == 1:
-        return next(iter(judged.splits))
-    raise SetError(f"{judged.name} has several splits: {', '.join(sorted(judged.splits))}. Name one: --split S")
-
-
-def _store(judged: "JudgedSet", evaluation: Any, scores: Any, ranking: Any, progress: Progress) -> None:
-    from components.atlas.paths import home_errors
-    from components.evaluation import store
-
-    progress("Writing the run", 0, 1)
-    with home_errors():
-        store.save(evaluation, scores, ranking, judged)
 
 
 def _write_report(report: "Report", outputs: list[Path]) -> None:
@@ -175,8 +151,8 @@ def list_evaluations(
 ) -> int:
     """List all stored evaluations, the newest first."""
     from components.evaluation import store
-    from components.evaluation.format import called, one_line, percent, set_words
-    from components.evaluation.results import MAP, NDCG_20_PERCENT
+    from components.evaluation.format import one_line, percent, set_label, system_label
+    from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 
     evaluations = [evaluation for evaluation in store.evaluations() if set_name in ("", evaluation.set_name)]
     if as_json:
@@ -184,7 +160,7 @@ def list_evaluations(
             {
                 "id": evaluation.id,
                 "made": evaluation.made,
-                "system": called(evaluation),
+                "system": system_label(evaluation),
                 "set": evaluation.set_name,
                 "facet": evaluation.facet,
                 "split": evaluation.split,
@@ -200,7 +176,7 @@ def list_evaluations(
             means = evaluation.means
             scores = f"MAP {percent(means[MAP]):>6}  NDCG%20 {percent(means[NDCG_20_PERCENT]):>6}"
             mark = "  comparable" if evaluation.comparable else ""
-            system = one_line(f"{called(evaluation)} on {set_words(evaluation)}")
+            system = one_line(f"{system_label(evaluation)} on {set_label(evaluation)}")
             print(f"{evaluation.id}  {one_line(evaluation.made)}  {scores}  {system}{mark}")
         if not evaluations:
             print("There is no evaluation yet. Make one: cocite evaluate --help")
@@ -268,7 +244,7 @@ def list_sets(as_json: AsJson = False) -> int:
 def _print_set(card: "SetCard") -> None:
     import humanize
 
-    from components.evaluation.format import handled_words, one_line
+    from components.evaluation.format import issue_descriptions, one_line
 
     splits = ", ".join(f"{name} {queries:,}" for name, queries in card.splits.items())
     facets = f"; facets {', '.join(card.facets)}" if card.facets else ""
@@ -277,7 +253,7 @@ def _print_set(card: "SetCard") -> None:
         f"queries by split: {splits}{facets}; {card.origin}, relevant from grade {card.relevant_from}, "
         f"{humanize.naturalsize(card.bytes)}"
     )
-    for line in (*handled_words(card.handled), card.rules):
+    for line in (*issue_descriptions(card.handled), card.rules):
         if line:
             print(f"  {one_line(line)}")
 
@@ -296,17 +272,11 @@ def remove_set(
 
 
 def _make(name: str, build: Callable[[Progress], "JudgedSet"], folder: Path | None, *, as_json: bool) -> None:
-    from components.atlas.paths import NAME
-    from components.evaluation.sets import keep_set, set_names
+    from components.evaluation.sets import check_new_name, keep_set
     from corpus.io.disk import disk_errors
-    from corpus.judged_sets.model import SetError
     from corpus.judged_sets.released import write_released
 
-    # Before minutes of reading; keep_set checks again.
-    if not NAME.fullmatch(name):
-        raise SetError(f"--name {name!r:.80}: use up to 64 of a–z, 0–9, '.', '_' and '-'.")
-    if name in set_names():
-        raise SetError(f"A judged set {name!r} exists. Choose another --name, or delete it.")
+    check_new_name(name)  # before minutes of reading
     with progress_bars() as progress:
         judged = build(progress)
         if folder is not None:
@@ -370,7 +340,7 @@ def make_topics(
     as_json: AsJson = False,
 ) -> None:
     """A set from the topics of a corpus; it is not judged by people."""
-    from components.atlas.read_papers import read_files
+    from components.atlas.build import read_files
     from components.atlas.store import open_atlas
     from corpus.judged_sets.model import SetError
     from corpus.judged_sets.topics import build_from_topics

@@ -216,7 +216,7 @@ def _make(
     account: _Account,
     progress: Progress,
 ) -> "TrainingPairs":
-    from components.atlas.read_papers import sealed_file
+    from components.atlas.build import describe_file
     from corpus.cocitations.pair_tables import read_pair_table
     from corpus.cocitations.pairing import Pairing, write_found
     from corpus.io.files import write_text
@@ -248,8 +248,8 @@ def _make(
         "keep_without_abstract": options.keep_without_abstract,
         "sources": {
             "full_texts": [Path(name).name for name in options.full_texts],
-            "pairs": [sealed_file(table) for table in tables],
-            "papers": [sealed_file(file) for file in files],
+            "pairs": [describe_file(table) for table in tables],
+            "papers": [describe_file(file) for file in files],
             "atlases": options.atlas,
         },
         "full_texts": account.full_texts.as_json(),

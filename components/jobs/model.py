@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from components.atlas.manifest import LONGEST_TITLE
+from components.atlas.manifest import MAX_TITLE_CHARS
 from components.atlas.paths import FOLDER, atlas_folder, home
 from components.encoder import Precision
 
@@ -68,7 +68,7 @@ class JobRequest(BaseModel):
     id: str = ""
     kind: JobKind
     name: Text = ""
-    title: Annotated[str, Field(max_length=LONGEST_TITLE)] = ""
+    title: Annotated[str, Field(max_length=MAX_TITLE_CHARS)] = ""
     base: Text = ""
     encoder: Text = ""
     precision: Precision = "float32"

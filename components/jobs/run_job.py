@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.atlas.archive import import_archive
-from components.atlas.build import READING, build_atlas
+from components.atlas.build import READING, NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.default import ensure_medline
-from components.atlas.grow import Change, Grown, grow_corpus, rebuild, rebuild_due
+from components.atlas.grow import Change, GrowResult, grow_corpus, rebuild
 from components.atlas.manifest import Manifest
+from components.atlas.map_state import rebuild_due
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.precomputed_vectors import build_from_vectors
-from components.atlas.read_papers import NothingToBuild, described, read_files
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.encoder import EMBEDDED
 from components.jobs.model import BASELINES, Event, JobRequest
 from components.jobs.store import NoSuchRequest, discard, lock_request, read_request
@@ -41,7 +41,7 @@ def run_job(request: JobRequest, *, progress: Progress = no_progress) -> Event:
 def _encode(request: JobRequest, progress: Progress) -> Event:
     if request.base == MEDLINE:
         ensure_medline(progress=progress)
-    manifest = build_again(request.base, encoder=request.encoder, precision=request.precision, progress=progress)
+    manifest = reencode(request.base, encoder=request.encoder, precision=request.precision, progress=progress)
     return Event(built=manifest.name)
 
 
@@ -101,7 +101,7 @@ def _add(request: JobRequest, progress: Progress) -> Event:
     _check_files(request)
     columns = [file.columns or None for file in request.files]
     without_abstract = _without_abstract(request)
-    checksums, kept = described(request.paths, columns=columns, without_abstract=without_abstract)
+    checksums, kept = describe_files(request.paths, columns=columns, without_abstract=without_abstract)
     read = read_files(
         request.paths,
         columns=columns,
@@ -141,21 +141,16 @@ def _import(request: JobRequest, progress: Progress) -> Event:
 
 
 def _evaluate(request: JobRequest, progress: Progress) -> Event:
-    from components.atlas.paths import home_errors
-    from components.evaluation import store
-    from components.evaluation.evaluating import Choice, evaluate_set
+    from components.evaluation.evaluate import SystemSpec, evaluate_and_save
     from components.evaluation.format import summary
     from components.evaluation.sets import read_set
 
     judged = read_set(request.name, facet=request.facet, progress=progress)
     if request.encoder in BASELINES:
-        system = Choice(request.encoder)  # type: ignore[arg-type]
+        system = SystemSpec(request.encoder)  # type: ignore[arg-type]
     else:
-        system = Choice("encoder", request.encoder, request.precision)
-    evaluation, scores, ranking = evaluate_set(judged, request.split, system, progress=progress)
-    progress("Writing the run", 0, 1)
-    with home_errors():
-        store.save(evaluation, scores, ranking, judged)
+        system = SystemSpec("encoder", request.encoder, request.precision)
+    evaluation, _ = evaluate_and_save(judged, request.split, system, progress=progress)
     return Event(built=evaluation.id, result=summary(evaluation))
 
 
@@ -183,7 +178,7 @@ _RUN: dict[str, Callable[[JobRequest, Progress], Event]] = {
 }
 
 
-def _first_change(grown: Sequence[Grown]) -> Change:
+def _first_change(grown: Sequence[GrowResult]) -> Change:
     """The first change. Raises NotAllChanged where there is none."""
     change = next((atlas.change for atlas in grown if atlas.change is not None), None)
     if change is None:
@@ -191,7 +186,7 @@ def _first_change(grown: Sequence[Grown]) -> Change:
     return change
 
 
-def _result_of(grown: Sequence[Grown], result: str) -> Event:
+def _result_of(grown: Sequence[GrowResult], result: str) -> Event:
     """The result of a change of several atlases. Raises NotAllChanged where some could not be changed."""
     change = _first_change(grown)
     if errors := [f"{atlas.name}: {atlas.error}" for atlas in grown if atlas.error]:

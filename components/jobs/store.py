@@ -19,7 +19,7 @@ from typing import Protocol
 import filelock
 from pydantic import ValidationError
 
-from components.atlas.manifest import LONGEST_TITLE
+from components.atlas.manifest import MAX_TITLE_CHARS
 from components.atlas.paths import FOLDER, NoSuchAtlas, home
 from components.jobs.model import MAX_FILES, SAFE_NAME, JobRequest, UploadedFile
 from corpus.errors import CociteAtlasError
@@ -129,7 +129,7 @@ def save_request(request: JobRequest) -> JobRequest:
     """Store a request: from now on it waits to be done. Raises NoSuchRequest where a file is missing; OSError."""
     folder = _folder(request.id)
     folder.mkdir(parents=True, exist_ok=True)
-    request = request.model_copy(update={"title": _one_line(request.title)[:LONGEST_TITLE]})
+    request = request.model_copy(update={"title": _one_line(request.title)[:MAX_TITLE_CHARS]})
     write_text(folder / _REQUEST, request.model_dump_json(indent=1))
     stored = _read(folder)
     if stored is None:

@@ -6,8 +6,8 @@ from functools import partial
 
 import streamlit as st
 
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.manifest import Manifest
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, LEXICAL, Reading
 from components.mapping.palette import REGION_COLOURS
@@ -82,7 +82,7 @@ def compare() -> None:
 
 def _too_few(only: Manifest) -> None:
     with st.container(key="too-few"):
-        st.subheader(f"One atlas of {escaped(only.called)} so far", anchor=False)
+        st.subheader(f"One atlas of {escaped(only.display_title)} so far", anchor=False)
         st.markdown(
             f"Comparing takes two atlases: the same papers, encoded by two encoders. There is one, by "
             f"**{escaped(only.encoder.label)}**. {_beside(only)}"

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.corpora import (
     Unfinished,
     atlases_of,
@@ -15,9 +15,9 @@ from components.atlas.corpora import (
     disk_use,
     unfinished,
 )
-from components.atlas.default import NAME as MEDLINE
-from components.atlas.grow import rebuild_due
 from components.atlas.manifest import Manifest
+from components.atlas.map_state import rebuild_due
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.thumbnail import thumbnail
 from components.encoder import Precision
 from components.jobs import runner as background
@@ -36,7 +36,7 @@ from corpus.text.markdown import escaped
 def corpora_page() -> None:
     """Draw the page."""
     frame.masthead(atlas=(st.query_params.get("atlas") or MEDLINE)[:64])
-    if MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return
     _clear_once()
     jobs.say_refusal()
@@ -111,10 +111,10 @@ def _encode_on(build: Unfinished) -> None:
 def _discard(one: JobRequest) -> None:
     def throw_away() -> None:
         discard(one.id)
-        if one.kind in ("files", "query") and store.atlas_folder(one.name).is_dir():
+        if one.kind in ("files", "query") and paths.atlas_folder(one.name).is_dir():
             discard_unfinished(one.name)
         for manifest in atlases_of(one.name) if one.kind == "add" else ():
-            with store.build_lock(manifest.name):
+            with paths.build_lock(manifest.name):
                 discard_additions(manifest.name)
 
     jobs.attempt(throw_away)
@@ -172,7 +172,7 @@ def _thumbnail(name: str, build: str, dark: bool, _manifest: Manifest) -> str:  
 def _damaged() -> list[tuple[str, str]]:
     """Atlases whose manifest cannot be read, with what is wrong."""
     found = []
-    for name in store.atlas_names():
+    for name in paths.atlas_names():
         try:
             store.read_manifest(name)
         except CociteAtlasError as error:

@@ -11,9 +11,9 @@ import streamlit as st
 from components.api.routes import ARCHIVE, download_path
 from components.atlas import store
 from components.atlas.corpora import atlases_of, delete_corpus, disk_use, rename_corpus
-from components.atlas.default import NAME as MEDLINE
-from components.atlas.grow import rebuild_due
-from components.atlas.manifest import LONGEST_TITLE, Manifest
+from components.atlas.manifest import MAX_TITLE_CHARS, Manifest
+from components.atlas.map_state import rebuild_due
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.vectors_export import VECTOR_EXPORTS
 from components.jobs import runner as background
 from components.jobs.model import JobKind, JobRequest, UploadedFile
@@ -34,7 +34,7 @@ _MOST_NAMED = 100_000  # characters of typed ids
 def _called(corpus: str) -> str:
     """A corpus's title as Markdown; its name where it was deleted meanwhile."""
     found = atlases_of(corpus)
-    return escaped(found[0].called if found else corpus)
+    return escaped(found[0].display_title if found else corpus)
 
 
 def _begin(make: Callable[[], JobRequest]) -> None:
@@ -56,7 +56,7 @@ def _rename(corpus: str) -> None:
     found = atlases_of(corpus)
     with st.form(f"rename-{corpus}", border=False):
         title = st.text_input(
-            "Title", value=found[0].called if found else corpus, max_chars=LONGEST_TITLE, key=f"title-{corpus}"
+            "Title", value=found[0].display_title if found else corpus, max_chars=MAX_TITLE_CHARS, key=f"title-{corpus}"
         )
         st.caption(f"Links to it stay as they are: they name it {escaped(corpus)}.")
         if st.form_submit_button("Rename", type="primary"):

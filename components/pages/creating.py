@@ -6,7 +6,7 @@ import streamlit as st
 
 from components.atlas.corpora import free_name
 from components.atlas.encoder_options import usable_encoders
-from components.atlas.manifest import LONGEST_TITLE
+from components.atlas.manifest import MAX_TITLE_CHARS
 from components.encoder import EMBEDDED
 from components.jobs import runner as background
 from components.jobs import store as staging
@@ -90,7 +90,7 @@ def _from_files() -> None:
 
 
 def _suggested(files: tuple[UploadedFile, ...]) -> str:
-    return files[0].original_name.split(".")[0][:LONGEST_TITLE] if files else ""
+    return files[0].original_name.split(".")[0][:MAX_TITLE_CHARS] if files else ""
 
 
 def _own_vectors(columns: list[str], files: tuple[UploadedFile, ...], *, key: str) -> tuple[str, str]:
@@ -198,7 +198,7 @@ def _from_query() -> None:
             id="",
             kind="query",
             name=_free(title or query),
-            title=(title or query)[:LONGEST_TITLE],
+            title=(title or query)[:MAX_TITLE_CHARS],
             encoder=encoder,
             source=name,
             query=query,
@@ -244,7 +244,7 @@ def _title(suggested: str, *, key: str) -> str:
     return st.text_input(
         "Name",
         key=round_key(key, "title"),
-        max_chars=LONGEST_TITLE,
+        max_chars=MAX_TITLE_CHARS,
         placeholder=suggested or "What this corpus is called",
     ).strip()
 

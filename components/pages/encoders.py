@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from components.atlas import store
+from components.atlas import paths
 from components.atlas.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
-from components.atlas.default import NAME as MEDLINE
-from components.atlas.encoder_options import Choice, choices, name_of
+from components.atlas.encoder_options import EncoderOption, encoder_options, option_name
 from components.atlas.manifest import Manifest
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
 from components.encoder import Precision, default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
@@ -28,7 +28,7 @@ def encoders() -> None:
     """Draw the page."""
     name = (st.query_params.get("atlas") or MEDLINE)[:64]
     frame.masthead(atlas=name)
-    if name == MEDLINE and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if name == MEDLINE and MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return
     try:
         atlas = resources.atlas(name)
@@ -37,10 +37,10 @@ def encoders() -> None:
         st.page_link(frame.page("Encoders"), label="Encoders of the default corpus", query_params={"atlas": MEDLINE})
         return
     jobs.say_refusal()
-    found = choices(atlas.manifest.corpus)
+    found = encoder_options(atlas.manifest.corpus)
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        st.subheader(f"Encoders for {escaped(atlas.manifest.called)}", anchor=False)
+        st.subheader(f"Encoders for {escaped(atlas.manifest.display_title)}", anchor=False)
         papers = f"these {len(atlas):,} papers" if len(atlas) != 1 else "this one paper"
         st.markdown(
             f"An encoder turns a text into the vector that is searched with. Each has its own atlas of {papers}: the "
@@ -51,7 +51,7 @@ def encoders() -> None:
         names = [choice.name for choice in found]
         if st.session_state.get(_CHOSEN) not in names:
             asked = st.query_params.get("encoder", "")
-            st.session_state[_CHOSEN] = asked if asked in names else name_of(atlas.manifest.encoder.source)
+            st.session_state[_CHOSEN] = asked if asked in names else option_name(atlas.manifest.encoder.source)
             if st.session_state[_CHOSEN] not in names:
                 st.session_state[_CHOSEN] = names[0]
         with st.container(key="encoder-list"):
@@ -79,11 +79,11 @@ def _stopped(atlas: Atlas) -> None:
     for build in unfinished():
         if build.corpus != atlas.manifest.corpus or not build.base or build.kind != "build":
             continue
-        if _is_by(now, name_of(build.encoder)):
+        if _is_by(now, option_name(build.encoder)):
             continue
         with st.container(border=True):
             done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
-            st.markdown(f"A build by **{escaped(name_of(build.encoder))}** was stopped: {done} encoded.")
+            st.markdown(f"A build by **{escaped(option_name(build.encoder))}** was stopped: {done} encoded.")
             with st.container(horizontal=True):
                 st.button("Go on", key=f"go-on-{build.name}", on_click=_go_on, args=(build,), type="primary")
                 st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
@@ -99,7 +99,7 @@ def _start(base: str, encoder: str, precision: Precision) -> None:
 
 
 def _go_on(build: Unfinished) -> None:
-    _start(build.base, name_of(build.encoder), "bfloat16" if build.precision == "bfloat16" else "float32")
+    _start(build.base, option_name(build.encoder), "bfloat16" if build.precision == "bfloat16" else "float32")
 
 
 def _discard(build: Unfinished) -> None:
@@ -138,7 +138,7 @@ def _remove(name: str) -> None:
 # ---------------------------------------------------------------- the right side: one encoder
 
 
-def _details(choice: Choice, atlas: Atlas) -> None:
+def _details(choice: EncoderOption, atlas: Atlas) -> None:
     encoder_heading(choice)
     found, mix = None, None
     if choice.here and choice.neural:
@@ -163,7 +163,7 @@ def _details(choice: Choice, atlas: Atlas) -> None:
         st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
 
 
-def _fetch_again(choice: Choice) -> None:
+def _fetch_again(choice: EncoderOption) -> None:
     """Fetch an encoder whose atlas is there and whose files are gone. Leaving the page stops it; it goes on later."""
     st.warning(
         "Its files are not on this machine: its atlas shows its map and finds papers like a paper, but takes no text.",
@@ -191,7 +191,7 @@ def _show_mix(name: str) -> None:
 
 def _built(manifest: Manifest) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
-        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.called}")
+        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.display_name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
         st.caption(f"{size(disk_use(manifest.name))} on disk, built {escaped(manifest.created[:10])}{rounded}")
         if manifest.name != MEDLINE:
@@ -209,7 +209,7 @@ def _delete(name: str, corpus: str) -> None:
         st.query_params["atlas"] = left[0] if left else MEDLINE
 
 
-def _offer(choice: Choice, atlas: Atlas) -> None:
+def _offer(choice: EncoderOption, atlas: Atlas) -> None:
     """What an atlas by it would take, and the button that begins it."""
     with st.container(border=True, key="offer"):
         fast = choice.neural and has_fast_bfloat16()

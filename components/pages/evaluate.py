@@ -7,13 +7,13 @@ from typing import get_args
 import streamlit as st
 
 from components.atlas import encoder_options as choices
-from components.atlas import store
-from components.atlas.default import NAME as MEDLINE
+from components.atlas import paths
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
-from components.evaluation.format import handled_words
+from components.evaluation.format import issue_descriptions
 from components.evaluation.results import Evaluation
 from components.evaluation.sets import SetCard
 from components.jobs import runner as background
@@ -47,7 +47,7 @@ def evaluate() -> None:
     """Draw the page."""
     view = session.evaluation_view()
     frame.masthead(atlas=view.atlas or MEDLINE)
-    if MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return
     jobs.say_refusal()
     names = sets.set_names()
@@ -186,7 +186,7 @@ def _facts(card: SetCard, view: EvaluationView) -> None:
                 st.markdown(escaped(card.rules))
         if card.handled:
             with st.popover("What was met in it", type="tertiary"):
-                st.markdown("\n".join(f"- {escaped(words)}" for words in handled_words(card.handled)))
+                st.markdown("\n".join(f"- {escaped(words)}" for words in issue_descriptions(card.handled)))
         _delete_button(view.set)
 
 

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from components.atlas import store
+from components.atlas import paths
 from components.atlas.corpora import atlases_of, corpus_titles
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.encoders import no_text
 from components.atlas.facets import Filters
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas, AtlasDamaged
 from components.mapping.palette import REGION_COLOURS
 from components.pages import frame, resources, session
@@ -52,7 +52,7 @@ def explore() -> None:
 
 def _atlas(view: View) -> Atlas | None:
     """The atlas of the view; None where the page says why there is none."""
-    if view.atlas == MEDLINE and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if view.atlas == MEDLINE and MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return None
     try:
         return resources.atlas(view.atlas)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from components.atlas import store
-from components.atlas.default import NAME as MEDLINE
+from components.atlas import paths, store
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.evaluation.index_curve import CurveDamaged, read_curve, stale_note
 from components.jobs.model import curve_request
 from components.pages import jobs, session
@@ -19,7 +19,7 @@ _ATLAS = "index-atlas"
 
 def index_tab(view: EvaluationView) -> None:
     """Draw the curve of an atlas, or what would measure it."""
-    names = sorted(store.atlas_names(), key=lambda name: (name != MEDLINE, name))
+    names = sorted(paths.atlas_names(), key=lambda name: (name != MEDLINE, name))
     name = view.atlas if view.atlas in names else MEDLINE
     st.markdown(
         "A search does not look at every paper: it walks a graph of near papers (hnswlib), and may miss some of the "
@@ -60,7 +60,7 @@ def _called(name: str) -> str:
         manifest = store.read_manifest(name)
     except CociteAtlasError:
         return name
-    return f"{manifest.called}, {manifest.papers:,} papers by {manifest.encoder.label}"
+    return f"{manifest.display_title}, {manifest.papers:,} papers by {manifest.encoder.label}"
 
 
 def _on_atlas(view: EvaluationView) -> None:
@@ -68,5 +68,5 @@ def _on_atlas(view: EvaluationView) -> None:
 
 
 def _measure(view: EvaluationView, name: str) -> None:
-    if jobs.begin(curve_request(name, title=store.read_manifest(name).called)):
+    if jobs.begin(curve_request(name, title=store.read_manifest(name).display_title)):
         session.show_evaluation(replace(view, atlas=name, tab="index"))

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from components.atlas.corpora import atlases_of, corpora
-from components.atlas.default import NAME as MEDLINE
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.paths import NAME
 from components.evaluation import sets
 from components.jobs import runner as background
@@ -151,7 +151,7 @@ def _numbered(name: str, number: int) -> str:
 
 def _title(corpus: str) -> str:
     found = atlases_of(corpus)
-    return found[0].called if found else corpus
+    return found[0].display_title if found else corpus
 
 
 def _then_show(work: Callable[[], None], name: str) -> None:

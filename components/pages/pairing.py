@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.corpora import atlases_of
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.manifest import Manifest
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas, AtlasDamaged
 from components.pages import resources
 from components.panels.preparation import prepare_medline
@@ -23,7 +23,7 @@ def atlases_beside(link: Pair) -> list[Manifest]:
     None where the page says why.
     """
     names = [name for name in (link.left, link.right) if name] or [MEDLINE]
-    if MEDLINE in names and MEDLINE not in store.atlas_names() and not prepare_medline(again=False):
+    if MEDLINE in names and MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
         return []
     errors = []
     for name in names:

@@ -10,8 +10,8 @@ from typing import cast
 
 import streamlit as st
 
-from components.atlas.default import NAME as MEDLINE
 from components.atlas.encoders import TakesNoText
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
 from components.pages import resources, session

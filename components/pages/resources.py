@@ -8,8 +8,8 @@ import streamlit as st
 
 from components.atlas import encoder_options as choices
 from components.atlas import encoders as atlas_encoder
-from components.atlas import store
-from components.atlas.encoder_options import Choice, Cost
+from components.atlas import paths, store
+from components.atlas.encoder_options import Cost, EncoderOption
 from components.atlas.manifest import Manifest
 from components.atlas.store import Atlas
 from components.encoder import (
@@ -85,7 +85,7 @@ def checkpoint(source: str) -> Checkpoint:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def cost(name: str, build: str, precision: Precision, _choice: Choice, _atlas: Atlas) -> Cost:  # noqa: ARG001
+def cost(name: str, build: str, precision: Precision, _choice: EncoderOption, _atlas: Atlas) -> Cost:  # noqa: ARG001
     """What an atlas of these papers by an encoder would take, measured once. Raises EncoderUnavailable."""
     return choices.cost(_choice, _atlas, precision=precision)
 
@@ -106,7 +106,7 @@ def text_vector(fingerprint: str, title: str, abstract: str, _encoder: Encoder) 
 @st.cache_resource(show_spinner=False)
 def client() -> Client:
     """What the pages ask services with: somebody waits, so it gives up soon. Answers are kept beside the atlases."""
-    return Client(cache=store.home() / ".answers", attempts=2, max_wait=10.0, timeout=15.0)
+    return Client(cache=paths.home() / ".answers", attempts=2, max_wait=10.0, timeout=15.0)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -59,7 +59,7 @@ def _about(atlas: Atlas) -> None:
         else "exact: every distance is computed"
     )
     facts = {
-        "Corpus": manifest.called,
+        "Corpus": manifest.display_title,
         "Papers": f"{manifest.papers:,}",
         "Encoder": f"{manifest.encoder.name}, {manifest.dimensions} dimensions",
         "Search": recall,

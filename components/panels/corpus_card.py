@@ -24,11 +24,11 @@ def corpus_card(
         picture, words = st.columns([4, 7], gap="medium", vertical_alignment="center")
         with picture:
             if thumbnail:
-                st.image(thumbnail, width="stretch", alt=f"Map of {first.called}: {first.papers:,} points")
+                st.image(thumbnail, width="stretch", alt=f"Map of {first.display_title}: {first.papers:,} points")
             else:
                 st.caption("No map can be drawn.")
         with words:
-            st.subheader(escaped(first.called), anchor=False)
+            st.subheader(escaped(first.display_title), anchor=False)
             st.caption(f"{_facts(atlases, bytes)}  \n{_encoders(atlases)}")
             if due:
                 st.caption(f":material/map: {escaped(due)}")

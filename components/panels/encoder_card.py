@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from components.atlas.encoder_options import POOLINGS, Choice
+from components.atlas.encoder_options import POOLINGS, EncoderOption
 from components.encoder import Checkpoint
 from corpus.text.markdown import escaped
 
 
-def encoder_heading(choice: Choice) -> None:
+def encoder_heading(choice: EncoderOption) -> None:
     """Draw an encoder's name, what it is in a sentence, and its authors' advice."""
-    st.subheader(escaped(choice.called), anchor=False)
+    st.subheader(escaped(choice.display_name), anchor=False)
     if not choice.encodes:
         st.text(
             "Vectors that came with the papers. Their encoder is not on this machine, so they take no text: the map "
@@ -28,7 +28,7 @@ def encoder_heading(choice: Choice) -> None:
         st.markdown(f":material/lightbulb: {escaped(choice.entry.advice)}")
 
 
-def encoder_facts(choice: Choice, *, checkpoint: Checkpoint | None, mix: NDArray[np.float32] | None) -> None:
+def encoder_facts(choice: EncoderOption, *, checkpoint: Checkpoint | None, mix: NDArray[np.float32] | None) -> None:
     """Draw the facts. checkpoint: None where its files are not here. mix: what each hidden state weighs, if shown."""
     entry = choice.entry
     facts = _facts(choice, checkpoint)
@@ -60,7 +60,7 @@ def mix_chart(mix: NDArray[np.float32]) -> None:
     )
 
 
-def _facts(choice: Choice, checkpoint: Checkpoint | None) -> list[tuple[str, str]]:
+def _facts(choice: EncoderOption, checkpoint: Checkpoint | None) -> list[tuple[str, str]]:
     entry, facts = choice.entry, []
     if entry is not None:
         facts += [("Made from", entry.base), ("For", entry.domain)]

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.atlas.encoder_options import Choice
+from components.atlas.encoder_options import EncoderOption
 from corpus.text.markdown import escaped
 
 
-def encoder_list(choices: Sequence[Choice], *, key: str, on_change: Callable[[], None]) -> None:
+def encoder_list(choices: Sequence[EncoderOption], *, key: str, on_change: Callable[[], None]) -> None:
     """Draw the list. The chosen name is in `st.session_state[key]`."""
-    called = {choice.name: choice.called for choice in choices}
+    called = {choice.name: choice.display_name for choice in choices}
     st.radio(
         "Encoder",
         [choice.name for choice in choices],
@@ -23,7 +23,7 @@ def encoder_list(choices: Sequence[Choice], *, key: str, on_change: Callable[[],
     )
 
 
-def _caption(choice: Choice) -> str:
+def _caption(choice: EncoderOption) -> str:
     told = []
     if choice.atlases:
         told.append(":green[:material/check_circle: atlas ready]")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from components.atlas.build import INDEXING, NAMING, READING, WRITING
 from components.atlas.default import ensure_medline, rebuild_medline
-from components.atlas.store import AtlasBusy
+from components.atlas.paths import AtlasBusy
 from corpus.errors import CociteAtlasError
 from corpus.text.markdown import escaped
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.atlas.facets import Filters
-from components.atlas.store import DEFAULT_ATLAS
+from components.atlas.paths import DEFAULT_ATLAS
 
 Colour = Literal["region", "year", "topic"]
 Tab = Literal["results", "queries", "all", "index"]

@@ -19,7 +19,8 @@ import start
 from report import Row
 
 from components.atlas.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
-from components.atlas.store import HOME_VARIABLE, Atlas, open_atlas
+from components.atlas.paths import HOME_VARIABLE
+from components.atlas.store import Atlas, open_atlas
 from corpus.readers import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]

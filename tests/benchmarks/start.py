@@ -18,7 +18,8 @@ import psutil
 from plain_app import write_plain_app
 from report import Row
 
-from components.atlas.store import HOME_VARIABLE, Atlas
+from components.atlas.paths import HOME_VARIABLE
+from components.atlas.store import Atlas
 
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

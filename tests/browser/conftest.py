@@ -264,7 +264,7 @@ def small_corpus(medline_home: Path, topics_home: Path) -> Iterator[str]:
 def pairs(medline_home: Path, hostile_atlas: str, planted: Callable[[int], list[Any]]) -> tuple[str, str]:
     """The names of two corpora with an atlas by the lexical encoder too: planted papers, and the hostile ones."""
     from components.atlas.build import build_atlas
-    from components.atlas.reencode import build_again
+    from components.atlas.reencode import reencode
     from corpus.readers import write_jsonl
 
     write_jsonl(planted(20), medline_home / "planted.jsonl")
@@ -272,5 +272,5 @@ def pairs(medline_home: Path, hostile_atlas: str, planted: Callable[[int], list[
         patch.setenv("COCITE_ATLAS_HOME", str(medline_home))
         build_atlas("planted", [medline_home / "planted.jsonl"], encoder="all-minilm-l6-v2")
         for name in ("planted", hostile_atlas):
-            build_again(name, encoder="tfidf-svd")
+            reencode(name, encoder="tfidf-svd")
     return "planted", hostile_atlas

@@ -90,10 +90,10 @@ def test_what_is_not_there_is_said(client: TestClient, atlas: Atlas, file: str) 
 def test_a_lexical_atlas_whose_encoder_is_gone_makes_no_half_archive(
     client: TestClient, topics: str, home: Path
 ) -> None:
-    from components.atlas.reencode import build_again
+    from components.atlas.reencode import reencode
     from components.encoder import LEXICAL
 
-    atlas = open_atlas(build_again(topics, encoder=LEXICAL).name)
+    atlas = open_atlas(reencode(topics, encoder=LEXICAL).name)
     keep_open = {atlas.name: atlas}
     (home / atlas.name / atlas.build / "encoder.npz").unlink()
     with TestClient(Starlette(routes=map_routes(keep_open.__getitem__))) as client:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.archive import IMPORT_STAGES, NameTaken, import_archive, write_archive
 from components.atlas.build import NameReserved
-from components.atlas.manifest import OWN_VECTORS, EncoderRecord, Growth
-from components.atlas.reencode import build_again
-from components.atlas.store import AtlasParts, atlas_names, open_atlas, read_manifest, write_atlas
+from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Growth
+from components.atlas.paths import atlas_names
+from components.atlas.reencode import reencode
+from components.atlas.store import AtlasParts, open_atlas, read_manifest, write_atlas
 from components.encoder import EMBEDDED, LEXICAL
 from components.search.search import search, seed_query
 from corpus.progress import Cancelled
@@ -113,7 +114,7 @@ def test_a_damaged_atlas_makes_no_archive(written: AtlasParts, home: Path, tmp_p
 
 
 def test_a_lexical_atlas_takes_its_encoder_along(topics: str, home: Path, tmp_path: Path) -> None:
-    name = build_again(topics, encoder=LEXICAL).name
+    name = reencode(topics, encoder=LEXICAL).name
     write_archive(name, tmp_path / "a.zip")
     shutil.rmtree(home)
     manifest = import_archive(tmp_path / "a.zip")
@@ -146,7 +147,7 @@ def test_a_place_of_this_machine_is_neither_told_nor_believed(
         told = json.loads(archives.content(tmp_path / "a.zip")["manifest.json"])["encoder"] | {"source": source}
         path = archives.sealed(archives.content(tmp_path / "a.zip"), tmp_path / "b.zip", encoder=told)
         manifest = import_archive(path)
-        assert manifest.encoder == replace(record, source=OWN_VECTORS)
+        assert manifest.encoder == replace(record, source=PRECOMPUTED)
         assert not manifest.encoder.takes_text
 
 
@@ -165,7 +166,7 @@ def test_a_checkpoint_of_ones_own_is_found_again(
     assert import_archive(tmp_path / "a.zip").encoder.source == str(own.resolve())
     write_atlas(replace(atlas_parts(), encoder=replace(record, fingerprint="b" * 64)))  # of that name, another one
     write_archive("one", tmp_path / "a.zip")
-    assert import_archive(tmp_path / "a.zip").encoder.source == OWN_VECTORS
+    assert import_archive(tmp_path / "a.zip").encoder.source == PRECOMPUTED
 
 
 # Names
@@ -177,7 +178,7 @@ def test_no_import_takes_a_place_that_is_taken(packed: Path, home: Path) -> None
     with pytest.raises(NameTaken, match="called 'one' already"):
         import_archive(packed, name="one")
     assert read_manifest("one").folder == build
-    with pytest.raises(store.NoSuchAtlas, match="cannot be the name"):
+    with pytest.raises(paths.NoSuchAtlas, match="cannot be the name"):
         import_archive(packed, name="../x")
     assert import_archive(packed, name="other").name == "other"
 
@@ -209,9 +210,9 @@ def test_a_name_with_unfinished_work_is_not_free(packed: Path, home: Path) -> No
 
 
 def test_an_import_of_a_name_that_is_being_built_waits_for_nobody(alone: Path, home: Path) -> None:
-    with store.build_lock("one"):
+    with paths.build_lock("one"):
         assert import_archive(alone).name == "one-2"
-        with pytest.raises(store.AtlasBusy):
+        with pytest.raises(paths.AtlasBusy):
             import_archive(alone, name="one")
 
 

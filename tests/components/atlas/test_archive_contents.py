@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.atlas.archive import import_archive, write_archive
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
 from components.encoder import LEXICAL
 
@@ -179,7 +179,7 @@ def test_papers_that_unpack_without_end_are_refused(
 def test_a_hostile_lexical_encoder_is_refused(
     archives: type[Archives], topics: str, home: Path, tmp_path: Path
 ) -> None:
-    name = build_again(topics, encoder=LEXICAL).name
+    name = reencode(topics, encoder=LEXICAL).name
     write_archive(name, tmp_path / "a.zip")
     files = archives.content(tmp_path / "a.zip")
     shutil.rmtree(home)

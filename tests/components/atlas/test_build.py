@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas import build, store
+from components.atlas import build, paths, store
 from components.atlas.build import (
     ENCODING,
     INDEXING,
@@ -21,7 +21,8 @@ from components.atlas.build import (
     random_pair_distances,
 )
 from components.atlas.corpora import unfinished
-from components.atlas.store import AtlasBusy, atlas_names, open_atlas
+from components.atlas.paths import AtlasBusy, atlas_names
+from components.atlas.store import open_atlas
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder
 from components.search.search import search, text_query
@@ -61,7 +62,7 @@ def test_row_i_is_paper_i_everywhere(home: Path, planted_file: Path, planted: Pl
     assert (manifest.encoder.name, manifest.encoder.source, manifest.encoder.normalised) == (EMBEDDED, EMBEDDED, True)
     assert (manifest.papers, manifest.dimensions) == (12, 384)
     assert manifest.index.ef_search == 0  # so few rows are searched exactly
-    assert manifest.source["files"][0]["sha256"] == store.seal(planted_file).sha256
+    assert manifest.source["files"][0]["sha256"] == store.checksum(planted_file).sha256
     assert manifest.source["reports"][0]["kept"] == 12
     assert manifest.versions["hnswlib"]
 
@@ -170,7 +171,7 @@ def test_other_ways_to_read_a_file_start_afresh(home: Path, planted_file: Path) 
                 without_abstract=without_abstract,
                 progress=stopped_while_encoding,
             )
-        kept.append(store.work_folders("planted"))
+        kept.append(paths.work_folders("planted"))
     assert kept[0] == kept[3]
     assert len({str(folders) for folders in kept}) == 3
 
@@ -219,7 +220,7 @@ def test_what_is_wrong_is_said_before_any_work(home: Path, tmp_path: Path, plant
     def progress(stage: str, done: int, total: int) -> None:
         stages.add(stage)
 
-    with pytest.raises(store.NoSuchAtlas):
+    with pytest.raises(paths.NoSuchAtlas):
         build_atlas("../x", [planted_file], encoder=EMBEDDED, progress=progress)
     with pytest.raises(UnknownEncoder):
         build_atlas("x", [planted_file], encoder="none", progress=progress)
@@ -252,7 +253,7 @@ def test_a_file_that_may_not_be_read_is_said(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(store, "seal", refuse)  # whoever runs the tests as root may read everything
+    monkeypatch.setattr(store, "checksum", refuse)  # whoever runs the tests as root may read everything
     with pytest.raises(UnreadableFileError, match=r"planted\.jsonl: it cannot be read \(Permission denied"):
         build_atlas("x", [planted_file], encoder=EMBEDDED)
     assert atlas_names() == []
@@ -268,7 +269,7 @@ def test_the_folder_of_an_encoder_is_found_again_from_anywhere(
 
 
 def test_a_build_beside_another_is_refused(home: Path, planted_file: Path) -> None:
-    with store.build_lock("planted"), pytest.raises(AtlasBusy):
+    with paths.build_lock("planted"), pytest.raises(AtlasBusy):
         build_atlas("planted", [planted_file], encoder=EMBEDDED)
 
 

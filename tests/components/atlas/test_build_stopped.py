@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas import build, store
+from components.atlas import build, paths
 from components.atlas.build import ENCODING, NAMING, PROJECTING, READING, STAGES, WRITING, BuildSettings, build_atlas
-from components.atlas.store import atlas_names, open_atlas
+from components.atlas.paths import atlas_names
+from components.atlas.store import open_atlas
 from components.encoder import EMBEDDED, BiEncoder
 from components.mapping.projection import ProjectionSettings
 from corpus.io.disk import NoSpaceLeft
@@ -244,7 +245,7 @@ def test_a_killed_build_is_never_half_an_atlas_and_is_taken_up(
     file, home = killed.first, killed.new[point]
     monkeypatch.setenv("COCITE_ATLAS_HOME", str(home))
     assert atlas_names() == []
-    with pytest.raises(store.NoSuchAtlas):
+    with pytest.raises(paths.NoSuchAtlas):
         open_atlas("planted")
     chunks = {path.name: path.stat().st_mtime_ns for path in home.rglob("vectors-*.npy")}
     expected = {(ENCODING, 0): 0, (ENCODING, 4): 0, (ENCODING, 8): 1}.get(point, 3)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import build_atlas
 from components.atlas.corpora import (
     AtlasKept,
@@ -29,8 +29,9 @@ from components.atlas.corpora import (
     rename_corpus,
     unfinished,
 )
-from components.atlas.reencode import build_again
-from components.atlas.store import AtlasBusy, AtlasParts, NoSuchAtlas, atlas_names, build_lock, open_atlas, write_atlas
+from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names, build_lock
+from components.atlas.reencode import reencode
+from components.atlas.store import AtlasParts, open_atlas, write_atlas
 from components.encoder import CATALOGUE, EMBEDDED
 from corpus.progress import Cancelled
 
@@ -47,9 +48,9 @@ MakeParts = Callable[..., AtlasParts]
 )
 def test_every_corpus_and_encoder_make_a_name(corpus: str, encoder: str, precision: str) -> None:
     name = atlas_name_for(corpus, encoder, precision=precision)
-    assert store.atlas_folder(name).name == name  # raises for what cannot be one
+    assert paths.atlas_folder(name).name == name  # raises for what cannot be one
     assert len(name) <= 64
-    assert name not in (corpus, store.DEFAULT_ATLAS)
+    assert name not in (corpus, paths.DEFAULT_ATLAS)
 
 
 def test_names_tell_encoders_and_corpora_apart() -> None:
@@ -97,7 +98,7 @@ def test_a_deleted_atlas_is_gone_and_whoever_has_it_open_keeps_it(written: Atlas
     (home / "one" / "work-0").mkdir()
     delete_atlas("one")
     assert atlas_names() == []
-    assert [path.name for path in (home / "one").iterdir()] == [store.LOCK]
+    assert [path.name for path in (home / "one").iterdir()] == [paths.LOCK]
     assert atlas.paper(59).id == "0-59"
     assert atlas.index.search(atlas.vectors[9], k=3).rows[0] == 9
     with pytest.raises(NoSuchAtlas):
@@ -137,7 +138,7 @@ def test_a_deletion_that_is_interrupted_leaves_no_half_atlas(
             delete_atlas("one")
     assert atlas_names() == []
     write_atlas(written)  # tidies up what was left
-    assert len([path for path in store.atlas_folder("one").iterdir() if path.is_dir()]) == 1
+    assert len([path for path in paths.atlas_folder("one").iterdir() if path.is_dir()]) == 1
 
 
 # Unfinished builds
@@ -148,7 +149,7 @@ def stopped(home: Path, planted_file: Path, small_chunks: None) -> str:
     """The name of a build of twelve papers that was stopped before its last four were kept."""
 
     def stop(stage: str, done: int, total: int) -> None:
-        if (stage, done) == ("Encoding them", 12):
+        if (stage, done) == ("Encoding papers", 12):
             raise Cancelled("stopped by the test")
 
     with pytest.raises(Cancelled):
@@ -266,16 +267,16 @@ def test_any_title_gives_a_name_that_an_atlas_can_have(title: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COCITE_ATLAS_HOME", "/nowhere")
         name = free_name(title)
-    assert store.atlas_folder(name).name == name
+    assert paths.atlas_folder(name).name == name
     assert "--" not in name  # what parts a corpus from an encoder
 
 
 def test_a_corpus_is_renamed_in_all_its_atlases_and_keeps_its_links(topics: str) -> None:
-    build_again(topics, encoder="tfidf-svd")
+    reencode(topics, encoder="tfidf-svd")
     before = {manifest.name: manifest for manifest in atlases_of(topics)}
     rename_corpus(topics, "  Hearts &\n galaxies\x00 ")
     after = {manifest.name: manifest for manifest in atlases_of(topics)}
-    assert {manifest.called for manifest in after.values()} == {"Hearts & galaxies"}
+    assert {manifest.display_title for manifest in after.values()} == {"Hearts & galaxies"}
     assert {name: replace(manifest, title="") for name, manifest in after.items()} == before
     assert len(store.open_atlas(topics)) == 12
     for bad in ("", " \n", "x" * 201):
@@ -288,14 +289,14 @@ def test_a_corpus_is_renamed_in_all_its_atlases_and_keeps_its_links(topics: str)
 
 
 def test_a_corpus_is_renamed_whole_or_not_at_all(topics: str, home: Path) -> None:
-    build_again(topics, encoder="tfidf-svd")
+    reencode(topics, encoder="tfidf-svd")
     with filelock.FileLock(home / "topics--tfidf-svd" / ".lock"), pytest.raises(AtlasBusy):
         rename_corpus(topics, "Other")
     assert {manifest.title for manifest in atlases_of(topics)} == {""}
 
 
 def test_a_whole_corpus_is_deleted_and_the_default_one_kept(topics: str) -> None:
-    build_again(topics, encoder="tfidf-svd")
+    reencode(topics, encoder="tfidf-svd")
     with pytest.raises(AtlasKept):
         delete_corpus("medline")
     delete_corpus(topics)

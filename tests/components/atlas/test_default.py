@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.atlas import default as medline
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import ENCODING
 from components.atlas.default import SHIPPED, ShippedFilesDiffer, ensure_medline
-from components.atlas.store import Atlas, atlas_names, open_atlas
+from components.atlas.paths import atlas_names
+from components.atlas.store import Atlas, open_atlas
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, BiEncoder, find_checkpoint
 from components.search.search import search, text_query
@@ -46,7 +47,7 @@ def shipped(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def reseal(folder: Path, file: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    sealed = store.seal(folder / file)
+    sealed = store.checksum(folder / file)
     manifest["files"][file] = {"bytes": sealed.bytes, "sha256": sealed.sha256}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
@@ -278,7 +279,7 @@ def test_a_kill_at_any_rename_leaves_the_old_files_or_the_new_ones(
 
 
 def test_shipped_files_are_not_made_beside_another_build(few_papers: pa.Table) -> None:
-    with store.build_lock("medline"), pytest.raises(store.AtlasBusy):
+    with paths.build_lock("medline"), pytest.raises(paths.AtlasBusy):
         medline.make_shipped_files()
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.atlas.encoder_options import Choice, choices, cost, name_of
-from components.atlas.reencode import build_again
+from components.atlas.encoder_options import EncoderOption, cost, encoder_options, option_name
+from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
 from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, EncoderUnavailable
 
@@ -20,8 +20,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "encoders"
 
 
-def by_name(corpus: str) -> dict[str, Choice]:
-    return {choice.name: choice for choice in choices(corpus)}
+def by_name(corpus: str) -> dict[str, EncoderOption]:
+    return {choice.name: choice for choice in encoder_options(corpus)}
 
 
 def test_all_of_the_catalogue_can_be_chosen_and_what_is_here_is_told(topics: str) -> None:
@@ -36,7 +36,7 @@ def test_all_of_the_catalogue_can_be_chosen_and_what_is_here_is_told(topics: str
 
 
 def test_every_atlas_of_the_corpus_is_with_its_encoder(topics: str) -> None:
-    build_again(topics, encoder=LEXICAL)
+    reencode(topics, encoder=LEXICAL)
     assert [manifest.name for manifest in by_name(topics)[LEXICAL].atlases] == ["topics--tfidf-svd"]
     assert by_name("another")[LEXICAL].atlases == ()
 
@@ -45,10 +45,10 @@ def test_an_own_checkpoint_is_chosen_by_its_name(topics: str, own_cache: Path, t
     shutil.copytree(tiny, own_cache / "own" / "mine")
     mine = by_name(topics)["own/mine"]
     assert (mine.entry, mine.here, mine.download, mine.atlases) == (None, True, 0, ())
-    manifest = build_again(topics, encoder="own/mine")
+    manifest = reencode(topics, encoder="own/mine")
     assert by_name(topics)["own/mine"].atlases == (manifest,)
-    assert name_of(manifest.encoder.source) == "own/mine"
-    assert (name_of("specter"), name_of("/elsewhere")) == ("specter", "/elsewhere")
+    assert option_name(manifest.encoder.source) == "own/mine"
+    assert (option_name("specter"), option_name("/elsewhere")) == ("specter", "/elsewhere")
 
 
 def test_what_an_atlas_takes_is_measured_without_fetching(topics: str, own_cache: Path, tiny: Path) -> None:

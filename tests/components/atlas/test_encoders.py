@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import LEXICAL_STAGES, build_atlas, encode_papers
 from components.atlas.encoders import encoder_of
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
@@ -31,13 +31,13 @@ def lexical(home: Path, planted_file: Path) -> str:
 
 
 def fitted_file(name: str) -> Path:
-    return store.atlas_folder(name) / read_manifest(name).folder / store.FITTED
+    return paths.atlas_folder(name) / read_manifest(name).folder / store.FITTED
 
 
 def reseal(name: str) -> None:
-    path = store.atlas_folder(name) / "manifest.json"
+    path = paths.atlas_folder(name) / "manifest.json"
     manifest = json.loads(path.read_text())
-    sealed = store.seal(fitted_file(name))
+    sealed = store.checksum(fitted_file(name))
     manifest["files"][store.FITTED] = {"bytes": sealed.bytes, "sha256": sealed.sha256}
     path.write_text(json.dumps(manifest))
 
@@ -92,7 +92,7 @@ def test_papers_without_a_word_are_said(home: Path, tmp_path: Path) -> None:
     write_jsonl([Paper(id=str(i), title="The", abstract="of and") for i in range(3)], tmp_path / "p.jsonl")
     with pytest.raises(NoWordsToLearn):
         build_atlas("none", [tmp_path / "p.jsonl"], encoder=LEXICAL)
-    assert store.atlas_names() == []
+    assert paths.atlas_names() == []
 
 
 def test_a_stopped_build_does_not_learn_again(home: Path, planted_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_stopped_build_does_not_learn_again(home: Path, planted_file: Path, mo
 
     def stop(stage: str, done: int, total: int) -> None:
         stages.append(stage)
-        if (stage, done) == ("Encoding them", 8):
+        if (stage, done) == ("Encoding papers", 8):
             raise Cancelled("stopped by the test")
 
     with pytest.raises(Cancelled):
@@ -186,7 +186,7 @@ def test_an_atlas_is_not_written_without_its_encoder(home: Path, atlas_parts: Ca
         write_atlas(replace(parts, encoder=replace(parts.encoder, source=LEXICAL)))
     with pytest.raises(ValueError, match="lexical encoder"):
         write_atlas(replace(parts, fitted=fitted))
-    assert store.atlas_names() == []
+    assert paths.atlas_names() == []
 
 
 # Others

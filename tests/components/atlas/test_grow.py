@@ -10,31 +10,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.build import WRITING, NameReserved, build_atlas
 from components.atlas.grow import (
     ADDING_STAGES,
     PLACING,
     REMOVING_STAGES,
+    CannotGrow,
     NothingLeft,
     add_papers,
+    check_can_grow,
     grow_corpus,
     rebuild,
-    rebuild_due,
     remove_papers,
 )
-from components.atlas.growth_checks import CannotGrow, check_can_grow
-from components.atlas.manifest import OWN_VECTORS, EncoderRecord
-from components.atlas.reencode import build_again
-from components.atlas.store import (
-    AtlasBusy,
-    AtlasDamaged,
-    AtlasParts,
-    NoSuchAtlas,
-    atlas_names,
-    open_atlas,
-    write_atlas,
-)
+from components.atlas.manifest import PRECOMPUTED, EncoderRecord
+from components.atlas.map_state import rebuild_due
+from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names
+from components.atlas.reencode import reencode
+from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, write_atlas
 from components.atlas.verify import verify_atlas
 from components.encoder import LEXICAL, BiEncoder, LexicalEncoder
 from components.index.hnsw import GRAPH_FROM
@@ -165,7 +159,7 @@ def test_a_manifest_with_false_accounts_is_refused(topics: str, home: Path) -> N
 
 
 def test_the_lexical_encoder_stays_as_it_was_fitted(topics: str, planted: Planted) -> None:
-    name = build_again(topics, encoder=LEXICAL).name
+    name = reencode(topics, encoder=LEXICAL).name
     before = open_atlas(name)
     add_papers(name, [*planted(8), Paper(id="other", title="Quux", abstract="Zyzzyva.")])
     atlas = open_atlas(name)
@@ -250,7 +244,7 @@ def test_the_last_paper_stays(topics: str, planted: Planted) -> None:
 
 
 def test_regions_follow_their_papers(home: Path, atlas_parts: MakeParts) -> None:
-    parts = replace(atlas_parts(graph=False), encoder=EncoderRecord("own", OWN_VECTORS, "f" * 64, False))
+    parts = replace(atlas_parts(graph=False), encoder=EncoderRecord("own", PRECOMPUTED, "f" * 64, False))
     write_atlas(parts)  # rows 0, 3, … lie between regions, 1, 4, … in region 0, 2, 5, … in region 1
     manifest = remove_papers("one", [f"0-{row}" for row in range(1, 60, 3)]).manifest
     (region,) = manifest.regions
@@ -284,7 +278,7 @@ def test_the_default_atlas_stays_as_it_is(home: Path, atlas_parts: MakeParts) ->
 def test_an_atlas_without_a_usable_encoder_takes_no_paper(
     home: Path, atlas_parts: MakeParts, tiny_copy: Path, planted_file: Path, tmp_path: Path
 ) -> None:
-    write_atlas(replace(atlas_parts(graph=False), encoder=EncoderRecord("own", OWN_VECTORS, "f" * 64, False)))
+    write_atlas(replace(atlas_parts(graph=False), encoder=EncoderRecord("own", PRECOMPUTED, "f" * 64, False)))
     with pytest.raises(CannotGrow, match="came from elsewhere"):
         add_papers("one", [numbered(1)])
     build_atlas("mine", [planted_file], encoder=str(tiny_copy))
@@ -317,7 +311,7 @@ def test_what_is_no_atlas_is_said_and_leaves_no_folder(home: Path) -> None:
 
 
 def test_a_change_beside_a_build_is_refused(topics: str) -> None:
-    with store.build_lock(topics):
+    with paths.build_lock(topics):
         for change in (
             lambda: add_papers(topics, [numbered(1)]),
             lambda: remove_papers(topics, ["heart-0"]),
@@ -343,13 +337,13 @@ def test_a_damaged_atlas_is_not_grown(topics: str, home: Path) -> None:
 def test_all_atlases_of_a_corpus_grow_and_those_that_cannot_are_told(
     topics: str, planted: Planted, home: Path, atlas_parts: MakeParts
 ) -> None:
-    words = build_again(topics, encoder=LEXICAL).name
+    words = reencode(topics, encoder=LEXICAL).name
     write_atlas(
         replace(
             atlas_parts(graph=False),
             name="topics--own",
             corpus="topics",
-            encoder=EncoderRecord("own", OWN_VECTORS, "f" * 64, False),
+            encoder=EncoderRecord("own", PRECOMPUTED, "f" * 64, False),
         )
     )
     grown = {one.name: one for one in grow_corpus("topics", add=planted(7), remove=["heart-0", "0-3"])}

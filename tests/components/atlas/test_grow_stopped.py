@@ -14,7 +14,7 @@ import pytest
 from components.atlas import build
 from components.atlas.build import ENCODING, INDEXING, WRITING
 from components.atlas.corpora import discard_unfinished, unfinished
-from components.atlas.grow import LOOKING, PLACING, add_papers, remove_papers
+from components.atlas.grow import COMPARING, PLACING, add_papers, remove_papers
 from components.atlas.store import open_atlas
 from components.encoder import EMBEDDED, BiEncoder
 from corpus.paper import Paper
@@ -26,7 +26,7 @@ Planted = Callable[[int], list[Paper]]
 
 
 @pytest.mark.parametrize(
-    "point", [(LOOKING, 0), (ENCODING, 4), (ENCODING, 7), (PLACING, 0), (INDEXING, 0), (WRITING, 0)]
+    "point", [(COMPARING, 0), (ENCODING, 4), (ENCODING, 7), (PLACING, 0), (INDEXING, 0), (WRITING, 0)]
 )
 def test_a_stopped_addition_goes_on_where_it_was(
     topics: str, planted: Planted, point: tuple[str, int], monkeypatch: pytest.MonkeyPatch, home: Path
@@ -38,7 +38,7 @@ def test_a_stopped_addition_goes_on_where_it_was(
     assert len(open_atlas(topics)) == 12
     chunks = len(list(home.rglob("vectors-*.npy")))
     stopped = unfinished()
-    if point == (LOOKING, 0):
+    if point == (COMPARING, 0):
         assert stopped == []
     else:
         (one,) = stopped

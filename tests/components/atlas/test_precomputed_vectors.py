@@ -13,13 +13,13 @@ import pytest
 
 from components.atlas import precomputed_vectors as own_vectors
 from components.atlas.archive import import_archive, write_archive
-from components.atlas.build import NameReserved
+from components.atlas.build import NameReserved, NothingToBuild
 from components.atlas.encoders import TakesNoText, encoder_of
-from components.atlas.manifest import OWN_VECTORS
+from components.atlas.manifest import PRECOMPUTED
+from components.atlas.paths import atlas_names
 from components.atlas.precomputed_vectors import NoVectors, VectorsDiffer, build_from_vectors, vector_columns
-from components.atlas.read_papers import NothingToBuild
-from components.atlas.reencode import build_again
-from components.atlas.store import atlas_names, open_atlas, read_manifest
+from components.atlas.reencode import reencode
+from components.atlas.store import open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder
 from components.search.search import search, seed_query
@@ -70,7 +70,7 @@ def test_the_vectors_are_those_of_the_file_row_by_row(
     atlas = open_atlas("mine")
     assert np.array_equal(atlas.vectors, vectors)
     assert [atlas.paper(row) for row in range(12)] == planted(6)
-    assert (manifest.encoder.source, manifest.encoder.normalised) == (OWN_VECTORS, False)
+    assert (manifest.encoder.source, manifest.encoder.normalised) == (PRECOMPUTED, False)
     # Papers near a paper are those of its topic, for so the vectors were planted.
     assert {atlas.paper(row).id.split("-")[0] for row in search(atlas, seed_query(atlas, [0]), k=5).rows} == {"heart"}
     assert manifest.source["reports"][0]["kept"] == 12
@@ -97,7 +97,7 @@ def test_progress_and_a_stop_that_is_taken_up(file: Path, home: Path, monkeypatc
 
     def stop(stage: str, *_: int) -> None:
         calls.append(stage)
-        if stage == "Naming its regions":
+        if stage == "Naming regions":
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
@@ -124,7 +124,7 @@ def test_text_is_refused_in_a_sentence_and_all_else_works(file: Path, tmp_path: 
     report = verify_atlas("mine")
     assert report.passed
     assert "none of them can be encoded again" in report.summary()
-    again = build_again("mine", encoder=LEXICAL)
+    again = reencode("mine", encoder=LEXICAL)
     assert (again.corpus, again.papers, again.encoder.source) == ("mine", 12, LEXICAL)
     write_archive("mine", tmp_path / "a.zip")
     other = import_archive(tmp_path / "a.zip")

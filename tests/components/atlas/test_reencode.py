@@ -11,8 +11,9 @@ import pytest
 from components.atlas import store
 from components.atlas.build import ENCODING, LEXICAL_STAGES, PROJECTING, NameReserved, build_atlas
 from components.atlas.corpora import atlases_of, unfinished
-from components.atlas.reencode import build_again
-from components.atlas.store import AtlasDamaged, NoSuchAtlas, atlas_names, open_atlas, read_manifest
+from components.atlas.paths import NoSuchAtlas, atlas_names
+from components.atlas.reencode import reencode
+from components.atlas.store import AtlasDamaged, open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder, UnknownEncoder, load_encoder
 from corpus.paper import Paper
@@ -30,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_same_papers_get_another_encoder(topics: str, home: Path) -> None:
     before = contents(home / "topics")
     stages: list[str] = []
-    manifest = build_again("topics", encoder=LEXICAL, progress=lambda *call: stages.append(call[0]))
+    manifest = reencode("topics", encoder=LEXICAL, progress=lambda *call: stages.append(call[0]))
     assert list(dict.fromkeys(stages)) == list(LEXICAL_STAGES)
     assert contents(home / "topics") == before
     base, atlas = open_atlas("topics"), open_atlas("topics--tfidf-svd")
@@ -44,7 +45,7 @@ def test_the_same_papers_get_another_encoder(topics: str, home: Path) -> None:
 
 
 def test_an_atlas_of_a_folders_encoder_is_named_after_it(topics: str, tiny: Path) -> None:
-    manifest = build_again("topics", encoder=str(tiny))
+    manifest = reencode("topics", encoder=str(tiny))
     assert manifest.name.startswith("topics--tiny-")
     encoder = load_encoder(str(tiny), device="cpu")
     papers = [open_atlas("topics").paper(row) for row in range(12)]
@@ -53,8 +54,8 @@ def test_an_atlas_of_a_folders_encoder_is_named_after_it(topics: str, tiny: Path
 
 
 def test_an_atlas_that_was_built_again_can_be_the_base(topics: str, tiny: Path) -> None:
-    build_again("topics", encoder=LEXICAL, name="words")
-    manifest = build_again("words", encoder=str(tiny), name="third")
+    reencode("topics", encoder=LEXICAL, name="words")
+    manifest = reencode("words", encoder=str(tiny), name="third")
     assert manifest.corpus == "topics"
     assert open_atlas("third").papers.equals(open_atlas("topics").papers)
 
@@ -63,9 +64,9 @@ def test_the_default_atlas_can_be_the_base(topics: str, home: Path) -> None:
     (home / "topics").rename(home / "medline")
     path = home / "medline" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "name": "medline", "corpus": "medline"}))
-    assert build_again("medline", encoder=LEXICAL).name == "medline--tfidf-svd"
+    assert reencode("medline", encoder=LEXICAL).name == "medline--tfidf-svd"
     with pytest.raises(NameReserved, match="default atlas"):
-        build_again("medline--tfidf-svd", encoder=EMBEDDED, name="medline")
+        reencode("medline--tfidf-svd", encoder=EMBEDDED, name="medline")
     assert read_manifest("medline").encoder.name == EMBEDDED
 
 
@@ -75,7 +76,7 @@ def test_a_stopped_build_is_listed_and_goes_on(topics: str, home: Path, tiny: Pa
             raise Cancelled("stopped by the test")
 
     with pytest.raises(Cancelled):
-        build_again("topics", encoder=str(tiny), name="again", progress=stop)
+        reencode("topics", encoder=str(tiny), name="again", progress=stop)
     assert atlas_names() == ["topics"]
     (build,) = unfinished()
     assert (build.name, build.corpus, build.base, build.encoder) == ("again", "topics", "topics", str(tiny.resolve()))
@@ -89,7 +90,7 @@ def test_a_stopped_build_is_listed_and_goes_on(topics: str, home: Path, tiny: Pa
 
     monkeypatch.setattr(BiEncoder, "_forward", watched)
     # As whoever reads the list would ask for it.
-    build_again(build.base, encoder=build.encoder, name=build.name)
+    reencode(build.base, encoder=build.encoder, name=build.name)
     assert len(seen) == 4
     assert unfinished() == []
     assert len(open_atlas("again")) == 12
@@ -101,10 +102,10 @@ def test_other_papers_of_the_base_start_afresh(topics: str, home: Path, tmp_path
             raise Cancelled("stopped by the test")
 
     with pytest.raises(Cancelled):
-        build_again("topics", encoder=LEXICAL, progress=stop)
+        reencode("topics", encoder=LEXICAL, progress=stop)
     write_jsonl(planted(7)[3:], tmp_path / "other.jsonl")
     build_atlas("topics", [tmp_path / "other.jsonl"], encoder=EMBEDDED)
-    build_again("topics", encoder=LEXICAL)
+    reencode("topics", encoder=LEXICAL)
     assert len(open_atlas("topics--tfidf-svd")) == 11
     assert verify_atlas("topics--tfidf-svd").passed
 
@@ -113,28 +114,28 @@ def test_names_that_others_have_a_right_to_are_refused(topics: str, planted_file
     build_atlas("other", [planted_file], encoder=LEXICAL)
     for name, words in (("topics", "the atlas itself"), ("medline", "default atlas"), ("other", "an atlas of 'other'")):
         with pytest.raises(NameReserved, match=words):
-            build_again("topics", encoder=LEXICAL, name=name)
+            reencode("topics", encoder=LEXICAL, name=name)
     with pytest.raises(NoSuchAtlas, match="cannot be the name"):
-        build_again("topics", encoder=LEXICAL, name="../x")
+        reencode("topics", encoder=LEXICAL, name="../x")
     assert atlas_names() == ["other", "topics"]
     assert read_manifest("other").encoder.name == LEXICAL
 
 
 def test_an_atlas_of_the_same_corpus_is_replaced_even_if_damaged(topics: str, home: Path) -> None:
-    first = build_again("topics", encoder=LEXICAL)
-    assert build_again("topics", encoder=LEXICAL).folder != first.folder
+    first = reencode("topics", encoder=LEXICAL)
+    assert reencode("topics", encoder=LEXICAL).folder != first.folder
     (home / first.name / "manifest.json").write_text("{")
-    build_again("topics", encoder=LEXICAL)
+    reencode("topics", encoder=LEXICAL)
     assert verify_atlas(first.name).passed
 
 
 def test_what_cannot_be_built_again_is_said(topics: str, home: Path) -> None:
     with pytest.raises(NoSuchAtlas, match="'none'"):
-        build_again("none", encoder=LEXICAL)
+        reencode("none", encoder=LEXICAL)
     with pytest.raises(UnknownEncoder):
-        build_again("topics", encoder="bert")
+        reencode("topics", encoder="bert")
     (home / "topics" / read_manifest("topics").folder / store.PAPERS).write_bytes(b"x")
     with pytest.raises(AtlasDamaged, match=store.PAPERS):
-        build_again("topics", encoder=LEXICAL)
+        reencode("topics", encoder=LEXICAL)
     shutil.rmtree(home / "topics")
     assert list(home.iterdir()) == []

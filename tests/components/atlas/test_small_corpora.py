@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from components.api.routes import points_payload
 from components.atlas.build import build_atlas
-from components.atlas.grow import add_papers, rebuild, rebuild_due, remove_papers
-from components.atlas.map_state import map_words, no_map
-from components.atlas.reencode import build_again
+from components.atlas.grow import add_papers, rebuild, remove_papers
+from components.atlas.map_state import map_words, no_map, rebuild_due
+from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
 from components.encoder import LEXICAL
 from components.pages import resources
@@ -75,7 +75,7 @@ def test_every_stage_copes_and_says_nothing_false(built: Build, count: int) -> N
     assert bool(no_map(atlas.manifest)) == (count < 3)
     assert rebuild_due(atlas.manifest) == ""
     assert (len(atlas.manifest.regions) > 0) == (count == 100)
-    other = open_atlas(build_again(atlas.name, encoder=LEXICAL, name=f"{atlas.name}-again").name)
+    other = open_atlas(reencode(atlas.name, encoder=LEXICAL, name=f"{atlas.name}-again").name)
     if count == 1:
         with pytest.raises(NothingToCompare):
             agreement(atlas, other)

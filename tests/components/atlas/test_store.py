@@ -14,19 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas import store
-from components.atlas.store import (
-    AtlasBusy,
-    AtlasDamaged,
-    AtlasParts,
-    FingerprintMismatch,
-    NoSuchAtlas,
-    atlas_names,
-    build_lock,
-    open_atlas,
-    read_manifest,
-    write_atlas,
-)
+from components.atlas import paths
+from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names, build_lock
+from components.atlas.store import AtlasDamaged, AtlasParts, FingerprintMismatch, open_atlas, read_manifest, write_atlas
 from components.index.exact import ExactIndex
 from corpus.paper import Paper
 
@@ -114,7 +104,7 @@ WRONG_NAMES = [
 @pytest.mark.parametrize("name", WRONG_NAMES)
 def test_what_cannot_be_a_name_is_refused_everywhere(home: Path, name: str, atlas_parts: MakeParts) -> None:
     for use in (
-        store.atlas_folder,
+        paths.atlas_folder,
         read_manifest,
         open_atlas,
         lambda name: build_lock(name).__enter__(),
@@ -127,7 +117,7 @@ def test_what_cannot_be_a_name_is_refused_everywhere(home: Path, name: str, atla
 
 @pytest.mark.parametrize("name", ["a", "0", "a..b", "x" * 64, "medline-2021_v1.2"])
 def test_names_that_may_be(home: Path, name: str) -> None:
-    assert store.atlas_folder(name) == home / name
+    assert paths.atlas_folder(name) == home / name
 
 
 def test_an_atlas_that_is_not_there_is_told_from_those_that_are(written: AtlasParts, home: Path) -> None:
@@ -156,12 +146,12 @@ def test_replacing_leaves_no_old_folder_and_readers_of_the_old_one_keep_working(
     written: AtlasParts, atlas_parts: MakeParts
 ) -> None:
     old = open_atlas("one")
-    old_folder = store.atlas_folder("one") / old.manifest.folder
+    old_folder = paths.atlas_folder("one") / old.manifest.folder
     made = atlas_parts(seed=1, n=40)
     write_atlas(made)
     assert not old_folder.exists()
     new = open_atlas("one")
-    assert [path.name for path in store.atlas_folder("one").iterdir() if path.is_dir()] == [new.manifest.folder]
+    assert [path.name for path in paths.atlas_folder("one").iterdir() if path.is_dir()] == [new.manifest.folder]
     assert new.build != old.build
     assert len(new) == 40
     assert new.paper(0).id == "1-0"
@@ -207,12 +197,12 @@ class DiskFull:
 def test_a_disk_that_fills_up_leaves_the_old_atlas_whole(
     written: AtlasParts, monkeypatch: pytest.MonkeyPatch, allowed: int, atlas_parts: MakeParts
 ) -> None:
-    before = sorted(store.atlas_folder("one").rglob("*"))
+    before = sorted(paths.atlas_folder("one").rglob("*"))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", DiskFull(allowed))
         with pytest.raises(OSError, match="No space left"):
             write_atlas(atlas_parts(seed=1))
-    assert sorted(store.atlas_folder("one").rglob("*")) == before
+    assert sorted(paths.atlas_folder("one").rglob("*")) == before
     assert open_atlas("one").paper(0).id == "0-0"
     write_atlas(atlas_parts(seed=1))
     assert open_atlas("one").paper(0).id == "1-0"
@@ -259,7 +249,7 @@ def test_files_that_do_not_fit_on_the_disk_are_errors(tmp_path: Path) -> None:
 
 HOLD = """
 import sys
-from components.atlas.store import build_lock
+from components.atlas.paths import build_lock
 with build_lock("one") as folder:
     print("held", flush=True)
     sys.stdin.read()
@@ -286,11 +276,11 @@ def test_one_process_at_a_time_builds_an_atlas(home: Path) -> None:
 
 
 def test_work_on_other_settings_and_torn_files_are_thrown_away(home: Path) -> None:
-    first = store.work_folder("one", {"a": 1})
+    first = paths.work_folder("one", {"a": 1})
     (first / "whole.npy").write_bytes(b"x")
     (first / "torn.npy.partial").write_bytes(b"x")
-    assert store.work_folder("one", {"a": 1}) == first
+    assert paths.work_folder("one", {"a": 1}) == first
     assert [path.name for path in first.iterdir()] == ["whole.npy"]
-    second = store.work_folder("one", {"a": 2})
+    second = paths.work_folder("one", {"a": 2})
     assert second != first
     assert not first.exists()

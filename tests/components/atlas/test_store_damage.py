@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.atlas import store
-from components.atlas.manifest import FileSeal, Manifest, ManifestDamaged, Region
-from components.atlas.store import AtlasDamaged, AtlasParts, atlas_names, open_atlas, read_manifest, write_atlas
+from components.atlas import paths, store
+from components.atlas.manifest import Checksum, Manifest, ManifestDamaged, Region
+from components.atlas.paths import atlas_names
+from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
 from components.index.hnsw import HnswIndex, HnswSettings
 from corpus.paper import SCHEMA
 
@@ -24,7 +25,7 @@ FILES = ("papers.parquet", "vectors.npy", "coordinates.npy", "regions.npy", "pai
 
 
 def folder_of(name: str = "one") -> Path:
-    top = store.atlas_folder(name)
+    top = paths.atlas_folder(name)
     return top / json.loads((top / "manifest.json").read_text())["folder"]
 
 
@@ -39,7 +40,7 @@ def assert_refused(name: str, file: str) -> None:
 
 
 def edit_manifest(change: Callable[[dict], object], name: str = "one") -> None:
-    path = store.atlas_folder(name) / "manifest.json"
+    path = paths.atlas_folder(name) / "manifest.json"
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
@@ -47,7 +48,7 @@ def edit_manifest(change: Callable[[dict], object], name: str = "one") -> None:
 
 def reseal(file: str, name: str = "one") -> None:
     """Make the manifest agree with a file as it is now."""
-    sealed = store.seal(folder_of(name) / file)
+    sealed = store.checksum(folder_of(name) / file)
     edit_manifest(lambda m: m["files"].update({file: {"bytes": sealed.bytes, "sha256": sealed.sha256}}), name)
 
 
@@ -262,7 +263,7 @@ WRONG_VALUES = [None, "text", -1, 1.5, True, [], {}, [[]], {"a": 1}, 10**30]
 
 @pytest.mark.parametrize("value", WRONG_VALUES, ids=repr)
 def test_no_wrong_value_in_a_manifest_gets_through_unnoticed(written: AtlasParts, value: object) -> None:
-    path = store.atlas_folder("one") / "manifest.json"
+    path = paths.atlas_folder("one") / "manifest.json"
     good = path.read_text()
     places: list[tuple[str, ...]] = [(key,) for key in json.loads(good)]
     for record in ("encoder", "index", "growth"):
@@ -380,7 +381,7 @@ def test_a_manifest_is_its_own_text_and_back(written: AtlasParts) -> None:
     manifest = read_manifest("one")
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert isinstance(manifest.regions[0], Region)
-    assert isinstance(manifest.files["vectors.npy"], FileSeal)
+    assert isinstance(manifest.files["vectors.npy"], Checksum)
     with pytest.raises(ManifestDamaged, match="format 2"):
         Manifest.from_json(replace(manifest, format=2).to_json())
     region = json.loads(manifest.to_json())

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.store import AtlasParts, read_manifest, write_atlas
 from components.atlas.thumbnail import MOST_POINTS, thumbnail
 from components.mapping.palette import DARK, LIGHT
@@ -67,7 +67,7 @@ def test_a_large_map_is_sampled_and_odd_ones_are_drawn(written: AtlasParts) -> N
 @pytest.mark.parametrize("file", [store.COORDINATES, store.REGIONS])
 def test_files_that_are_not_as_they_were_give_no_drawing(written: AtlasParts, file: str) -> None:
     manifest = read_manifest("one")
-    path = store.atlas_folder("one") / manifest.folder / file
+    path = paths.atlas_folder("one") / manifest.folder / file
     for damage in (
         lambda: path.write_bytes(b"\x93NUMPY damaged"),
         lambda: np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True),

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.atlas.archive import IMPORT_STAGES
-from components.atlas.manifest import OWN_VECTORS
-from components.atlas.store import atlas_names, open_atlas, read_manifest
+from components.atlas.manifest import PRECOMPUTED
+from components.atlas.paths import atlas_names
+from components.atlas.store import open_atlas, read_manifest
 from components.atlas.vectors_export import VECTOR_EXPORTS
 from components.cli.main import main
 from corpus.export import EXPORTS
@@ -183,7 +184,7 @@ def test_an_atlas_of_ones_own_vectors(vectors_file: Path, call: Callable[..., To
     told = call("build", vectors_file, "--vectors", "embedding")
     assert told.code == 0
     assert told.out.endswith("mine: 12 papers. It takes no text; its map and searching from papers work.\n")
-    assert read_manifest("mine").encoder.source == OWN_VECTORS
+    assert read_manifest("mine").encoder.source == PRECOMPUTED
     told = call("build", vectors_file, "--vectors", "embedding", "--encoder", "all-minilm-l6-v2", "--name", "other")
     assert told.code == 1
     assert "The vectors have 5 dimensions" in told.err

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from components.cli.corpus.shared import JsonLines, StopWithStdin
 
 from components.atlas.build import LEXICAL_STAGES, STAGES
 from components.atlas.corpora import unfinished
 from components.atlas.reencode import build_again
 from components.atlas.store import atlas_names, open_atlas, read_manifest
 from components.cli.main import main
-from components.cli.corpus.shared import JsonLines, StopWithStdin
 from components.encoder import LEXICAL
 from components.search.compare import agreement
 from corpus.paper import Paper

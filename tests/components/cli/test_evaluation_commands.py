@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from components.evaluation import store
 from components.cli.main import main
+from components.evaluation import store
 from corpus.judged_sets.model import RawPool, judged_set, pool_paper
 from corpus.judged_sets.released import write_released
 from corpus.paper import Paper
@@ -279,7 +279,7 @@ def test_a_run_whose_standard_input_ends_stops_and_is_taken_up_again(
     assert lines[-1]["built"] == store.evaluations()[0].id
     # What was encoded is there for the next split and the next time.
     again = run(*arguments[:-1])
-    encoding = [json.loads(line) for line in again.stdout.splitlines() if '"Encoding them"' in line]
+    encoding = [json.loads(line) for line in again.stdout.splitlines() if '"Encoding papers"' in line]
     assert encoding[0]["done"] == encoding[0]["total"] == 12
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.atlas.grow import ADDING_STAGES
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas, read_manifest, write_atlas
 from components.cli.main import main
 from components.encoder import LEXICAL
@@ -38,7 +38,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 @pytest.fixture
 def words(topics: str) -> str:
     """The name of the lexical atlas of `topics`, which grows in no time."""
-    return build_again(topics, encoder=LEXICAL).name
+    return reencode(topics, encoder=LEXICAL).name
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components.cli.main import main as evaluate
 from components.cli.main import main
+from components.cli.main import main as evaluate
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
 from corpus.paper import Paper

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from components.cli.corpus.shared import JsonLines
 
 from components.cli.main import main
-from components.cli.corpus.shared import JsonLines
 from corpus.progress import Cancelled
 from corpus.readers import read
 from tests.corpus.sources.fake_services import (

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from components.cli.training.setting_options import settings_of
 from components.cli.training.stopping import stopping
 from components.cli.training.train import add as add_train
+
+from components.cli.main import main
 from components.encoder import CATALOGUE, EMBEDDED, load_encoder
 from components.encoder.catalogue import COCITE_FORM
-from components.cli.main import main
 from components.training.curves import CURVES, Curves, read_curves
 from components.training.held_out_file import HELD_OUT
 from components.training.planning import Forecast

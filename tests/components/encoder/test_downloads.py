@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from components.atlas.store import home as home_of_atlases
+from components.atlas.paths import home as home_of_atlases
 from components.encoder import CATALOGUE, EMBEDDED, EncoderUnavailable, UnknownEncoder, find_checkpoint
 from components.encoder.cache import cache_folder, own_checkpoints
 from components.encoder.downloads import cached, clear, fetch, is_here, partial_of

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from components.atlas.encoder_options import choices, cost
+from components.atlas.encoder_options import cost, encoder_options
 from components.atlas.store import open_atlas
 from components.encoder import EncoderUnavailable, cached, find_checkpoint, load_encoder
 from components.encoder.weights import load_weights
@@ -81,7 +81,7 @@ def test_a_configuration_does_not_decide_how_much_memory_a_look_at_it_takes(
 ) -> None:
     edit_config(tiny_copy, hidden_size=8192, intermediate_size=65_536, num_attention_heads=64)
     tiny_copy.rename(own / "huge")
-    choice = next(choice for choice in choices(topics) if choice.name == "own/huge")
+    choice = next(choice for choice in encoder_options(topics) if choice.name == "own/huge")
     with pytest.raises(EncoderUnavailable, match="asks for .* weights"):
         cost(choice, open_atlas(topics), precision="float32")
 
@@ -90,7 +90,7 @@ def test_links_that_lead_nowhere_or_round_in_a_circle_are_no_checkpoints(topics:
     (own / "gone.zip").symlink_to(own / "unplugged" / "gone.zip")
     (own / "round.zip").symlink_to(own / "round.zip")
     (own / "circle").symlink_to(own / "circle")
-    assert [choice.name for choice in choices(topics) if choice.name.startswith("own/")] == []
+    assert [choice.name for choice in encoder_options(topics) if choice.name.startswith("own/")] == []
     assert [one.name for one in cached() if one.name.startswith("own/")] == []
 
 

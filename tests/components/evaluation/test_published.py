@@ -1,4 +1,4 @@
-"""Published figures: whose they are, and that nothing passes for comparable that is not as published."""
+"""Published scores: whose they are, and that only sets of the published shape are comparable."""
 
 from __future__ import annotations
 

@@ -13,41 +13,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from components.evaluation.format import cell, handled_words, percent, points, summary, table
+from components.evaluation.format import cell, issue_descriptions, percent, points, summary, table
 from components.evaluation.report import Report, report_of
-from components.evaluation.results import Evaluation, QueryScores, System
+from components.evaluation.results import PoolSizes, QueryScores
 from components.evaluation.statistics import paired_test
 from corpus.judged_sets.model import Handled, HandledKind
+from tests.components.evaluation.planted import evaluation
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> | [x](javascript:1) `\n# :red[x] $a$ @www.x.y \u202e\x00"
-
-
-def evaluation(id: str, name: str, *, means: tuple[float, float] = (0.5, 0.6), **changes: object) -> Evaluation:
-    found = Evaluation(
-        id=id * 16,
-        made="2026-11-22T21:40:00Z",
-        system=System("encoder", name, id * 64, name, "float32"),
-        set_name="relish",
-        facet="",
-        split="test",
-        origin="released",
-        set_fingerprint="f" * 16,
-        rules="",
-        relevant_from=2,
-        papers=70,
-        folds=(4,),
-        pool_sizes={"smallest": 3, "median": 50, "mean": 50.25, "largest": 60},
-        means={"MAP": means[0], "NDCG%20": means[1], "nDCG@20": 0.123},
-        intervals={"MAP": (0.4, 0.55), "NDCG%20": (0.5, 0.65)},
-        handled=(Handled("title_only", 1234, ("p1", "p2")),),
-        without_positive=1,
-        pools_under_five=2,
-        not_comparable=(),
-        seconds={"encoding": 1.26},
-        versions={"python": "3.11.7"},
-        machine="A machine",
-    )
-    return replace(found, **changes)  # type: ignore[arg-type]
 
 
 def scores(values: Sequence[float], *, groups: Sequence[str] = ("a", "a", "b", "b")) -> list[QueryScores]:
@@ -92,13 +65,13 @@ def test_what_is_not_comparable_is_not_compared(report: Report) -> None:
     row = rows_of(found.markdown(), "| system | MAP | 95 %")[0]
     assert row[3:5] == ["60.62", "–"]
     assert row[-1] == "no"
-    assert "Not comparable with published figures: Another split." in found.markdown()
+    assert "Not comparable with published scores: Another split." in found.markdown()
     assert json.loads(found.json())["evaluations"][0]["difference"] == {}
     assert next(csv.DictReader(io.StringIO(found.csv())))["MAP difference"] == ""
 
 
 def test_pools_of_one_size_are_told_as_such() -> None:
-    sizes = {"smallest": 60, "median": 60, "mean": 60.0, "largest": 60}
+    sizes = PoolSizes(smallest=60, median=60, mean=60.0, largest=60)
     told = report_of([evaluation("a", "mine", pool_sizes=sizes)], [scores([0.1, 0.2, 0.3, 0.4])]).markdown()
     assert "4 queries, 70 papers; pools of 60 candidates each; relevant from grade 2" in told
 
@@ -106,7 +79,7 @@ def test_pools_of_one_size_are_told_as_such() -> None:
 def test_all_that_the_set_has_is_printed(report: Report) -> None:
     told = report.markdown()
     assert "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2" in told
-    assert "1,234 papers with a title alone or an abstract alone, ranked by what is there (such as p1, p2)" in told
+    assert "1,234 papers with only a title or only an abstract, ranked by what is there (such as p1, p2)" in told
     assert "1 of the queries have no relevant candidate" in told
     assert "2 have a pool under five" in told
     assert f"`{'f' * 16}`" in told
@@ -191,6 +164,6 @@ def test_a_summary_is_one_sentence() -> None:
 
 def test_all_that_can_be_met_in_a_set_has_its_words() -> None:
     met = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
-    words = handled_words(met)
+    words = issue_descriptions(met)
     assert len(set(words)) == len(met)
     assert words[0] == "1 queries without a text, left out (such as a)"

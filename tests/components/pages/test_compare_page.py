@@ -18,7 +18,7 @@ from streamlit.util import calc_hash
 from components.atlas.build import build_atlas
 from components.atlas.corpora import delete_atlas
 from components.atlas.manifest import EncoderRecord
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.atlas.store import AtlasParts, open_atlas, write_atlas
 from components.encoder import EMBEDDED, LEXICAL
 from components.pages import resources
@@ -50,7 +50,7 @@ def pair_home(tmp_path_factory: pytest.TempPathFactory, planted: Callable[[int],
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COCITE_ATLAS_HOME", str(folder / "home"))
         build_atlas(LEFT, [folder / "planted.jsonl"], encoder=EMBEDDED)
-        assert build_again(LEFT, encoder=LEXICAL).name == RIGHT
+        assert reencode(LEFT, encoder=LEXICAL).name == RIGHT
     return folder / "home"
 
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from components.atlas import store
+from components.atlas import paths, store
 from components.atlas.corpora import note_request, rename_corpus
 from components.jobs import runner as background
 from components.jobs.model import JobRequest
@@ -73,7 +73,7 @@ def test_what_was_stopped_can_be_thrown_away(topics: str) -> None:
 
 
 def test_what_was_encoded_for_a_stopped_addition_is_thrown_away_with_it(topics: str, home: Path) -> None:
-    work = store.work_folder(topics, {"kind": "add"})
+    work = paths.work_folder(topics, {"kind": "add"})
     note_request(work, corpus=topics, base=topics, encoder="m", precision="float32", papers=9, kind="add")
     new = new_request_id()
     file = add_file(new, "a.ris", io.BytesIO(b"x"))

@@ -14,7 +14,7 @@ from streamlit.util import calc_hash
 
 from components.atlas.store import AtlasParts, write_atlas
 from components.evaluation import sets, store
-from components.evaluation.evaluating import Choice, evaluate_set
+from components.evaluation.evaluate import SystemSpec, evaluate_set
 from components.jobs import runner as background
 from components.pages import error_analysis as looked
 from components.pages import evaluated, resources
@@ -73,7 +73,7 @@ def evaluated_home(tmp_path_factory: pytest.TempPathFactory, planted: Callable[[
         sets.keep_set(hearts_and_galaxies(planted), "sky")
         judged = sets.read_set("sky")
         for kind in ("tfidf", "bm25"):
-            evaluation, scores, ranking = evaluate_set(judged, "test", Choice(kind))
+            evaluation, scores, ranking = evaluate_set(judged, "test", SystemSpec(kind))
             store.save(evaluation, scores, ranking, judged)
     return home
 

@@ -276,9 +276,9 @@ def _flip_last(path: Path) -> None:
 def test_a_text_without_a_word_that_the_lexical_encoder_knows_is_said_and_the_page_goes_on(
     topics: str, page: Callable[..., AppTest]
 ) -> None:
-    from components.atlas.reencode import build_again
+    from components.atlas.reencode import reencode
 
-    build_again(topics, encoder="tfidf-svd")
+    reencode(topics, encoder="tfidf-svd")
     app = page(atlas=f"{topics}--tfidf-svd")
     search(app, "qwzx zzyx\n\nxyzzy")
     assert any("word" in warning.value for warning in app.warning)

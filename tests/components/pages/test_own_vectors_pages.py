@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from components.atlas.precomputed_vectors import build_from_vectors
-from components.atlas.reencode import build_again
+from components.atlas.reencode import reencode
 from components.encoder import LEXICAL, BiEncoder
 from components.pages import resources
 from corpus.paper import Paper, to_table
@@ -40,7 +40,7 @@ def mine(home: Path, tmp_path: Path, planted: Callable[[int], list[Paper]], enco
     vectors = encoder.encode([(paper.title, paper.abstract) for paper in papers])
     pq.write_table(to_table(papers).append_column("v", pa.array(vectors.tolist())), tmp_path / "mine.parquet")
     build_from_vectors("mine", tmp_path / "mine.parquet")
-    build_again("mine", encoder=LEXICAL)
+    reencode("mine", encoder=LEXICAL)
     return "mine"
 
 

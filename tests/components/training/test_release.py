@@ -340,10 +340,11 @@ def test_the_app_uses_it_by_path_and_as_ones_own(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from components.atlas.encoder_options import choices
     from components.cli.corpus.main import main
-    from components.encoder import own_checkpoints
     from components.evaluation.__main__ import main as evaluate
+
+    from components.atlas.encoder_options import encoder_options
+    from components.encoder import own_checkpoints
     from corpus.judged_sets.model import RawPool, judged_set, pool_paper
     from corpus.judged_sets.released import write_released
     from corpus.readers import read
@@ -358,7 +359,7 @@ def test_the_app_uses_it_by_path_and_as_ones_own(
 
     for name, place in (("by-folder", folder), ("by-zip", packed)):
         assert main(["build", str(planted_file), "--name", name, "--encoder", str(place)]) == 0
-    assert any(choice.name == "own/mine" and choice.atlases for choice in choices("by-folder"))
+    assert any(choice.name == "own/mine" and choice.atlases for choice in encoder_options("by-folder"))
     assert main(["verify", "by-folder"]) == 0
     assert main(["compare", "by-folder", "by-zip", "--text", "Heart failure\n\nOf the heart.", "-k", "3"]) == 0
     told = capsys.readouterr().out
