@@ -74,7 +74,7 @@ def test_files_become_a_corpus(home: Path, planted: Plant) -> None:
     )
     assert outcome.result == "12 papers; 1 record left out; 2 repeated and merged."
     manifest = read_manifest("library")
-    assert (manifest.called, manifest.papers) == ("My *own*", 12)
+    assert (manifest.display_title, manifest.papers) == ("My *own*", 12)
     kept = done("files", "kept", {"two.ris": ris([*papers[6:], bare])}, keep_without_abstract=True)
     assert len(open_atlas(kept.built)) == 7
 
@@ -99,7 +99,7 @@ def test_vectors_of_their_own_are_taken_as_they_are(home: Path, planted: Plant) 
     outcome = done("files", "own", {"own.parquet": sink.getvalue()}, vectors="embedding", title="Mine")
     atlas = open_atlas(outcome.built)
     assert np.array_equal(atlas.vectors, vectors)
-    assert (atlas.manifest.called, atlas.manifest.encoder.takes_text) == ("Mine", False)
+    assert (atlas.manifest.display_title, atlas.manifest.encoder.takes_text) == ("Mine", False)
 
 
 def test_a_corpus_grows_and_shrinks(library: str, planted: Plant) -> None:
@@ -109,7 +109,7 @@ def test_a_corpus_grows_and_shrinks(library: str, planted: Plant) -> None:
     after = open_atlas(library)
     assert len(after) == 14
     assert np.array_equal(after.coordinates[:12], before.coordinates)
-    assert after.manifest.called == "My library"
+    assert after.manifest.display_title == "My library"
     gone = after.papers["id"].to_pylist()[:3]
     shrunk = done("remove", library, {"ids.txt": "\n".join(gone).encode()})
     assert shrunk.result == "3 papers removed."
@@ -122,7 +122,7 @@ def test_an_archive_comes_back_beside_what_is_there(library: str, tmp_path: Path
     outcome = done("import", "anything", {"a.zip": (tmp_path / "a.zip").read_bytes()})
     assert outcome.built == "library-2"
     assert open_atlas("library-2").papers.equals(open_atlas(library).papers)
-    assert read_manifest("library-2").called == "My library"
+    assert read_manifest("library-2").display_title == "My library"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_was_stopped_is_taken_up_again(home: Path, planted: Plant, small_ch
     request = asked("files", "library", {"my.ris": ris(planted(6))})
 
     def stop(stage: str, done: int, total: int) -> None:
-        if stage == "Encoding them" and done > 8:
+        if stage == "Encoding papers" and done > 8:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
@@ -183,7 +183,7 @@ def test_what_was_stopped_is_taken_up_again(home: Path, planted: Plant, small_ch
     assert waiting_requests() == [request]
     seen = []
     run_job(request, progress=lambda stage, done, _: seen.append((stage, done)))
-    assert min(done for stage, done in seen if stage == "Encoding them") >= 4
+    assert min(done for stage, done in seen if stage == "Encoding papers") >= 4
     assert waiting_requests() == []
     with pytest.raises(NoSuchRequest):
         run_job(request)

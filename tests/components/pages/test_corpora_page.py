@@ -23,7 +23,7 @@ PATIENCE = 120  # seconds; nothing is measured by it
 def a_new_process(monkeypatch: pytest.MonkeyPatch, topics: str, home: Path) -> None:
     """Nothing is open or under way, and the default atlas's manifest is there, so that it is not assembled."""
     resources._open.clear()
-    background._last = None
+    background._latest = None
     manifest = json.loads((home / topics / "manifest.json").read_text())
     (home / "medline").mkdir()
     (home / "medline" / "manifest.json").write_text(json.dumps({**manifest, "name": "medline", "corpus": "medline"}))
@@ -91,8 +91,8 @@ def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> 
     asked = save_request(JobRequest(id=new, kind="files", name="mine", title="Mine", files=(file,)))
     test = page()
     test.button(key=f"go-on-{asked.id}").click().run()
-    assert background._last is not None
-    background._last.wait(PATIENCE * 2)
+    assert background._latest is not None
+    background._latest.wait(PATIENCE * 2)
     test.run()
     assert "Building Mine: failed" in texts(test)
     assert "it is empty" in texts(test)

@@ -30,7 +30,7 @@ def drawn(staging: str, name: str) -> None:
     from components.jobs.model import UploadedFile
     from components.pages.uploading import Uploads, chosen, draw_previews
 
-    here = Uploads(staging=staging, files={"1": UploadedFile(name=name, called=name)})
+    here = Uploads(staging=staging, files={"1": UploadedFile(name=name, original_name=name)})
     draw_previews(here, key="k", keep_without_abstract=True, extra=lambda _preview: None)
     st.session_state["asked"] = [dict(file.columns) for file in chosen(here, key="k")]
 
@@ -60,7 +60,7 @@ def test_a_file_taken_back_and_chosen_again_is_another_file() -> None:
     _copy(here, [second])  # what was looked into and chosen of the first goes by its name
     (new,) = here.files.values()
     assert new.name != old.name
-    assert new.called == old.called == "a.csv"
+    assert new.original_name == old.original_name == "a.csv"
     assert file_path(here.staging, new.name).read_bytes() == second.getvalue()
     assert not file_path(here.staging, old.name).exists()
 
