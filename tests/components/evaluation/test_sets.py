@@ -112,9 +112,9 @@ def test_the_card_is_computed_again_only_when_a_file_changes(
 def test_a_damaged_card_is_made_again(home: Path, folder: Path, damage: str | None) -> None:
     first = keep_files("mine", uploaded(folder))
     path = home / ".sets" / "mine" / "card.json"
-    told = json.loads(path.read_text())
-    told["card"].pop("papers")
-    path.write_text(json.dumps(told) if damage is None else damage)
+    card_file = json.loads(path.read_text())
+    card_file["card"].pop("papers")
+    path.write_text(json.dumps(card_file) if damage is None else damage)
     assert describe("mine") == first
     assert json.loads(path.read_text())["card"]["papers"] == 6
 
