@@ -121,8 +121,8 @@ def keep_files(name: str, files: Mapping[str, BinaryIO], *, progress: Progress =
     if unknown := [file for file in files if file_kind(file) is None]:
         raise SetError(
             f"{unknown[0]!r:.80} is not a file of a judged set. Give abstracts-<set>.jsonl, test-pid2anns-<set>.json "
-            "and, where they exist, <set>-evaluation_splits.json, <set>-queries-release.csv and set.json. The command "
-            "line makes a set of your own judgements: evaluate make plain --help"
+            "and, where they exist, <set>-evaluation_splits.json, <set>-queries-release.csv and set.json. To make a "
+            "set of your own judgements: cocite judged-sets make plain --help"
         )
     if len(files) > MAX_FILES:
         raise SetError(f"These are {len(files)} files; a set has at most {MAX_FILES}. Give one set at a time.")
