@@ -106,7 +106,8 @@ def words_mislead(analysis: QueryAnalysis) -> bool | None:
     if not analysis.ahead or not analysis.behind:
         return None
     ahead, behind = (
-        sum(one.overlap for one in candidates) / len(candidates) for candidates in (analysis.ahead, analysis.behind)
+        sum(candidate.overlap for candidate in candidates) / len(candidates)
+        for candidates in (analysis.ahead, analysis.behind)
     )
     return ahead > behind
 
@@ -183,15 +184,17 @@ def sort_queries(
     "lost": where the first is furthest below the second; "won": furthest above; both need a second. Of equal queries,
     those with more relevant candidates come first.
     """
-    others = {(one.fold, one.query): one.metrics[metric] for one in second or ()}
-    queries = [QueryComparison(one, one.metrics[metric], others.get((one.fold, one.query))) for one in first]
+    others = {(scored.fold, scored.query): scored.metrics[metric] for scored in second or ()}
+    queries = [
+        QueryComparison(scored, scored.metrics[metric], others.get((scored.fold, scored.query))) for scored in first
+    ]
     sign = 1.0 if order in ("worst", "lost") else -1.0
     if order in ("lost", "won"):
-        queries = [one for one in queries if one.other is not None]
+        queries = [query for query in queries if query.other is not None]
 
-    def position(one: QueryComparison) -> tuple[float, int, str]:
-        value = (one.difference or 0.0) if order in ("lost", "won") else one.value
-        return sign * value, -one.scores.relevant, one.scores.query
+    def position(query: QueryComparison) -> tuple[float, int, str]:
+        value = (query.difference or 0.0) if order in ("lost", "won") else query.value
+        return sign * value, -query.scores.relevant, query.scores.query
 
     return sorted(queries, key=position)
 
@@ -200,12 +203,12 @@ def paired_by_fold(
     first: Sequence[QueryScores], second: Sequence[QueryScores], *, metric: str
 ) -> tuple[list[list[float]], list[list[float]]]:
     """The values of the queries that both systems have, in the same order, by fold."""
-    others = {(one.fold, one.query): one.metrics[metric] for one in second}
-    both = [one for one in first if (one.fold, one.query) in others]
-    folds = sorted({one.fold for one in both})
+    others = {(scored.fold, scored.query): scored.metrics[metric] for scored in second}
+    both = [scored for scored in first if (scored.fold, scored.query) in others]
+    folds = sorted({scored.fold for scored in both})
     return (
-        [[one.metrics[metric] for one in both if one.fold == fold] for fold in folds],
-        [[others[one.fold, one.query] for one in both if one.fold == fold] for fold in folds],
+        [[scored.metrics[metric] for scored in both if scored.fold == fold] for fold in folds],
+        [[others[scored.fold, scored.query] for scored in both if scored.fold == fold] for fold in folds],
     )
 
 

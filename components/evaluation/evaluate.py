@@ -68,7 +68,7 @@ def default_split(judged: JudgedSet) -> str:
     if SPLIT in judged.splits:
         return SPLIT
     if len(judged.splits) > 1:
-        raise SetError(f"{judged.name} has several splits: {', '.join(sorted(judged.splits))}. Name one: --split S")
+        raise SetError(f"{judged.name} has several splits: {', '.join(sorted(judged.splits))}. Name scored: --split S")
     return next(iter(judged.splits))
 
 
@@ -163,7 +163,7 @@ def _evaluation(
     scores: Sequence[QueryScores],
     notes: tuple[str, ...],
 ) -> Evaluation:
-    sizes = np.array([one.candidates for one in scores])
+    sizes = np.array([scored.candidates for scored in scores])
     reasons = not_comparable(judged, split)
     if system.precision not in ("", "float32"):
         reasons += (f"Published scores are of vectors in float32, and these are in {system.precision}.",)
@@ -185,8 +185,8 @@ def _evaluation(
         means=means(scores, folds),
         intervals={metric: bootstrap_interval(by_fold(scores, metric)) for metric in (MAP, NDCG_20_PERCENT)},
         handled=judged.handled,
-        without_positive=sum(one.relevant == 0 for one in scores),
-        pools_under_five=sum(one.candidates < _SMALLEST_CUT_POOL for one in scores),
+        without_positive=sum(scored.relevant == 0 for scored in scores),
+        pools_under_five=sum(scored.candidates < _SMALLEST_CUT_POOL for scored in scores),
         not_comparable=reasons,
         seconds={},
         versions=package_versions(*packages, "ir-measures"),

@@ -33,8 +33,8 @@ _NUMBER = re.compile(r"\**[+−]?\d[\d,.]*(?: to \d[\d.]*)?\**|–")
 def issue_descriptions(handled: Iterable[Handled]) -> list[str]:
     """The issues of a set and how each was handled, with counts and examples."""
     return [
-        f"{one.count:,} {_ISSUES[one.kind]}" + (f" (such as {', '.join(one.examples)})" if one.examples else "")
-        for one in handled
+        f"{issue.count:,} {_ISSUES[issue.kind]}" + (f" (such as {', '.join(issue.examples)})" if issue.examples else "")
+        for issue in handled
     ]
 
 

@@ -41,16 +41,16 @@ class PublishedRow:
     """The published scores of an encoder on a set: fractions 0 … 1, by metric ("MAP", "NDCG%20")."""
 
     encoder: str
-    figures: Mapping[str, float]
+    scores: Mapping[str, float]
 
 
 def published_rows(set_name: str, facet: str) -> list[PublishedRow]:
     """All scores published on a set, in the catalogue's order."""
     rows = [PublishedRow(name, _scores(name, set_name, facet)) for name in CATALOGUE]
-    return [row for row in rows if row.figures]
+    return [row for row in rows if row.scores]
 
 
-def published_figures(system: System, set_name: str, facet: str) -> Mapping[str, float]:
+def published_scores(system: System, set_name: str, facet: str) -> Mapping[str, float]:
     """The published scores of a system on a set: fractions, by metric; empty where there are none.
 
     An encoder counts as a released one by its source, not by the name of a user's folder.
@@ -65,14 +65,18 @@ def not_comparable(judged: JudgedSet, split: str) -> tuple[str, ...]:
         return (f"Nothing is published here for {label}.",)
     reasons = []
     if judged.origin != "released":
-        reasons.append("The set is not the released one: its papers, pools and split may differ.")
+        reasons.append("The set is not the released issue: its papers, pools and split may differ.")
     if judged.relevant_from != (grade := relevant_grade(judged.name)):
         reasons.append(
             f"Relevant here is grade {judged.relevant_from} or more; in the published set, from grade {grade} on."
         )
     if split != SPLIT:
         reasons.append(f"Published scores are on the split {SPLIT!r}, and this is {split!r}.")
-    left_out = [f"{one.count:,} {_LEFT_OUT[one.kind]}" for one in judged.handled if one.kind in _LEFT_OUT and one.count]
+    left_out = [
+        f"{issue.count:,} {_LEFT_OUT[issue.kind]}"
+        for issue in judged.handled
+        if issue.kind in _LEFT_OUT and issue.count
+    ]
     if left_out:
         reasons.append(f"Left out: {', '.join(left_out)}.")
     check = {"relish": _relish, "treccovid": _treccovid, "csfcube": _csfcube}[judged.name]

@@ -141,19 +141,19 @@ def rank_by_scores(
     same: int32 (papers,), the row that is scored in place of each, where several are equal to the scorer.
     Raises RankingError where a score is not finite, and what `progress` raises.
     """
-    asked = list({pool.query: pool for pool in pools}.values())  # a query may be in two folds
+    unique = list({pool.query: pool for pool in pools}.values())  # a query may be in two folds
     stand_in = np.arange(len(judged.papers), dtype=np.int32) if same is None else same
     ties = TieOrder(judged)
     ranked: list[RankedPool] = []
     column = np.zeros(len(judged.papers), dtype=np.int32)
-    progress(RANKING, 0, len(asked))
-    for block, candidates in blocks(asked, stand_in):
+    progress(RANKING, 0, len(unique))
+    for block, candidates in blocks(unique, stand_in):
         column[candidates] = np.arange(len(candidates), dtype=np.int32)
         scores = scorer(stand_in[[pool.row for pool in block]], candidates)
         for pool, line in zip(block, scores, strict=True):
-            mine = line[column[stand_in[pool.rows]]]
-            ranked.append(ties.ranked(pool.query, pool.rows, mine, ascending=ascending))
-        progress(RANKING, len(ranked), len(asked))
+            pool_scores = line[column[stand_in[pool.rows]]]
+            ranked.append(ties.ranked(pool.query, pool.rows, pool_scores, ascending=ascending))
+        progress(RANKING, len(ranked), len(unique))
     return Ranking(pools=tuple(ranked), ascending=ascending)
 
 
@@ -165,17 +165,17 @@ def blocks(pools: Sequence[Pool], stand_in: Rows) -> Iterator[tuple[list[Pool], 
     """
     seen = np.full(len(stand_in), -1, dtype=np.int32)
     block: list[Pool] = []
-    number = wanted = union = 0
+    number = needed = union = 0
     for pool in pools:
         rows = stand_in[pool.rows]
         new = int(np.count_nonzero(seen[rows] != number))
         cells = (len(block) + 1) * (union + new)
-        if block and (cells > MAX_CELLS or cells > 2 * (wanted + len(rows))):
+        if block and (cells > MAX_CELLS or cells > 2 * (needed + len(rows))):
             yield block, np.flatnonzero(seen == number).astype(np.int32)
-            block, number, wanted, union, new = [], number + 1, 0, 0, len(rows)
+            block, number, needed, union, new = [], number + 1, 0, 0, len(rows)
         seen[rows] = number
         block.append(pool)
-        wanted += len(rows)
+        needed += len(rows)
         union += new
     if block:
         yield block, np.flatnonzero(seen == number).astype(np.int32)
@@ -222,26 +222,26 @@ def _unusable(judged: JudgedSet, row: int, what: str) -> RankingError:
 
 def _distances(vectors: NDArray[np.float32], queries: Rows, candidates: Rows) -> NDArray[np.float32]:
     """The L2 distance of each pair: float32 (b, u). queries, candidates: rows of `vectors`."""
-    asked = vectors[queries].astype(np.float64)
-    asked_norms = np.einsum("ij,ij->i", asked, asked)
-    found = np.empty((len(queries), len(candidates)), dtype=np.float32)
+    query_vectors = vectors[queries].astype(np.float64)
+    query_norms = np.einsum("ij,ij->i", query_vectors, query_vectors)
+    distances = np.empty((len(queries), len(candidates)), dtype=np.float32)
     step = max(1, _PIECE // (8 * max(1, vectors.shape[1])))
     for start in range(0, len(candidates), step):
         part = candidates[start : start + step]
-        these = vectors[part].astype(np.float64)
-        sums = asked_norms[:, None] + np.einsum("ij,ij->i", these, these)
-        squared = asked @ these.T
+        candidate_vectors = vectors[part].astype(np.float64)
+        sums = query_norms[:, None] + np.einsum("ij,ij->i", candidate_vectors, candidate_vectors)
+        squared = query_vectors @ candidate_vectors.T
         squared *= -2.0
         squared += sums
         sums *= _NEAR
         near_query, near = np.nonzero(squared <= sums)
         for first in range(0, len(near), step):
             some = slice(first, first + step)
-            differences = asked[near_query[some]] - these[near[some]]
+            differences = query_vectors[near_query[some]] - candidate_vectors[near[some]]
             squared[near_query[some], near[some]] = np.einsum("ij,ij->i", differences, differences)
         with np.errstate(over="ignore"):  # too far for float32: infinite, and refused later
-            found[:, start : start + step] = np.sqrt(squared, out=squared)
-    return found
+            distances[:, start : start + step] = np.sqrt(squared, out=squared)
+    return distances
 
 
 def _as_integers(scores: NDArray[np.float32]) -> NDArray[np.uint32]:

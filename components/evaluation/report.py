@@ -6,7 +6,7 @@ Markdown has percent, as papers do, and differences in percentage points; CSV an
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +26,7 @@ from components.evaluation.format import (
     table,
 )
 from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
-from components.evaluation.published import published_figures, published_rows
+from components.evaluation.published import published_rows, published_scores
 from components.evaluation.results import Evaluation, QueryScores, by_fold, mean_of_folds
 from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
 from corpus.readers.cells import guarded
@@ -71,22 +71,22 @@ class Report:
         environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701  (cells are escaped by `cell`)
         environment.filters |= {"cell": cell, "code": code}
         packages: dict[str, dict[str, None]] = {}
-        for one in self.evaluations:
-            for name, version in one.versions.items():
+        for evaluation in self.evaluations:
+            for name, version in evaluation.versions.items():
                 packages.setdefault(name, {})[version] = None
         text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
             parts=[_part(self, list(evaluations)) for _, evaluations in groupby(self.evaluations, key=_set_key)],
             bootstrap_samples=f"{BOOTSTRAP_SAMPLES:,}",
             paired_samples=f"{PAIRED_SAMPLES:,}",
             packages=[(name, " / ".join(versions)) for name, versions in packages.items()],
-            machines=list(dict.fromkeys(one.machine for one in self.evaluations)),
+            machines=list(dict.fromkeys(evaluation.machine for evaluation in self.evaluations)),
         )
         return text.strip() + "\n"
 
     def csv(self) -> str:
         """A row per evaluation; no cell is a formula to a spreadsheet."""
         text = io.StringIO(newline="")
-        rows = [_csv_row(self, one) for one in self.evaluations]
+        rows = [_csv_row(self, evaluation) for evaluation in self.evaluations]
         writer = csv.DictWriter(text, list(rows[0]) if rows else ["id"], lineterminator="\r\n")
         writer.writeheader()
         for row in rows:
@@ -101,34 +101,33 @@ class Report:
             "scores": "fractions 0 … 1",
             "evaluations": [
                 {
-                    **asdict(one),
-                    "queries": one.queries,
-                    "comparable": one.comparable,
-                    "published": dict(_published(one)),
-                    "difference": _differences(one),
+                    **asdict(evaluation),
+                    "queries": evaluation.queries,
+                    "comparable": evaluation.comparable,
+                    "published": dict(_published(evaluation)),
+                    "difference": _differences(evaluation),
                 }
-                for one in self.evaluations
+                for evaluation in self.evaluations
             ],
-            "tests": [asdict(one) for one in self.tests],
-            "groups": [asdict(one) for one in self.groups],
+            "tests": [asdict(test) for test in self.tests],
+            "groups": [asdict(group) for group in self.groups],
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-EXPORTS: dict[str, Callable[[Report], str]] = {".md": Report.markdown, ".csv": Report.csv, ".json": Report.json}
 _TEMPLATE = Path(__file__).with_name("report.md.j2")
 
 
 def report_of(evaluations: Sequence[Evaluation], scores: Sequence[Sequence[QueryScores]]) -> Report:
     """The report of evaluations. scores: of each, those of its queries."""
     first: dict[tuple[str, ...], int] = {}
-    for i, one in enumerate(evaluations):
-        first.setdefault(_set_key(one), i)
+    for i, evaluation in enumerate(evaluations):
+        first.setdefault(_set_key(evaluation), i)
     order = sorted(range(len(evaluations)), key=lambda i: (first[_set_key(evaluations[i])], i))
     tests: list[SystemTest] = []
     for i in order:
         base = first[_set_key(evaluations[i])]
-        queries, base_queries = ([(one.fold, one.query) for one in scores[of]] for of in (i, base))
+        queries, base_queries = ([(scored.fold, scored.query) for scored in scores[of]] for of in (i, base))
         if i != base and queries == base_queries:
             for metric in MAIN_METRICS:
                 test = paired_test(by_fold(scores[i], metric), by_fold(scores[base], metric))
@@ -137,35 +136,41 @@ def report_of(evaluations: Sequence[Evaluation], scores: Sequence[Sequence[Query
     return Report(tuple(evaluations[i] for i in order), tuple(tests), tuple(groups))
 
 
-def _set_key(one: Evaluation) -> tuple[str, ...]:
+def _set_key(evaluation: Evaluation) -> tuple[str, ...]:
     """What the evaluations of one table have in common."""
-    return one.set_name, one.facet, one.split, one.set_fingerprint, str(one.relevant_from)
+    return (
+        evaluation.set_name,
+        evaluation.facet,
+        evaluation.split,
+        evaluation.set_fingerprint,
+        str(evaluation.relevant_from),
+    )
 
 
 def _groups(evaluation: Evaluation, scores: Sequence[QueryScores]) -> list[GroupMeans]:
     """The scores of each group, where there are several and not too many for a table."""
-    names = list(dict.fromkeys(one.group for one in scores))
+    names = list(dict.fromkeys(scored.group for scored in scores))
     if not 1 < len(names) <= MAX_GROUPS:
         return []
     groups = []
     for name in names:
-        members = [one for one in scores if one.group == name]
-        candidates = float(np.mean([one.candidates for one in members]))
+        members = [scored for scored in scores if scored.group == name]
+        candidates = float(np.mean([scored.candidates for scored in members]))
         # Over folds as the whole is: a facet of CSFCube has the score that it has alone.
         means = {metric: mean_of_folds(members, metric) for metric in members[0].metrics}
         groups.append(GroupMeans(evaluation.id, name, len(members), candidates, means))
     return groups
 
 
-def _published(one: Evaluation) -> Mapping[str, float]:
-    return published_figures(one.system, one.set_name, one.facet)
+def _published(evaluation: Evaluation) -> Mapping[str, float]:
+    return published_scores(evaluation.system, evaluation.set_name, evaluation.facet)
 
 
-def _differences(one: Evaluation) -> dict[str, float]:
+def _differences(evaluation: Evaluation) -> dict[str, float]:
     """Our scores minus the published ones, by metric; empty where they may not be compared."""
-    if not one.comparable:
+    if not evaluation.comparable:
         return {}
-    return {metric: one.means[metric] - value for metric, value in _published(one).items()}
+    return {metric: evaluation.means[metric] - value for metric, value in _published(evaluation).items()}
 
 
 # Markdown
@@ -174,17 +179,17 @@ def _differences(one: Evaluation) -> dict[str, float]:
 def _part(report: Report, evaluations: list[Evaluation]) -> dict[str, Any]:
     """The template's values of one set and split."""
     first, sizes = evaluations[0], evaluations[0].pool_sizes
-    ids = {one.id for one in evaluations}
+    ids = {evaluation.id for evaluation in evaluations}
     pools = f"{sizes.smallest:,.0f} candidates each"
     if sizes.smallest != sizes.largest:
         pools = f"{sizes.smallest:,.0f} to {sizes.largest:,.0f} candidates, {sizes.mean:,.1f} on average"
     published = [
-        [cell(row.encoder), *(percent(row.figures.get(metric)) for metric in MAIN_METRICS)]
+        [cell(row.encoder), *(percent(row.scores.get(metric)) for metric in MAIN_METRICS)]
         for row in published_rows(first.set_name, first.facet)
     ]
     standard = [
-        [cell(system_label(one)), *(percent(one.means.get(metric)) for metric in STANDARD_METRICS)]
-        for one in evaluations
+        [cell(system_label(evaluation)), *(percent(evaluation.means.get(metric)) for metric in STANDARD_METRICS)]
+        for evaluation in evaluations
     ]
     return {
         "first": first,
@@ -197,71 +202,77 @@ def _part(report: Report, evaluations: list[Evaluation]) -> dict[str, Any]:
         "pools_under_five": f"{first.pools_under_five:,}",
         "issues": issue_descriptions(first.handled),
         "main_table": _main_table(evaluations),
-        "reasons": list(dict.fromkeys(reason for one in evaluations for reason in one.not_comparable)),
+        "reasons": list(dict.fromkeys(reason for evaluation in evaluations for reason in evaluation.not_comparable)),
         "tables": [
             ("Published on this set (percent)", published and table(["encoder", *MAIN_METRICS], published)),
             ("Standard metrics, by ir-measures (percent)", table(["system", *STANDARD_METRICS], standard)),
-            ("Paired tests", _test_table(evaluations, [one for one in report.tests if one.id in ids])),
-            ("By group (percent)", _group_table(evaluations, [one for one in report.groups if one.id in ids])),
+            ("Paired tests", _test_table(evaluations, [test for test in report.tests if test.id in ids])),
+            ("By group (percent)", _group_table(evaluations, [group for group in report.groups if group.id in ids])),
             ("Systems", _system_table(evaluations)),
         ],
-        "notes": [note for one in evaluations for note in one.notes],
+        "notes": [note for evaluation in evaluations for note in evaluation.notes],
     }
 
 
 def _main_table(evaluations: list[Evaluation]) -> str:
-    published = {one.id: _published(one) for one in evaluations}
+    published = {evaluation.id: _published(evaluation) for evaluation in evaluations}
     with_published = any(published.values())
     head = ["system"]
     for metric in MAIN_METRICS:
         head += [metric, "95 % interval", *(["published", "difference"] if with_published else [])]
     rows = []
-    for one in evaluations:
-        row, differences = [cell(system_label(one))], _differences(one)
+    for evaluation in evaluations:
+        row, differences = [cell(system_label(evaluation))], _differences(evaluation)
         for metric in MAIN_METRICS:
-            low, high = one.intervals[metric]
-            row += [f"**{percent(one.means[metric])}**", f"{percent(low)} to {percent(high)}"]
+            low, high = evaluation.intervals[metric]
+            row += [f"**{percent(evaluation.means[metric])}**", f"{percent(low)} to {percent(high)}"]
             if with_published:
-                row += [percent(published[one.id].get(metric)), points(differences.get(metric))]
-        rows.append([*row, "yes" if one.comparable else "no"])
+                row += [percent(published[evaluation.id].get(metric)), points(differences.get(metric))]
+        rows.append([*row, "yes" if evaluation.comparable else "no"])
     return table([*head, "comparable"], rows)
 
 
 def _test_table(evaluations: list[Evaluation], tests: list[SystemTest]) -> str:
-    names = {one.id: cell(system_label(one)) for one in evaluations}
+    names = {evaluation.id: cell(system_label(evaluation)) for evaluation in evaluations}
     rows = [
-        [names[one.id], names[one.against], one.metric, points(one.test.difference), f"{one.test.p_value:.5f}"]
-        + [f"{count:,}" for count in (one.test.wins, one.test.losses, one.test.ties)]
-        for one in tests
+        [
+            names[tested.id],
+            names[tested.against],
+            tested.metric,
+            points(tested.test.difference),
+            f"{tested.test.p_value:.5f}",
+        ]
+        + [f"{count:,}" for count in (tested.test.wins, tested.test.losses, tested.test.ties)]
+        for tested in tests
     ]
     return table(["system", "against", "metric", "difference", "p", "better", "worse", "equal"], rows) if rows else ""
 
 
 def _group_table(evaluations: list[Evaluation], groups: list[GroupMeans]) -> str:
-    by_system = {(one.id, one.group): one for one in groups}
+    by_system = {(group.id, group.group): group for group in groups}
     rows = []
-    for name in dict.fromkeys(one.group for one in groups):
-        first = next(one for one in groups if one.group == name)
+    for name in dict.fromkeys(group.group for group in groups):
+        first = next(group for group in groups if group.group == name)
         row = [cell(name) or "(none)", f"{first.queries:,}", f"{first.candidates:,.0f}"]
-        for one in evaluations:
-            group = by_system.get((one.id, name))
+        for evaluation in evaluations:
+            group = by_system.get((evaluation.id, name))
             row += [percent(group.means[metric] if group else None) for metric in MAIN_METRICS]
         rows.append(row)
-    systems = [f"{cell(system_label(one))} {metric}" for one in evaluations for metric in MAIN_METRICS]
+    systems = [f"{cell(system_label(evaluation))} {metric}" for evaluation in evaluations for metric in MAIN_METRICS]
     return table(["group", "queries", "candidates", *systems], rows) if rows else ""
 
 
 def _system_table(evaluations: list[Evaluation]) -> str:
     rows = [
         [
-            cell(system_label(one)),
-            one.system.kind,
-            f"`{code(one.system.fingerprint[:16])}`",
-            cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())),
-            f"`{code(one.made)}`",
-            f"`{code(one.id)}`",
+            cell(system_label(evaluation)),
+            evaluation.system.kind,
+            f"`{code(evaluation.system.fingerprint[:16])}`",
+            cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in evaluation.seconds.items())),
+            f"`{code(evaluation.made)}`",
+            f"`{code(evaluation.id)}`",
         ]
-        for one in evaluations
+        for evaluation in evaluations
     ]
     return table(["system", "kind", "fingerprint", "took", "made", "evaluation"], rows)
 
@@ -269,45 +280,45 @@ def _system_table(evaluations: list[Evaluation]) -> str:
 # CSV
 
 
-def _csv_row(report: Report, one: Evaluation) -> dict[str, Any]:
-    published, differences = _published(one), _differences(one)
+def _csv_row(report: Report, evaluation: Evaluation) -> dict[str, Any]:
+    published, differences = _published(evaluation), _differences(evaluation)
     row: dict[str, Any] = {
-        "id": one.id,
-        "made": one.made,
-        "system": system_label(one),
-        "kind": one.system.kind,
-        "system fingerprint": one.system.fingerprint,
-        "set": one.set_name,
-        "facet": one.facet,
-        "split": one.split,
-        "origin": one.origin,
-        "set fingerprint": one.set_fingerprint,
-        "relevant from": one.relevant_from,
-        "queries": one.queries,
-        "folds": " ".join(map(str, one.folds)),
-        "candidates (mean)": one.pool_sizes.mean,
-        "candidates (smallest)": one.pool_sizes.smallest,
-        "candidates (largest)": one.pool_sizes.largest,
+        "id": evaluation.id,
+        "made": evaluation.made,
+        "system": system_label(evaluation),
+        "kind": evaluation.system.kind,
+        "system fingerprint": evaluation.system.fingerprint,
+        "set": evaluation.set_name,
+        "facet": evaluation.facet,
+        "split": evaluation.split,
+        "origin": evaluation.origin,
+        "set fingerprint": evaluation.set_fingerprint,
+        "relevant from": evaluation.relevant_from,
+        "queries": evaluation.queries,
+        "folds": " ".join(map(str, evaluation.folds)),
+        "candidates (mean)": evaluation.pool_sizes.mean,
+        "candidates (smallest)": evaluation.pool_sizes.smallest,
+        "candidates (largest)": evaluation.pool_sizes.largest,
     }
     for metric in MAIN_METRICS:
-        low, high = one.intervals[metric]
-        p = next((t.test.p_value for t in report.tests if (t.id, t.metric) == (one.id, metric)), "")
+        low, high = evaluation.intervals[metric]
+        p = next((t.test.p_value for t in report.tests if (t.id, t.metric) == (evaluation.id, metric)), "")
         row |= {
-            metric: one.means[metric],
+            metric: evaluation.means[metric],
             f"{metric} low": low,
             f"{metric} high": high,
             f"{metric} published": published.get(metric, ""),
             f"{metric} difference": differences.get(metric, ""),
             f"{metric} p against the first": p,
         }
-    row |= {metric: one.means.get(metric, "") for metric in STANDARD_METRICS}
+    row |= {metric: evaluation.means.get(metric, "") for metric in STANDARD_METRICS}
     return row | {
-        "comparable": "yes" if one.comparable else "no",
-        "not comparable because": " ".join(one.not_comparable),
-        "without positive": one.without_positive,
-        "pools under five": one.pools_under_five,
-        "handled": "; ".join(issue_descriptions(one.handled)),
-        "notes": " ".join(one.notes),
-        "versions": ", ".join(f"{name} {version}" for name, version in one.versions.items()),
-        "machine": one.machine,
+        "comparable": "yes" if evaluation.comparable else "no",
+        "not comparable because": " ".join(evaluation.not_comparable),
+        "without positive": evaluation.without_positive,
+        "pools under five": evaluation.pools_under_five,
+        "handled": "; ".join(issue_descriptions(evaluation.handled)),
+        "notes": " ".join(evaluation.notes),
+        "versions": ", ".join(f"{name} {version}" for name, version in evaluation.versions.items()),
+        "machine": evaluation.machine,
     }

@@ -209,8 +209,8 @@ def ranked_grades(judged: JudgedSet, pool: Pool, ranked: RankedPool) -> NDArray[
 def by_fold(scores: Iterable[QueryScores], metric: str) -> list[NDArray[np.float64]]:
     """The values of a metric, one array per fold, in the order of the scores: the input of `statistics`."""
     folds: dict[int, list[float]] = {}
-    for one in scores:
-        folds.setdefault(one.fold, []).append(one.metrics[metric])
+    for scored in scores:
+        folds.setdefault(scored.fold, []).append(scored.metrics[metric])
     return [np.array(folds[fold]) for fold in sorted(folds)]
 
 
@@ -224,7 +224,7 @@ def means(scores: Sequence[QueryScores], folds: Sequence[Sized]) -> dict[str, fl
 
     Raises RankingError where a fold has fewer or more scores than queries, or there are none.
     """
-    found = Counter(one.fold for one in scores)
+    found = Counter(scored.fold for scored in scores)
     if not scores or found != Counter({fold: len(pools) for fold, pools in enumerate(folds) if len(pools)}):
         expected = ", ".join(f"{len(pools):,}" for pools in folds) or "none"
         scored = ", ".join(f"{found[fold]:,}" for fold in sorted(found)) or "none"
@@ -252,10 +252,12 @@ def scores_to_csv(scores: Sequence[QueryScores]) -> str:
     metrics = list(scores[0].metrics) if scores else []
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(("query", "paper", "title", "group", "fold", "candidates", "relevant", *metrics))
-    for one in scores:
-        names = (one.query, one.paper, one.title[:_MAX_TITLE_CHARS], one.group)
+    for scored in scores:
+        names = (scored.query, scored.paper, scored.title[:_MAX_TITLE_CHARS], scored.group)
         cells = [guarded(name.encode("utf-8", "replace").decode()) for name in names]
-        writer.writerow((*cells, one.fold, one.candidates, one.relevant, *(one.metrics[name] for name in metrics)))
+        writer.writerow(
+            (*cells, scored.fold, scored.candidates, scored.relevant, *(scored.metrics[name] for name in metrics))
+        )
     return text.getvalue()
 
 

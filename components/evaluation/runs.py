@@ -14,14 +14,13 @@ import urllib.parse
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, Strict, StrictInt, StrictStr, TypeAdapter, ValidationError
@@ -55,7 +54,6 @@ _COLUMNS = ("query", "Q0", "candidate", "rank", "score", "tag")
 _SCHEMA = pa.schema([(name, {"rank": pa.int32(), "score": pa.float32()}.get(name, pa.string())) for name in _COLUMNS])
 _TO_ESCAPE = re.compile(r"""[\s%"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]""")
 _GZIP_LEVEL = 1  # a run of ten million lines is written in seconds, a tenth larger than it could be
-_BLOCK = 1 << 22  # bytes read at a time
 
 # Rows among the set's papers (-1: not in it), and their scores.
 _List = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -323,45 +321,23 @@ def write_run(
             writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
 
 
-def read_run(path: Path, *, candidates: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32]]]:
-    """The pools of a file of `write_run`, one after another, as they were given.
+def read_pool(path: Path, query: str, *, candidates: Sequence[str]) -> _List | None:
+    """The rows and scores of one query's pool in a file of `write_run`; None where it has no such query.
 
-    Raises ValueError where the file is not that, or has a candidate that is not in `candidates`; OSError.
+    The file is read only that far. Raises ValueError where it is not such a file, or has another candidate; OSError.
     """
-    names = pa.array([escape(name) for name in candidates], type=pa.string())
-    query, rows, scores = "", [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    prefix = f"{escape(query)} ".encode()
+    row_of = {escape(name): row for row, name in enumerate(candidates)}
+    rows, scores = array("i"), array("f")
     try:
-        for batch in _batches(path):
-            found = pc.index_in(batch["candidate"], value_set=names)
-            if found.null_count:
-                raise ValueError("it ranks a paper that is not in the set")
-            batch_rows, batch_scores = found.to_numpy(), batch["score"].to_numpy()
-            runs = pc.run_end_encode(batch["query"])
-            start = 0
-            for name, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-                if name != query:
-                    if query:
-                        yield unescape(query), np.concatenate(rows), np.concatenate(scores)
-                    query, rows, scores = name, [], []
-                rows.append(batch_rows[start:end].astype(np.int32))
-                scores.append(batch_scores[start:end])
-                start = end
-    except (pa.ArrowException, EOFError, zlib.error) as error:
-        raise ValueError(f"it is not a run file ({str(error).splitlines()[0]:.200})") from error
-    if query:
-        yield unescape(query), np.concatenate(rows), np.concatenate(scores)
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=_BLOCK, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=" ", quote_char=False, double_quote=False),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=_SCHEMA,
-            include_columns=["query", "candidate", "score"],
-            null_values=[],
-            strings_can_be_null=False,
-        ),
-    ) as reader:
-        yield from reader
+        with gzip.open(path) as file:
+            for line in file:
+                if line.startswith(prefix):
+                    _, _, candidate, _, score, _ = line.decode().split(" ")
+                    rows.append(row_of[candidate])
+                    scores.append(float(score))
+                elif rows:
+                    break
+    except (EOFError, KeyError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"it is not a run of this set ({error!s:.200})") from error
+    return (np.array(rows, np.int32), np.array(scores, np.float32)) if rows else None

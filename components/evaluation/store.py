@@ -123,9 +123,10 @@ def ranked_pool_of(id: str, judged: JudgedSet, query: str) -> RankedPool:
         )
     path = _checked_path(id, files, _RUN)
     with _damage_of(path):
-        for name, rows, scores in runs.read_run(path, candidates=[paper.id for paper in judged.papers]):
-            if name == query:
-                return RankedPool(name, rows, -scores if files.ascending else scores)
+        pool = runs.read_pool(path, query, candidates=[paper.id for paper in judged.papers])
+    if pool is not None:
+        rows, scores = pool
+        return RankedPool(query, rows, -scores if files.ascending else scores)
     raise NoSuchEvaluation(f"The evaluation {id} has no query {query!r:.80}. See its table of queries.")
 
 
@@ -158,7 +159,7 @@ def _folder(id: str) -> Path:
 
 def _ids() -> list[str]:
     folder = evaluations_folder()
-    return sorted(one.name for one in folder.iterdir() if FOLDER.fullmatch(one.name)) if folder.is_dir() else []
+    return sorted(path.name for path in folder.iterdir() if FOLDER.fullmatch(path.name)) if folder.is_dir() else []
 
 
 @contextmanager

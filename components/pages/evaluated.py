@@ -11,7 +11,7 @@ from components.evaluation import store as kept
 from components.evaluation.error_analysis import Order, paired_by_fold, sort_queries
 from components.evaluation.format import set_label, system_label
 from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
-from components.evaluation.published import published_figures, published_rows
+from components.evaluation.published import published_rows, published_scores
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import Evaluation, QueryScores
 from components.evaluation.statistics import PairedTest, paired_test
@@ -46,7 +46,7 @@ def results_tab(here: Sequence[Evaluation]) -> None:
         for one in here
         if one.set_fingerprint != newest.set_fingerprint
     }
-    figures = {one.id: published_figures(one.system, one.set_name, one.facet) for one in best}
+    figures = {one.id: published_scores(one.system, one.set_name, one.facet) for one in best}
     shown = {one.system.source for one in best}
     others = [row for row in published_rows(newest.set_name, newest.facet) if row.encoder not in shown]
     st.subheader(escaped(set_label(newest)), anchor=False)

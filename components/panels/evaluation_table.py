@@ -35,7 +35,7 @@ def evaluation_table(
     published of encoders that are not among them. stale: by id, why one is not of the set as it is here.
     """
     columns = [
-        _Column.of(metric, evaluations, [*published.values(), *(row.figures for row in others)]) for metric in MAIN
+        _Column.of(metric, evaluations, [*published.values(), *(row.scores for row in others)]) for metric in MAIN
     ]
     head = "".join(
         f'<th title="{_HELP[column.metric]}">{column.metric}<span class="ends"><span>{column.low}</span>'
@@ -95,7 +95,7 @@ def _published_row(row: PublishedRow, columns: Sequence[_Column]) -> str:
     cells = "".join(
         f'<td><b>{percent(figure)}</b><span class="scale"><i class="mark" style="left:{column.at(figure)}"></i></span>'
         "</td>"
-        if (figure := row.figures.get(column.metric)) is not None
+        if (figure := row.scores.get(column.metric)) is not None
         else "<td>–</td>"
         for column in columns
     )

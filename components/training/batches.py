@@ -88,7 +88,9 @@ def plan_epoch(pairs: Rows, cocited: Cocited, *, micro_batch: int, seed: int, ep
 
 def _conflicts(rows: Rows, cocited: Cocited) -> NDArray[np.bool_]:
     """Which micro-batches (m, micro_batch, 2) repeat a paper or would have a co-cited negative: bool (m,)."""
-    papers = np.sort(rows.reshape(len(rows), -1), axis=1)
+    if not len(rows):
+        return np.zeros(0, dtype=np.bool_)
+    papers = np.sort(rows.reshape(len(rows), 2 * rows.shape[1]), axis=1)
     conflicting: NDArray[np.bool_] = (papers[:, 1:] == papers[:, :-1]).any(axis=1)
     anchors, positives = rows[:, :, 0], rows[:, :, 1]
     for shift in range(1, rows.shape[1]):

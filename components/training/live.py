@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import humanize
 import rich.live
@@ -13,6 +14,7 @@ from rich.text import Text
 from components.training.run import CurveRecord, Curves, StepRecord, ValidationRecord
 
 _BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.-=+*%#"
 _SPARK = 40  # bars of a line
 _KEPT = 4_000  # steps that are drawn
 _RECENT = 50  # steps of a mean
@@ -93,6 +95,8 @@ class LiveCurves:
 
     def _drawing(self) -> Group:
         """What the terminal shows now."""
+        bars = _BARS if self._console.encoding.startswith("utf") else _ASCII_BARS
+        spark = partial(draw_bars, bars=bars)
         lines: list[str] = []
         if self._steps:
             losses, rates = [one.loss for one in self._steps], [one.learning_rate for one in self._steps]
@@ -118,18 +122,18 @@ def layer_name(place: int) -> str:
     return f"layer {place}" if place else "the embedding layer"
 
 
-def spark(values: Sequence[float], *, width: int = _SPARK) -> str:
+def draw_bars(values: Sequence[float], *, width: int = _SPARK, bars: str = _BARS) -> str:
     """Values as a line of at most `width` bars, each the mean of its stretch; "?" for no finite value.
 
-    >>> spark([0, 1, 2, 3, 4, 5, 6, 7]), spark([3.0, 3.0]), spark([])
+    >>> draw_bars([0, 1, 2, 3, 4, 5, 6, 7]), draw_bars([3.0, 3.0]), draw_bars([])
     ('▁▂▃▄▅▆▇█', '▁▁', '')
     """
     count = min(len(values), width)
     means = [_mean(values[i * len(values) // count : (i + 1) * len(values) // count]) for i in range(count)]
     finite = [mean for mean in means if math.isfinite(mean)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((mean - low) * scale)] if math.isfinite(mean) else "?" for mean in means)
+    scale = (len(bars) - 1) / (high - low) if high > low else 0.0
+    return "".join(bars[round((mean - low) * scale)] if math.isfinite(mean) else "?" for mean in means)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -261,7 +261,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         if not folder.is_dir():
             raise PairsError(
-                f"{folder}: there is no such folder of pairs. Make one: python -m components.training pairs"
+                f"{folder}: there is no such folder of pairs. Make one: cocite pairs"
             )
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise PairsError(f"{path} has more than {_LARGEST_MANIFEST // 2**20} MB. {_AGAIN}")

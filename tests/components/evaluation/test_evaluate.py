@@ -52,10 +52,10 @@ def by_hand(judged: JudgedSet, vectors: np.ndarray) -> tuple[float, float]:
             precisions.append(sum((n + 1) / rank for n, rank in enumerate(hits)) / len(hits) if hits else 0.0)
             k = int(0.2 * len(ranked))
             best = sorted(ranked, reverse=True)
-            told, ideal = (
+            dcg, ideal = (
                 sum(one / math.log2(max(i, 2)) for i, one in enumerate(row[:k], start=1)) for row in (ranked, best)
             )
-            gains.append(told / ideal if ideal else 0.0)
+            gains.append(dcg / ideal if ideal else 0.0)
         fold_means.append((np.mean(precisions), np.mean(gains)))
     found = np.mean(fold_means, axis=0)
     return float(found[0]), float(found[1])
@@ -65,9 +65,9 @@ def test_an_encoder_s_scores_are_those_of_a_plain_computation(judged: JudgedSet,
     evaluation, scores = evaluate_and_save(judged, "test", SystemSpec("encoder", str(tiny)))
     encoder = load_encoder(str(tiny))
     vectors = encoder.encode([(paper.title, paper.abstract) for paper in judged.papers])
-    wanted = by_hand(judged, vectors)
-    assert evaluation.means["MAP"] == pytest.approx(wanted[0])
-    assert evaluation.means["NDCG%20"] == pytest.approx(wanted[1])
+    expected = by_hand(judged, vectors)
+    assert evaluation.means["MAP"] == pytest.approx(expected[0])
+    assert evaluation.means["NDCG%20"] == pytest.approx(expected[1])
     low, high = evaluation.intervals["MAP"]
     assert low <= evaluation.means["MAP"] <= high
     assert evaluation.folds == (2, 4)

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation import runs
 from components.evaluation.ranking import Ranking, RankingError
-from components.evaluation.runs import escape, read_rankings, read_run, write_run
+from components.evaluation.runs import escape, read_pool, read_rankings, write_run
 from corpus.judged_sets.model import JudgedSet, Pool
 
 MakeSet = Callable[..., JudgedSet]
@@ -69,12 +68,10 @@ def test_ranks_replace_scores_that_do_not_give_the_order(
     judged: JudgedSet, tmp_path: Path, entries: list[list[object]]
 ) -> None:
     ranking, notes = read_json({"q1": entries, "q 2": [["a", 2], ["d", 1]]}, judged, tmp_path)
-    wanted = [entry[0] for entry in entries]
-    assert orders(judged, ranking)["q1"] == wanted
-    told = bool(notes)
+    assert orders(judged, ranking)["q1"] == [entry[0] for entry in entries]
     assert all("in another order, or some are equal" in note for note in notes)
-    assert told == (entries[0][0] != "b" or entries[1][1] == 5)
-    # What is kept of it says the same to trec_eval, which knows scores and ids alone.
+    assert bool(notes) == (entries[0][0] != "b" or entries[1][1] == 5)
+    # The stored run gives trec_eval, which knows only scores and ids, the same order.
     path = tmp_path / "kept.txt.gz"
     write_run(
         path,
@@ -94,18 +91,18 @@ def test_a_run_is_ordered_by_score(judged: JudgedSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "noted"),
     [
         ("q1 Q0 c 1 0.5 t\nq1 Q0 a 2 1.5 t\nq1 Q0 b 3 2.5 t\nq%202 Q0 d 1 0 t\nq%202 Q0 a 2 3 t\n", True),
         ("q1 Q0 c 0 0.5 t\nq1 Q0 a 1 1.5 t\nq1 Q0 b 2 2.5 t\nq%202 Q0 d 0 9 t\nq%202 Q0 a 1 3 t\n", True),
         ("q1 Q0 c 1 2.5 t\nq1 Q0 a 2 1.5 t\nq1 Q0 b 3 0.5 t\nq%202 Q0 d 1 3 t\nq%202 Q0 a 2 0 t\n", False),
         ("q1 Q0 c 0 1 t\nq1 Q0 a 0 2 t\nq1 Q0 b x 3 t\nq%202 Q0 d ² 3 t\nq%202 Q0 a -1 9 t\n", False),
     ],
-    ids=["distances", "ranks from 0", "as it should be", "no ranks"],
+    ids=["distances", "ranks from 0", "scores", "no ranks"],
 )
-def test_ranks_that_contradict_the_scores_are_noted(judged: JudgedSet, tmp_path: Path, text: str, told: bool) -> None:
+def test_ranks_that_contradict_the_scores_are_noted(judged: JudgedSet, tmp_path: Path, text: str, noted: bool) -> None:
     ranking, notes = read_text_run(text, judged, tmp_path)
-    assert any("its ranks contradict its scores" in note for note in notes) == told
+    assert any("its ranks contradict its scores" in note for note in notes) == noted
     for pool in ranking.pools:  # and the scores count all the same, as in trec_eval
         assert list(pool.scores) == sorted(pool.scores, reverse=True)
 
@@ -123,7 +120,7 @@ def test_of_a_repeated_candidate_in_a_run_the_highest_score_counts(judged: Judge
 
 
 def test_gzip_line_ends_and_byte_order_marks_do_not_matter(judged: JudgedSet, tmp_path: Path) -> None:
-    wanted = orders(judged, read_text_run(RUN, judged, tmp_path)[0])
+    expected = orders(judged, read_text_run(RUN, judged, tmp_path)[0])
     for name, content in {
         "a.gz": gzip.compress(RUN.encode()),
         "b": RUN.replace("\n", "\r\n").encode(),
@@ -134,7 +131,7 @@ def test_gzip_line_ends_and_byte_order_marks_do_not_matter(judged: JudgedSet, tm
     }.items():
         path = tmp_path / name
         path.write_bytes(content)
-        assert orders(judged, read_rankings(path, judged, judged.pools)[0]) == wanted, name
+        assert orders(judged, read_rankings(path, judged, judged.pools)[0]) == expected, name
 
 
 def test_other_queries_and_candidates_are_left_out_and_counted(judged: JudgedSet, tmp_path: Path) -> None:
@@ -171,7 +168,7 @@ def test_a_query_may_be_named_by_its_paper_if_that_is_unique(judged_set: MakeSet
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"q1": WHOLE["q1"]}, "it does not rank 1 of 2 queries (q 2 first)"),
         (WHOLE | {"q1": WHOLE["q1"][:1]}, "it lacks 2 candidates in the pools of 1 queries (a of q1 first)"),
@@ -195,15 +192,15 @@ def test_a_query_may_be_named_by_its_paper_if_that_is_unique(judged_set: MakeSet
         ('{"q1": ' + "[" * 100_000, "not a JSON object"),
     ],
 )
-def test_invalid_json_is_refused(judged: JudgedSet, tmp_path: Path, content: object, told: str) -> None:
+def test_invalid_json_is_refused(judged: JudgedSet, tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(RankingError) as caught:
         read_json(content, judged, tmp_path)
     assert str(caught.value).startswith("mine.json: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "2 of 2 queries"),
         ("q1 Q0 a 1 1\n", "line 1 has 5 fields"),
@@ -216,10 +213,10 @@ def test_invalid_json_is_refused(judged: JudgedSet, tmp_path: Path, content: obj
         ("\x00\x01\x02", "fields"),
     ],
 )
-def test_an_invalid_run_is_refused(judged: JudgedSet, tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_run_is_refused(judged: JudgedSet, tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RankingError) as caught:
         read_text_run(text, judged, tmp_path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
@@ -261,9 +258,9 @@ def test_any_order_is_read_from_either_form(
     random.Random(0).shuffle(lines)
     (folder / "x.run").write_text("".join(lines))
     ranking, _ = read_rankings(folder / "x.run", judged, judged.pools)
-    # The rule, said in another way: by score, then by id, both from high to low.
-    wanted = [one for _, one in sorted(zip(scores, order, strict=True), reverse=True)]
-    assert orders(judged, ranking)[ids[0]] == wanted
+    # The same rule: by score, then by id, both from high to low.
+    expected = [one for _, one in sorted(zip(scores, order, strict=True), reverse=True)]
+    assert orders(judged, ranking)[ids[0]] == expected
 
 
 # TREC runs of ours
@@ -290,21 +287,12 @@ def test_any_run_is_read_back(
         scores = data.draw(st.lists(finite, min_size=len(rows), max_size=len(rows)))
         pools.append((query, np.array(rows, dtype=np.int32), np.array(scores, dtype=np.float32)))
     write_run(path, pools, candidates=ids, tag="a tag")
-    found = list(read_run(path, candidates=ids))
-    assert [query for query, _, _ in found] == queries
-    for (_, rows, scores), (_, found_rows, found_scores) in zip(pools, found, strict=True):
-        assert (rows == found_rows).all()
-        assert (scores == found_scores).all()
-
-
-def test_a_pool_longer_than_a_block_is_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_BLOCK", 256)
-    rows = np.arange(100, dtype=np.int32)
-    pools = [(name, rows, np.linspace(1, 0, 100, dtype=np.float32)) for name in ("q", "r")]
-    ids = [f"paper-{row}" for row in rows]
-    write_run(tmp_path / "run.txt.gz", pools, candidates=ids, tag="t")
-    found = list(read_run(tmp_path / "run.txt.gz", candidates=ids))
-    assert [(query, len(found_rows)) for query, found_rows, _ in found] == [("q", 100), ("r", 100)]
+    for query, rows, scores in pools:
+        found = read_pool(path, query, candidates=ids)
+        assert found is not None
+        assert (found[0] == rows).all()
+        assert (found[1] == scores).all()
+    assert read_pool(path, "another query", candidates=ids) is None
 
 
 @pytest.mark.parametrize("text", ["q Q0 a 1 x t\n", "q Q0 a 1\n", "q Q0 nobody 1 1 t\n"])
@@ -312,4 +300,4 @@ def test_a_file_that_is_not_our_run_is_refused(tmp_path: Path, text: str) -> Non
     path = tmp_path / "run.txt.gz"
     path.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(ValueError):
-        list(read_run(path, candidates=["a"]))
+        read_pool(path, "q", candidates=["a"])

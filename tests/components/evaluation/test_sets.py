@@ -36,17 +36,17 @@ def uploaded(folder: Path) -> dict[str, io.BytesIO]:
 
 
 def left(home: Path) -> list[str]:
-    """What lies among the sets."""
+    """The names in the folder of sets."""
     return sorted(path.name for path in (home / ".sets").iterdir())
 
 
 def test_of_two_processes_with_one_name_the_first_wins(home: Path, folder: Path, judged: JudgedSet) -> None:
-    def at_last(stage: str, done: int, total: int) -> None:
+    def keep_meanwhile(stage: str, done: int, total: int) -> None:
         if set_names() == []:
             keep_set(judged, "mine")
 
     with pytest.raises(SetError, match="a judged set 'mine' already. Give this one another name"):
-        keep_files("mine", uploaded(folder), progress=at_last)
+        keep_files("mine", uploaded(folder), progress=keep_meanwhile)
     assert (set_names(), left(home)) == (["mine"], ["mine"])
     assert describe("mine").splits == {"dev": 1, "test": 1}
 
@@ -112,9 +112,9 @@ def test_the_card_is_computed_again_only_when_a_file_changes(
 def test_a_damaged_card_is_made_again(home: Path, folder: Path, damage: str | None) -> None:
     first = keep_files("mine", uploaded(folder))
     path = home / ".sets" / "mine" / "card.json"
-    told = json.loads(path.read_text())
-    told["card"].pop("papers")
-    path.write_text(json.dumps(told) if damage is None else damage)
+    card_file = json.loads(path.read_text())
+    card_file["card"].pop("papers")
+    path.write_text(json.dumps(card_file) if damage is None else damage)
     assert describe("mine") == first
     assert json.loads(path.read_text())["card"]["papers"] == 6
 

@@ -129,7 +129,7 @@ def test_a_short_run_plans_no_more_epochs_than_it_needs() -> None:
 
 
 def test_too_few_pairs_and_too_long_a_warm_up_are_explained() -> None:
-    with pytest.raises(TrainingError, match=r"^toy: its 20 training pairs make \d micro-batches of 3, .* takes 10\."):
+    with pytest.raises(TrainingError, match=r"^toy: its 20 training pairs make \d micro-batches of 3 .* takes 10\."):
         plan_run(toy_pairs(train=20), TrainingSettings())
     with pytest.raises(TrainingError, match=r"^warmup_steps is 1,000 and the whole run has 6 steps, .*--warmup-steps"):
         plan_run(toy_pairs(), TrainingSettings())

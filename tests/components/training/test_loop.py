@@ -269,9 +269,7 @@ def test_names_that_are_no_utf8_are_no_obstacle(tmp_path: Path, pairs: TrainingP
 # -- Early ends --------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_without_a_better_validation_stops_early(
-    tmp_path: Path, pairs: TrainingPairs, start: Checkpoint
-) -> None:
+def test_a_run_without_a_better_validation_stops_early(tmp_path: Path, pairs: TrainingPairs, start: Checkpoint) -> None:
     # With next to no learning rate the dev loss stays the same.
     settings = replace(TINY, learning_rate=1e-30, dev_every=1, patience=3)
     summary = train(pairs, start, run=tmp_path / "run", settings=settings, cpu=True)
