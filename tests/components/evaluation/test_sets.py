@@ -36,17 +36,17 @@ def uploaded(folder: Path) -> dict[str, io.BytesIO]:
 
 
 def left(home: Path) -> list[str]:
-    """What lies among the sets."""
+    """The names in the folder of sets."""
     return sorted(path.name for path in (home / ".sets").iterdir())
 
 
 def test_of_two_processes_with_one_name_the_first_wins(home: Path, folder: Path, judged: JudgedSet) -> None:
-    def at_last(stage: str, done: int, total: int) -> None:
+    def keep_meanwhile(stage: str, done: int, total: int) -> None:
         if set_names() == []:
             keep_set(judged, "mine")
 
     with pytest.raises(SetError, match="a judged set 'mine' already. Give this one another name"):
-        keep_files("mine", uploaded(folder), progress=at_last)
+        keep_files("mine", uploaded(folder), progress=keep_meanwhile)
     assert (set_names(), left(home)) == (["mine"], ["mine"])
     assert describe("mine").splits == {"dev": 1, "test": 1}
 
