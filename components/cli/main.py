@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 from typer.rich_utils import rich_format_error
 
-from components.cli import atlases, encoders, evaluation, files, sources, training
+from components.cli import atlases, build, encoders, evaluation, files, judged_sets, sources, training
 from corpus.errors import CociteAtlasError
 from corpus.progress import Cancelled
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (atlases, files, sources, encoders, evaluation, training):
+for group in (build, atlases, files, sources, encoders, evaluation, judged_sets, training):
     group.add(app)
 
 
