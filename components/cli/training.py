@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from components.training.run import RunSummary
     from components.training.settings import TrainingSettings
 
-STOPPED = 130
-
 
 def add(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -147,7 +145,7 @@ def train(
                 _report_if_possible(run)
                 if is_main():
                     print_error(str(stopped))
-                return STOPPED
+                raise
         if not is_main():
             return 0
         with progress_bars() as bars:
