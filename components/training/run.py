@@ -223,6 +223,8 @@ def flush_curves(run: Path) -> None:
 
 def cut_curves(run: Path, *, step: int) -> None:
     """Remove what comes after a step, and a torn line. Raises OSError."""
+    if not (run / CURVES).exists():
+        return
     curves = read_curves(run)
     records: list[CurveRecord] = [*curves.steps, *curves.validations]
     records = [record for record in records if record.step <= step]
