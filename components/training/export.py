@@ -244,7 +244,7 @@ def model_card(
         best=curves.best,
         self_negatives=sum(step.self_negatives for step in curves.steps),
         scores=scores,
-        rows=score_rows(scores) if scores else [],
+        rows=score_rows(scores),
     )
 
 

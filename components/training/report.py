@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import html
+import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ import plotly.offline
 from components.evaluation.index_curve import LINE_COLOURS
 from components.mapping.palette import DARK, LIGHT
 from components.training.export import MAX_FACTS, flat_facts, templates
-from components.training.held_out import HeldOutChange, ScoreRow, read_held_out, score_rows, verdict
+from components.training.held_out import HeldOutChange, read_held_out, score_rows, verdict
 from components.training.live import layer_name
-from components.training.run import RunSummary, StepRecord, ValidationRecord, read_run
+from components.training.run import Curves, RunRecord, RunSummary, StepRecord, ValidationRecord, read_run
 from components.training.settings import TrainingError, TrainingSettings, setting_text
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_text
@@ -33,6 +34,8 @@ MAX_RUNS = 8  # in one report: nobody tells more lines apart
 _MAX_POINTS = 1_500  # of a line: a screen has no more columns
 _MAX_COLUMNS = 300  # of the heat map
 _WINDOWS, _MAX_WINDOW = 50, 500  # strong lines are means over 1/50 of a run, at most 500 steps
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _STATUS = {"running": "running, or killed", "interrupted": "stopped, can be continued"}
 
@@ -42,73 +45,9 @@ class ReportedRun:
     """A run in a report. name: unique in it, of unknown origin. held_out: None if it was not measured."""
 
     name: str
-    summary: RunSummary
+    record: RunRecord
+    curves: Curves
     held_out: HeldOutChange | None
-
-    @property
-    def steps(self) -> Sequence[StepRecord]:
-        """Its steps."""
-        return self.summary.curves.steps
-
-    @property
-    def validations(self) -> Sequence[ValidationRecord]:
-        """Its validations."""
-        return self.summary.curves.validations
-
-    @property
-    def best(self) -> ValidationRecord | None:
-        """The validation whose encoder is kept."""
-        return self.summary.curves.best
-
-    @property
-    def status(self) -> str:
-        """How the run stands, in words."""
-        return _STATUS.get(self.summary.record.status, self.summary.record.status)
-
-    @property
-    def trouble(self) -> str:
-        """Why it did not finish; "" if it did."""
-        record = self.summary.record
-        if record.status == "diverged":
-            return f"The training diverged. {record.reason}"
-        if not record.over:
-            return (
-                f"This run is not finished: {len(self.steps):,} of {record.total_steps:,} steps are done. The command "
-                "that started it continues it."
-            )
-        return ""
-
-    @property
-    def duration(self) -> str:
-        """How long its steps and validations took."""
-        return humanize.naturaldelta(
-            sum(step.seconds for step in self.steps) + sum(one.seconds for one in self.validations)
-        )
-
-    @property
-    def scores(self) -> list[ScoreRow]:
-        """Its held-out scores, in words."""
-        return score_rows(self.held_out) if self.held_out else []
-
-    @property
-    def verdict(self) -> str:
-        """What the scores say."""
-        return verdict(self.held_out) if self.held_out else ""
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What it ran on."""
-        record = self.summary.record
-        processes = f", {record.processes} processes" if record.processes > 1 else ""
-        return {
-            "start": f"{record.start.name} ({record.start.fingerprint[:16]})",
-            "pairs": f"{record.pairs.papers:,} papers, {record.pairs.train:,} train, {record.pairs.dev:,} dev, "
-            f"{record.pairs.test:,} test ({record.pairs.fingerprint[:16]})",
-            "pairs left out of each epoch": ", ".join(f"{count:,}" for count in record.left_over[:10]),
-            "model": ", ".join(f"{name} {value}" for name, value in record.model.items()),
-            "device": record.device + processes,
-            "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,45 +84,38 @@ def report_html(found: Sequence[tuple[RunSummary, HeldOutChange | None]]) -> str
     for summary, held_out in found:
         name = summary.folder.resolve().name
         seen[name] += 1
-        runs.append(ReportedRun(f"{name} ({seen[name]})" if seen[name] > 1 else name, summary, held_out))
-    template = templates().get_template("report.html.j2")
+        name = f"{name} ({seen[name]})" if seen[name] > 1 else name
+        runs.append(ReportedRun(name, summary.record, summary.curves, held_out))
     drawn = charts(runs)
-    fragments = [
-        plotly.io.to_html(
-            chart.figure,
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=chart.id,
-            config={"responsive": True, "displayModeBar": False},
-        )
-        for chart in drawn
+    config = {"responsive": True, "displayModeBar": False}
+    figures = [
+        plotly.io.to_html(one.figure, full_html=False, include_plotlyjs=False, div_id=one.id, config=config)
+        for one in drawn
     ]
-    # "</script" in plotly.js would end its element.
     library = plotly.offline.get_plotlyjs().replace("\r\n", "\n").replace("</script", "<\\/script")
     theme = templates().get_template("report.js").render(colours=_dark_colours())
-    scripts = [library, theme]
-    for fragment in fragments:
-        scripts += re.findall(r"<script[^>]*>(.*?)</script>", fragment, flags=re.DOTALL)
+    scripts = [library, theme, *(script for figure in figures for script in _SCRIPT.findall(figure))]
     # Only scripts with these hashes run, whatever else got into the page; and no server can be asked.
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
-    defaults = TrainingSettings()
-    told = {run.summary.record.pairs.fingerprint: run.summary.record.pairs for run in runs}
-    return template.render(
-        runs=runs,
-        charts=list(zip(drawn, fragments, strict=True)),
-        library=library,
-        theme=theme,
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}",
-        settings=[
-            (
-                name.replace("_", " "),
-                [setting_text(name, getattr(run.summary.record.settings, name)) for run in runs],
-                setting_text(name, default),
-                any(getattr(run.summary.record.settings, name) != default for run in runs),
-            )
-            for name, default in asdict(defaults).items()
-        ],
-        pairs=[(one.name, list(flat_facts(one.told))[:MAX_FACTS]) for one in told.values()],
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            runs=runs,
+            status=[_STATUS.get(run.record.status, run.record.status) for run in runs],
+            duration=[humanize.naturaldelta(run.curves.seconds) for run in runs],
+            charts=list(zip(drawn, figures, strict=True)),
+            library=library,
+            theme=theme,
+            policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}",
+            score_rows=score_rows,
+            verdict=verdict,
+            settings=asdict(TrainingSettings()),
+            setting_text=setting_text,
+            pairs={run.record.pairs.fingerprint: run.record.pairs for run in runs}.values(),
+            flat_facts=flat_facts,
+            max_facts=MAX_FACTS,
+        )
     )
 
 
@@ -260,7 +192,7 @@ def charts(runs: Sequence[ReportedRun]) -> list[Chart]:
 
 def _loss(runs: Sequence[ReportedRun]) -> Chart:
     figure = _figure(_step_lines(runs, lambda step, _: step.loss, "loss %{y:.4f}", faint=True), "loss")
-    margins = {run.summary.record.settings.margin for run in runs}
+    margins = {run.record.settings.margin for run in runs}
     if len(margins) == 1:
         figure.add_hline(
             margins.pop(), line={"color": LIGHT.ink, "width": 1, "dash": "dash"}, annotation_text="margin: guessing"
@@ -270,9 +202,9 @@ def _loss(runs: Sequence[ReportedRun]) -> Chart:
         "to the negative + margin), mean over its triplets.",
         "It starts near the margin if the start cannot tell co-cited papers from others, and should fall steeply, then "
         "slowly. A line that rises, or jumps more and more, asks for a lower learning rate.",
-        _smoothing(runs),
+        "Strong lines are means of the last steps; with one run, each step is faint behind.",
     ]
-    if any(step.self_negatives for run in runs for step in run.steps):
+    if any(step.self_negatives for run in runs for step in run.curves.steps):
         words.append(
             "With negatives from a plain permutation this line lies higher: triplets that meet their own positive have "
             "the margin as their loss. Compare such runs on the dev set."
@@ -282,10 +214,10 @@ def _loss(runs: Sequence[ReportedRun]) -> Chart:
 
 def _active(runs: Sequence[ReportedRun]) -> Chart:
     traces = _step_lines(runs, lambda step, _: step.active, "active %{y:.1%}")
-    wasted = any(step.self_negatives for run in runs for step in run.steps)
+    wasted = any(step.self_negatives for run in runs for step in run.curves.steps)
     if wasted:
         own = _step_lines(
-            runs, lambda step, run: step.self_negatives / run.summary.record.settings.batch, "own positive %{y:.1%}"
+            runs, lambda step, run: step.self_negatives / run.record.settings.batch, "own positive %{y:.1%}"
         )
         traces += [trace.update(line_dash="dot", name=f"{trace.name}: own positive", showlegend=True) for trace in own]
     words = (
@@ -300,20 +232,21 @@ def _active(runs: Sequence[ReportedRun]) -> Chart:
 
 
 def _mix_over_time(run: ReportedRun) -> Chart:
-    records = [record for record in run.validations if record.mix]
+    records = [record for record in run.curves.validations if record.mix]
     records = records[:: -(-len(records) // _MAX_COLUMNS) or 1]
     figure = _figure([], "layer")
     if records:
+        layers = _layers(records[0].mix)
         ramp = [[i / (len(LIGHT.years) - 1), colour] for i, colour in enumerate(LIGHT.years)]
         figure.add_heatmap(
             x=[record.step for record in records],
-            y=_layers(len(records[0].mix)),
+            y=layers,
             z=[[100 * weight for weight in layer] for layer in zip(*(one.mix for one in records), strict=True)],
             colorscale=ramp,
             colorbar={"thickness": 12, "ticksuffix": " %", "outlinewidth": 0},
             hovertemplate="step %{x:,}<br>layer %{y}: %{z:.2f} %<extra></extra>",
         )
-        figure.update_layout(height=120 + 20 * max(len(records[0].mix), 6), hovermode="closest")
+        figure.update_layout(height=120 + 20 * max(len(layers), 6), hovermode="closest")
         figure.update_yaxes(type="category", showgrid=False)
     words = (
         "The weight of each layer's [CLS] in a paper's vector at each validation; “words” is the embedding layer. All "
@@ -323,13 +256,15 @@ def _mix_over_time(run: ReportedRun) -> Chart:
 
 
 def _mix_at_best(runs: Sequence[ReportedRun]) -> Chart:
-    mixes = [(place, run, run.best.mix) for place, run in enumerate(runs) if run.best and run.best.mix]
+    mixes = [
+        (place, run, run.curves.best.mix) for place, run in enumerate(runs) if run.curves.best and run.curves.best.mix
+    ]
     weights = [weight for _, _, mix in mixes for weight in mix]
     # As many digits as tell the weights apart: after a few steps they have moved very little.
     spread = 100 * (max(weights) - min(weights)) if weights else 0.0
     digits = min(max(2, 1 - math.floor(math.log10(spread))), 6) if spread > 0 else 2
     traces = [
-        _line(place, run, _layers(len(mix)), mix, f"%{{y:.{digits}%}}", len(runs)).update(mode="lines+markers")
+        _line(place, run, _layers(mix), mix, f"%{{y:.{digits}%}}", len(runs)).update(mode="lines+markers")
         for place, run, mix in mixes
     ]
     figure = _figure(traces, "weight", x="layer", percent=True)
@@ -362,9 +297,9 @@ def _step_lines(
     """A line per run over its steps. smooth: trailing means. faint: with one run, each step behind them."""
     traces = []
     for place, run in enumerate(runs):
-        if not run.steps:
+        if not run.curves.steps:
             continue
-        x, y = [step.step for step in run.steps], np.array([value(step, run) for step in run.steps])
+        x, y = [step.step for step in run.curves.steps], np.array([value(step, run) for step in run.curves.steps])
         window = _window(run)
         if faint and len(runs) == 1 and window > 1:
             trace = _line(place, run, x, y, hover, len(runs))
@@ -382,12 +317,12 @@ def _validation_lines(
     """A line per run over its validations, and a star on the best."""
     traces = []
     for place, run in enumerate(runs):
-        if not run.validations:
+        if not run.curves.validations:
             continue
-        x, y = [one.step for one in run.validations], [value(one) for one in run.validations]
+        x, y = [one.step for one in run.curves.validations], [value(one) for one in run.curves.validations]
         mode = "lines+markers" if len(x) <= 60 else "lines"
         traces.append(_line(place, run, x, y, hover, len(runs)).update(mode=mode))
-        if best := run.best:
+        if best := run.curves.best:
             star = {"symbol": "star", "size": 15, "color": LIGHT.accent, "line": {"width": 1, "color": LIGHT.halo}}
             traces.append(
                 go.Scatter(
@@ -445,31 +380,17 @@ def _figure(
 
 
 def _window(run: ReportedRun) -> int:
-    return min(max(1, len(run.steps) // _WINDOWS), _MAX_WINDOW)
+    return min(max(1, len(run.curves.steps) // _WINDOWS), _MAX_WINDOW)
 
 
-def _smoothing(runs: Sequence[ReportedRun]) -> str:
-    windows = sorted({_window(run) for run in runs})
-    if windows == [1]:
-        return "Each step is shown."
-    steps = f"{windows[0]:,}" if len(windows) == 1 else f"{windows[0]:,} to {windows[-1]:,}"
-    return f"The strong line is the mean of the last {steps} steps." + (
-        " The faint one is each step." if len(runs) == 1 else ""
-    )
-
-
-def _layers(count: int) -> list[str]:
-    return ["words", *map(str, range(1, count))]
+def _layers(mix: Sequence[float]) -> list[str]:
+    return ["words", *map(str, range(1, len(mix)))]
 
 
 def _dark_colours() -> dict[str, str]:
     """The colours of the light theme → those of the dark one."""
-
-    def colours() -> Iterator[tuple[str, str]]:
-        for light, dark in zip(asdict(LIGHT).values(), asdict(DARK).values(), strict=True):
-            yield from [(light, dark)] if isinstance(light, str) else zip(light, dark, strict=True)
-
-    return dict(colours())
+    light, dark = (json.dumps(asdict(palette)) for palette in (LIGHT, DARK))
+    return dict(zip(_COLOUR.findall(light), _COLOUR.findall(dark), strict=True))
 
 
 def trailing_mean(values: np.ndarray[Any, Any], *, window: int) -> np.ndarray[Any, Any]:

@@ -103,6 +103,11 @@ class Curves:
         """The validation whose encoder is kept."""
         return next((record for record in reversed(self.validations) if record.best), None)
 
+    @property
+    def seconds(self) -> float:
+        """The duration of all steps and validations."""
+        return sum(step.seconds for step in self.steps) + sum(one.seconds for one in self.validations)
+
 
 class PairsRecord(StoredModel):
     """The pairs that a run learns from. told: how they were made."""

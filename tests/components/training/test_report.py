@@ -33,7 +33,7 @@ def summary(curves: Curves | None = None, name: str = "a run", **changes: Any) -
 
 
 def chart(id: str, *curves: Curves) -> Chart:
-    runs = [ReportedRun(f"run {i}", summary(one), None) for i, one in enumerate(curves)]
+    runs = [ReportedRun(f"run {i}", RUN, one, None) for i, one in enumerate(curves)]
     return next(one for one in charts(runs) if one.id == id)
 
 
@@ -134,7 +134,7 @@ def test_layer_weights_have_as_many_digits_as_tell_them_apart(moved: float) -> N
 
 
 def test_charts_without_data_are_left_out() -> None:
-    run = ReportedRun("x", summary(Curves((), [planted_validation(0, 0.9, best=True)])), None)
+    run = ReportedRun("x", RUN, Curves((), [planted_validation(0, 0.9, best=True)]), None)
     assert [one.id for one in charts([run])] == ["dev_loss", "dev_accuracy"]
     assert "charts" in report_html([(summary(Curves()), None)])
 
