@@ -22,7 +22,6 @@ from components.evaluation.index_curve import LINE_COLOURS
 from components.mapping.palette import DARK, LIGHT
 from components.training.export import MAX_FACTS, flat_facts, templates
 from components.training.held_out import HeldOutChange, read_held_out, score_rows, verdict
-from components.training.live import layer_name
 from components.training.run import Curves, RunRecord, RunSummary, StepRecord, ValidationRecord, read_run
 from components.training.settings import TrainingError, TrainingSettings, setting_text
 from corpus.io.disk import disk_errors
@@ -37,6 +36,7 @@ _WINDOWS, _MAX_WINDOW = 50, 500  # strong lines are means over 1/50 of a run, at
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_LEVEL = {"color": LIGHT.ink, "width": 1, "dash": "dash"}
 _STATUS = {"running": "running, or killed", "interrupted": "stopped, can be continued"}
 
 
@@ -48,16 +48,6 @@ class ReportedRun:
     record: RunRecord
     curves: Curves
     held_out: HeldOutChange | None
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A figure with its explanation, in paragraphs of text."""
-
-    id: str
-    title: str
-    words: Sequence[str]
-    figure: go.Figure
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
@@ -86,15 +76,14 @@ def report_html(found: Sequence[tuple[RunSummary, HeldOutChange | None]]) -> str
         seen[name] += 1
         name = f"{name} ({seen[name]})" if seen[name] > 1 else name
         runs.append(ReportedRun(name, summary.record, summary.curves, held_out))
-    drawn = charts(runs)
     config = {"responsive": True, "displayModeBar": False}
-    figures = [
-        plotly.io.to_html(one.figure, full_html=False, include_plotlyjs=False, div_id=one.id, config=config)
-        for one in drawn
-    ]
+    figures = {
+        id: plotly.io.to_html(figure, full_html=False, include_plotlyjs=False, div_id=id, config=config)
+        for id, figure in charts(runs).items()
+    }
     library = plotly.offline.get_plotlyjs().replace("\r\n", "\n").replace("</script", "<\\/script")
     theme = templates().get_template("report.js").render(colours=_dark_colours())
-    scripts = [library, theme, *(script for figure in figures for script in _SCRIPT.findall(figure))]
+    scripts = [library, theme, *(script for figure in figures.values() for script in _SCRIPT.findall(figure))]
     # Only scripts with these hashes run, whatever else got into the page; and no server can be asked.
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     return (
@@ -104,7 +93,8 @@ def report_html(found: Sequence[tuple[RunSummary, HeldOutChange | None]]) -> str
             runs=runs,
             status=[_STATUS.get(run.record.status, run.record.status) for run in runs],
             duration=[humanize.naturaldelta(run.curves.seconds) for run in runs],
-            charts=list(zip(drawn, figures, strict=True)),
+            figures=figures,
+            self_negatives=_self_negatives(runs),
             library=library,
             theme=theme,
             policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}",
@@ -122,143 +112,74 @@ def report_html(found: Sequence[tuple[RunSummary, HeldOutChange | None]]) -> str
 # -- Charts ------------------------------------------------------------------------------------------------------------
 
 
-def charts(runs: Sequence[ReportedRun]) -> list[Chart]:
-    """The charts that have data, in reading order."""
-    drawn = [
-        _loss(runs),
-        Chart(
-            "dev_loss",
-            "Loss on the dev set",
-            (
-                "The same loss on pairs that the model never learns from, with fixed negatives, so that validations "
-                "compare.",
-                "The star marks the lowest, whose encoder is kept. If this line rises while the training loss falls, "
-                "the model memorises its pairs: use more pairs, fewer epochs, or early stopping (patience).",
-            ),
-            _figure(_validation_lines(runs, lambda record: record.dev_loss, "dev loss %{y:.4f}"), "dev loss"),
+def charts(runs: Sequence[ReportedRun]) -> dict[str, go.Figure]:
+    """The figures that have data, by the id of their text in the template."""
+    drawn = {
+        "loss": _loss(runs),
+        "dev_loss": _figure(_validation_lines(runs, lambda one: one.dev_loss, "dev loss %{y:.4f}"), "dev loss"),
+        "dev_accuracy": _figure(
+            _validation_lines(runs, lambda one: one.dev_accuracy, "%{y:.2%} right"), "right", percent=True
         ),
-        Chart(
-            "dev_accuracy",
-            "Right choices on the dev set",
-            (
-                "The share of dev triplets whose co-cited paper is nearer than the negative. Guessing gives 50 %. "
-                "Coarser than the loss: it ignores by how much.",
-            ),
-            _figure(
-                _validation_lines(runs, lambda record: record.dev_accuracy, "%{y:.2%} right"), "right", percent=True
-            ),
+        "active": _active(runs),
+        "mix_over_time": _mix_over_time(runs),
+        "mix_at_best": _mix_at_best(runs),
+        "rate": _figure(
+            _step_lines(runs, lambda step, _: step.learning_rate, "%{y:.2e}", smooth=False), "learning rate"
         ),
-        _active(runs),
-        *(_mix_over_time(run) for run in runs[:1] if len(runs) == 1),
-        _mix_at_best(runs),
-        Chart(
-            "rate",
-            "Learning rate",
-            (
-                "How far a step moves the weights: it rises from 0 during the warm-up, while Adam's averages are "
-                "rough, then falls linearly to 0.",
-            ),
-            _figure(_step_lines(runs, lambda step, _: step.learning_rate, "%{y:.2e}", smooth=False), "learning rate"),
+        "gradient": _figure(
+            _step_lines(runs, lambda step, _: step.gradient_norm or math.nan, "norm %{y:.3g}", faint=True),
+            "gradient norm",
+            logarithmic=True,
         ),
-        Chart(
-            "gradient",
-            "Gradient norm",
-            (
-                "The norm of the gradient of all weights before clipping, on a logarithmic scale.",
-                "Within about a power of ten is healthy. A norm that keeps climbing comes before a divergence: lower "
-                "the learning rate, or clip at a norm from the calm part of this line.",
-            ),
-            _figure(
-                _step_lines(runs, lambda step, _: step.gradient_norm or math.nan, "norm %{y:.3g}", faint=True),
-                "gradient norm",
-                logarithmic=True,
-            ),
+        "speed": _figure(
+            _step_lines(runs, lambda step, _: step.tokens / max(step.seconds, 1e-9), "%{y:,.0f}"),
+            "word pieces per second",
         ),
-        Chart(
-            "speed",
-            "Speed",
-            (
-                "Word pieces read per second, without padding and validations. A dip means another program on the "
-                "machine, or a hot processor.",
-            ),
-            _figure(
-                _step_lines(runs, lambda step, _: step.tokens / max(step.seconds, 1e-9), "%{y:,.0f}"),
-                "word pieces per second",
-            ),
-        ),
-    ]
-    return [chart for chart in drawn if chart.figure.data]
+    }
+    return {id: figure for id, figure in drawn.items() if figure.data}
 
 
-def _loss(runs: Sequence[ReportedRun]) -> Chart:
+def _loss(runs: Sequence[ReportedRun]) -> go.Figure:
     figure = _figure(_step_lines(runs, lambda step, _: step.loss, "loss %{y:.4f}", faint=True), "loss")
     margins = {run.record.settings.margin for run in runs}
     if len(margins) == 1:
-        figure.add_hline(
-            margins.pop(), line={"color": LIGHT.ink, "width": 1, "dash": "dash"}, annotation_text="margin: guessing"
-        )
-    words = [
-        "Triplet loss of each step's own pairs before it learns from them: max(0, distance to the positive − distance "
-        "to the negative + margin), mean over its triplets.",
-        "It starts near the margin if the start cannot tell co-cited papers from others, and should fall steeply, then "
-        "slowly. A line that rises, or jumps more and more, asks for a lower learning rate.",
-        "Strong lines are means of the last steps; with one run, each step is faint behind.",
-    ]
-    if any(step.self_negatives for run in runs for step in run.curves.steps):
-        words.append(
-            "With negatives from a plain permutation this line lies higher: triplets that meet their own positive have "
-            "the margin as their loss. Compare such runs on the dev set."
-        )
-    return Chart("loss", "Training loss", words, figure)
+        figure.add_hline(margins.pop(), line=_LEVEL, annotation_text="margin: guessing")
+    return figure
 
 
-def _active(runs: Sequence[ReportedRun]) -> Chart:
+def _active(runs: Sequence[ReportedRun]) -> go.Figure:
     traces = _step_lines(runs, lambda step, _: step.active, "active %{y:.1%}")
-    wasted = any(step.self_negatives for run in runs for step in run.curves.steps)
-    if wasted:
+    if _self_negatives(runs):
         own = _step_lines(
             runs, lambda step, run: step.self_negatives / run.record.settings.batch, "own positive %{y:.1%}"
         )
         traces += [trace.update(line_dash="dot", name=f"{trace.name}: own positive", showlegend=True) for trace in own]
-    words = (
-        "The share of triplets with a loss above 0; the others have no gradient. It falls as the model learns. Near "
-        "0 % the drawn negatives are too easy, and more steps change little.",
-        "The dotted line is the share of triplets that met their own positive as the negative, from which nothing is "
-        "learned. A plain permutation causes that once per micro-batch on average; a derangement never does."
-        if wasted
-        else "No triplet met its own positive as the negative.",
-    )
-    return Chart("active", "Active triplets", words, _figure(traces, "share of triplets", percent=True))
+    return _figure(traces, "share of triplets", percent=True)
 
 
-def _mix_over_time(run: ReportedRun) -> Chart:
-    records = [record for record in run.curves.validations if record.mix]
+def _mix_over_time(runs: Sequence[ReportedRun]) -> go.Figure:
+    """A heat map of the scalar mix, of a single run."""
+    records = [one for one in runs[0].curves.validations if one.mix] if len(runs) == 1 else []
     records = records[:: -(-len(records) // _MAX_COLUMNS) or 1]
     figure = _figure([], "layer")
     if records:
         layers = _layers(records[0].mix)
-        ramp = [[i / (len(LIGHT.years) - 1), colour] for i, colour in enumerate(LIGHT.years)]
         figure.add_heatmap(
             x=[record.step for record in records],
             y=layers,
-            z=[[100 * weight for weight in layer] for layer in zip(*(one.mix for one in records), strict=True)],
-            colorscale=ramp,
+            z=[[100 * weight for weight in layer] for layer in zip(*(one.mix for one in records), strict=False)],
+            colorscale=[[i / (len(LIGHT.years) - 1), colour] for i, colour in enumerate(LIGHT.years)],
             colorbar={"thickness": 12, "ticksuffix": " %", "outlinewidth": 0},
             hovertemplate="step %{x:,}<br>layer %{y}: %{z:.2f} %<extra></extra>",
         )
         figure.update_layout(height=120 + 20 * max(len(layers), 6), hovermode="closest")
         figure.update_yaxes(type="category", showgrid=False)
-    words = (
-        "The weight of each layer's [CLS] in a paper's vector at each validation; “words” is the embedding layer. All "
-        "start equal, unless the start had a mix. They move slowly: mind the numbers at the bar.",
-    )
-    return Chart("mix_over_time", "Layer weights over time", words, figure)
+    return figure
 
 
-def _mix_at_best(runs: Sequence[ReportedRun]) -> Chart:
-    mixes = [
-        (place, run, run.curves.best.mix) for place, run in enumerate(runs) if run.curves.best and run.curves.best.mix
-    ]
+def _mix_at_best(runs: Sequence[ReportedRun]) -> go.Figure:
+    bests = [run.curves.best for run in runs]
+    mixes = [(place, runs[place], best.mix) for place, best in enumerate(bests) if best and best.mix]
     weights = [weight for _, _, mix in mixes for weight in mix]
     # As many digits as tell the weights apart: after a few steps they have moved very little.
     spread = 100 * (max(weights) - min(weights)) if weights else 0.0
@@ -269,21 +190,10 @@ def _mix_at_best(runs: Sequence[ReportedRun]) -> Chart:
     ]
     figure = _figure(traces, "weight", x="layer", percent=True)
     figure.update_xaxes(type="category", tickformat="")
-    figure.update_yaxes(tickformat=f".{digits}~%", rangemode="normal")
-    words = ["The weight of each layer in the encoder that is kept. Low layers see words, high ones their meaning."]
+    figure.update_yaxes(tickformat=f".{digits}~%")
     if mixes:
-        count = len(mixes[0][2])
-        figure.add_hline(
-            1 / count, line={"color": LIGHT.ink, "width": 1, "dash": "dash"}, annotation_text="equal weights"
-        )
-    if len(mixes) == 1:
-        mix = mixes[0][2]
-        most, least = int(np.argmax(mix)), int(np.argmin(mix))
-        words.append(
-            f"Highest: {layer_name(most)}, {mix[most]:.{digits}%}. Lowest: {layer_name(least)}, "
-            f"{mix[least]:.{digits}%}. Equal weights would be {1 / len(mix):.{digits}%}."
-        )
-    return Chart("mix_at_best", "Layer weights of the kept encoder", words, figure)
+        figure.add_hline(1 / len(mixes[0][2]), line=_LEVEL, annotation_text="equal weights")
+    return figure
 
 
 def _step_lines(
@@ -373,7 +283,7 @@ def _figure(
     )
     figure.update_xaxes(**axis, automargin=True, title={"text": x, "font": {"size": 13}}, tickformat=",d")
     figure.update_yaxes(**axis, automargin=True, title={"text": y, "font": {"size": 13}})
-    figure.update_yaxes(type="log") if logarithmic else figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(type="log") if logarithmic else figure.update_yaxes(rangemode="tozero", exponentformat="e")
     if percent:  # with room above for half a star, and never 100 % to either side of a level line
         figure.update_yaxes(tickformat=".0%", rangemode="normal", autorangeoptions={"clipmin": 0, "clipmax": 1.03})
     return figure
@@ -381,6 +291,10 @@ def _figure(
 
 def _window(run: ReportedRun) -> int:
     return min(max(1, len(run.curves.steps) // _WINDOWS), _MAX_WINDOW)
+
+
+def _self_negatives(runs: Sequence[ReportedRun]) -> bool:
+    return any(step.self_negatives for run in runs for step in run.curves.steps)
 
 
 def _layers(mix: Sequence[float]) -> list[str]:
