@@ -345,7 +345,7 @@ def _record(training: Training) -> RunRecord:
             "train": len(pairs.train),
             "dev": len(pairs.dev),
             "test": len(pairs.test),
-            "told": pairs.told,
+            "told": pairs.provenance,
         },
         start={"name": start.name, "source": start.source, "fingerprint": start.fingerprint},
         model={

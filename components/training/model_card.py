@@ -140,7 +140,7 @@ def _data(pairs: TrainingPairs) -> Iterator[str]:
         f"{len(pairs.dev):,} to choose the checkpoint by, {len(pairs.test):,} held out, of {pairs.papers.num_rows:,} "
         f"papers. Fingerprint `{code(pairs.fingerprint)}`."
     )
-    told = list(_flat(pairs.told, []))
+    told = list(_flat(pairs.provenance, []))
     if told:
         yield ""
         yield table(["How the pairs were made", ""], [[cell(key), cell(value)] for key, value in told[:_MOST_TOLD]])

@@ -253,7 +253,7 @@ class Training:
             if rows.ndim != 2 or rows.shape[1] != width or rows.min() < 0 or rows.max() >= pairs.papers.num_rows:
                 raise TrainingError(f"{pairs.name}: its {name} pairs name papers that are not there. Make it again.")
 
-        if _depth(pairs.told) > _DEEPEST:
+        if _depth(pairs.provenance) > _DEEPEST:
             raise TrainingError(
                 f"{pairs.name}: what it tells of how it was made lies in more than {_DEEPEST} layers. Make it again."
             )

@@ -1,13 +1,8 @@
 """`pairs`: full texts, or ready pairs of ids, and a corpus of titles and abstracts → a folder of training pairs."""
 
 import argparse
-import contextlib
-import errno
-import os
 import shlex
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +20,15 @@ from components.cli.corpus.shared import (
     progress_of,
 )
 from corpus.cocitations.contexts import ContextRules
-from corpus.cocitations.full_text_report import FullTextReport
-from corpus.cocitations.pair_tables import read_pair_table
-from corpus.cocitations.pairing import Found, Pairing, write_found
-from corpus.cocitations.pairs import PairsError, TrainingPairs
-from corpus.cocitations.pairs_folder import HELD_OUT, refuse_taken
-from corpus.cocitations.reading import read_citing_sentences
-from corpus.cocitations.splits import DEFAULT_MOST, FEW_DEV, SplitRules
-from corpus.io.disk import disk_errors
-from corpus.io.files import write_text
+from corpus.cocitations.make_pairs import PairsReport, make_pairs
+from corpus.cocitations.pairs import DEFAULT_MAX_PAIRS, FEW_DEV, SplitRules, TrainingPairs
+from corpus.cocitations.pairs_folder import HELD_OUT, check_new_folder
 from corpus.paper import Paper, papers_in
 from corpus.progress import Progress
 from corpus.readers import ReadReport, read
 
-READING, PAPERS, JOINING, WRITING = (
-    "Reading the full texts",
-    "Looking for their papers",
-    "Joining them",
-    "Writing the pairs",
-)
+PAPERS = "Looking for their papers"
 _BETWEEN = 1_024  # papers between two words of progress
-_FEW_BYTES = 4 * 2**20  # of full texts: two seconds' work, packed or not, and a process takes one to begin
-_SHOWN = 5  # of what could not be read or joined; the others are counted
-
-
-@dataclass(slots=True)
-class _Account:
-    """What was read on the way, and what was found in it."""
-
-    full_texts: FullTextReport = field(default_factory=FullTextReport)
-    papers: list[ReadReport] = field(default_factory=list)
-    found: Found | None = None
-    missing: int = 0
 
 
 def add(verbs: Any) -> None:
@@ -99,7 +71,7 @@ def add(verbs: Any) -> None:
             type=_size,
             metavar="SIZE",
             help=f"how much to {told}: a number of pairs, or a share of the citing papers such as 0.05 "
-            f"(default: 0.1, at most {DEFAULT_MOST:,} pairs)",
+            f"(default: 0.1, at most {DEFAULT_MAX_PAIRS:,} pairs)",
         )
     pairs.add_argument("--seed", type=int, default=0, help="of the splits and the dev set's negatives (default: 0)")
     for option, value, told in (
@@ -165,27 +137,45 @@ def _run(options: argparse.Namespace) -> int:
         most_words=options.most_words,
         bracket=not options.without_bracket,
     )
-    refuse_taken(options.out)
+    check_new_folder(options.out)
     if options.missing and not options.missing.absolute().parent.is_dir():
         options.refuse(f"--missing {options.missing}: there is no folder {options.missing.parent}")
     tables, files = existing_files(options.pairs), existing_files(options.papers)
-    account = _Account()
+    _check_papers(files, options)
+    report, reading_reports = PairsReport(), list[ReadReport]()
     plain = options.progress != "json"
     try:
-        with progress_of(options) as progress, _disk_errors(options.out.resolve().parent):
-            pairs = _made(options, tables, files, rules, split_rules, account, progress)
-    except PairsError as error:
-        if plain:  # which filter dropped the most is what helps now
-            _print_found(options, account, rules)
-        if not account.full_texts.documents and account.full_texts.refused and not options.pairs:
-            raise PairsError(
-                f"None of the {account.full_texts.refused:,} full texts could be read, so there are no pairs. Give "
-                "JATS XML, S2ORC, CORD-19, unarXive or lines of citing sentences; ready pairs of ids go behind "
-                "--pairs, titles and abstracts behind --papers."
-            ) from error
-        raise
+        with progress_of(options) as progress:
+            pairs = make_pairs(
+                options.out,
+                full_texts=[Path(name) for name in options.full_texts],
+                tables=tables,
+                papers=_papers(files, options, reading_reports, progress),
+                rules=rules,
+                split_rules=split_rules,
+                by_title=options.by_title,
+                titles_alone=options.titles_alone,
+                missing=options.missing,
+                workers=options.workers,
+                provenance={
+                    "keep_without_abstract": options.keep_without_abstract,
+                    "sources": {
+                        "full_texts": [Path(name).name for name in options.full_texts],
+                        "pairs": [describe_file(table) for table in tables],
+                        "papers": [describe_file(file) for file in files],
+                        "atlases": options.atlas,
+                    },
+                },
+                progress=progress,
+                report=report,
+            )
+    finally:
+        if plain and report.joined:  # after an error, too: which filter dropped the most is what helps
+            print_reports([each.to_dict() for each in reading_reports])
+            print("\n".join(report.lines(rules)))
+            if report.missing:
+                print(f"  In no corpus: {report.missing:,} PMIDs and DOIs, the most cited first: {options.missing}")
     if plain:
-        _print_found(options, account, rules)
         _print_pairs(options, pairs)
     else:
         sizes = {"papers": pairs.papers.num_rows, "train": len(pairs.train), "dev": len(pairs.dev)}
@@ -193,95 +183,8 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """As `disk_errors`, but that of what was done nothing is kept."""
-    with disk_errors(folder):
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise PairsError(
-                    f"The disk that holds {folder} is full, and nothing was written. Free some space, or name another "
-                    "folder: --out DIR"
-                ) from error
-            raise
-
-
-def _most_first(found: tuple[str, int]) -> tuple[int, str]:
-    return -found[1], found[0]
-
-
-def _made(
-    options: argparse.Namespace,
-    tables: list[Path],
-    files: list[Path],
-    rules: ContextRules,
-    split_rules: SplitRules,
-    account: _Account,
-    progress: Progress,
-) -> TrainingPairs:
-    folder = options.out.resolve().parent
-    missing: Counter[str] | None = Counter() if options.missing else None
-    with Pairing(
-        rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone, missing=missing
-    ) as pairing:
-        for table in tables:
-            pairing.add_ready(read_pair_table(table))
-        _look_into_papers(files, options)
-        if options.full_texts:
-            # Closed here, so that the processes that read end before an error is told.
-            with contextlib.closing(_sentences(options, account, progress)) as sentences:
-                pairing.add_sentences(sentences)
-        pairing.add_papers(_papers(files, options, account, progress))
-        account.found = found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
-    if missing is not None:
-        # Before the pairs are written: where none are left, it is what helps.
-        write_text(options.missing, "".join(f"{name}\n" for name, _ in sorted(missing.items(), key=_most_first)))
-        account.missing = len(missing)
-    progress(WRITING, 0, 1)
-    told = {
-        "rules": asdict(rules),
-        "by_title": options.by_title,
-        "titles_alone": options.titles_alone,
-        "keep_without_abstract": options.keep_without_abstract,
-        "sources": {
-            "full_texts": [Path(name).name for name in options.full_texts],
-            "pairs": [describe_file(table) for table in tables],
-            "papers": [describe_file(file) for file in files],
-            "atlases": options.atlas,
-        },
-        "full_texts": account.full_texts.as_json(),
-        "contexts": found.report.as_json(),
-        "ready": found.ready.as_json(),
-        "joined": found.joined,
-    }
-    pairs = write_found(options.out, found, rules=split_rules, told=told)
-    progress(WRITING, 1, 1)
-    return pairs
-
-
-def _sentences(options: argparse.Namespace, account: _Account, progress: Progress) -> Any:
-    """A generator of citing sentences."""
-    return read_citing_sentences(
-        [Path(name) for name in options.full_texts],
-        workers=options.workers or _workers_for(options.full_texts),
-        progress=lambda done, total: progress(READING, done, total),
-        report=account.full_texts,
-    )
-
-
-def _workers_for(names: list[str]) -> int:
-    """As many as there are processors; for what one has read before the others have begun, one."""
-    # Of os.path, because Path raises where a folder may not be looked into.
-    small = all(os.path.isfile(name) for name in names)  # noqa: PTH113
-    if small and sum(os.path.getsize(name) for name in names) < _FEW_BYTES:  # noqa: PTH202
-        return 1
-    return os.cpu_count() or 1
-
-
-def _look_into_papers(files: list[Path], options: argparse.Namespace) -> None:
-    """Raise what opening the papers raises now, and not when the full texts have been read for hours."""
+def _check_papers(files: list[Path], options: argparse.Namespace) -> None:
+    """Open all papers once, so that an error is raised before the full texts are read for hours."""
     for path in files:
         with read(path, columns=dict(options.columns) or None):
             pass
@@ -290,7 +193,9 @@ def _look_into_papers(files: list[Path], options: argparse.Namespace) -> None:
         store.open_atlas(name)
 
 
-def _papers(files: list[Path], options: argparse.Namespace, account: _Account, progress: Progress) -> Iterator[Paper]:
+def _papers(
+    files: list[Path], options: argparse.Namespace, reports: list[ReadReport], progress: Progress
+) -> Iterator[Paper]:
     """The papers of the files and atlases, one after another; progress in thousandths of each."""
     total = 1000 * (len(files) + len(options.atlas))
     done = 0
@@ -298,7 +203,7 @@ def _papers(files: list[Path], options: argparse.Namespace, account: _Account, p
     for path in files:
         columns = dict(options.columns) or None
         with read(path, columns=columns, without_abstract="keep" if keep else "leave_out") as reading:
-            account.papers.append(reading.report)
+            reports.append(reading.report)
             for paper in reading:
                 if reading.report.kept % _BETWEEN == 0:
                     progress(PAPERS, done + round(1000 * reading.fraction), total)
@@ -316,36 +221,8 @@ def _papers(files: list[Path], options: argparse.Namespace, account: _Account, p
         progress(PAPERS, done, total)
 
 
-# What is said at the end
-
-
-def _print_found(options: argparse.Namespace, account: _Account, rules: ContextRules) -> None:
-    """Say what was read, and what each filter dropped; nothing where it did not come so far."""
-    if (found := account.found) is None:
-        return
-    print_reports([report.to_dict() for report in account.papers])
-    if options.full_texts:
-        _print_full_texts(account.full_texts)
-        rows = [("Sentences that cite", found.report.sentences)]
-        rows += [(f"  dropped: {told}", count) for told, count in found.report.steps(rules)]
-        rows.append(("Contexts", found.report.kept))
-        wide = max(len(told) for told, _ in rows)
-        print("\n".join(f"{told.ljust(wide)}  {count:>12,}" for told, count in rows))
-    if (ready := found.ready).pairs:
-        print(f"Ready pairs: {ready.pairs:,}; {ready.unknown:,} with an unknown id, {ready.same:,} of one paper twice")
-        for place in ready.places[:_SHOWN]:
-            print(f"  {place}")
-        _print_more(ready.unknown)
-    joined = found.joined["references"]
-    print("References joined by: " + (", ".join(f"{how} {count:,}" for how, count in joined.items()) or "nothing"))
-    if account.missing:
-        print(f"  In no corpus: {account.missing:,} PMIDs and DOIs, the most cited first: {options.missing}")
-    if ambiguous := found.joined["ambiguous_ids"]:
-        print(f"  {papers_words(ambiguous)} had an id that another paper had before, which was taken.")
-
-
 def _print_pairs(options: argparse.Namespace, pairs: TrainingPairs) -> None:
-    split = pairs.told["splits"]
+    split = pairs.provenance["splits"]
     print(
         f"{pairs.name}: {papers_words(pairs.papers.num_rows)}; pairs: {len(pairs.train):,} to train on, "
         f"{len(pairs.dev):,} dev, {len(pairs.test):,} test"
@@ -366,20 +243,3 @@ def _print_pairs(options: argparse.Namespace, pairs: TrainingPairs) -> None:
             f"{shlex.quote(str(options.out / HELD_OUT))} --encoder …"
         )
     print(f"Train on it: python -m components.training train --pairs {shlex.quote(str(options.out))} …")
-
-
-def _print_full_texts(report: FullTextReport) -> None:
-    formats = ", ".join(f"{count:,} × {name}" for name, count in report.formats.most_common())
-    print(f"Full texts: {report.documents:,} read ({formats or 'none'}); {report.refused:,} refused")
-    for refusal in report.refusals[:_SHOWN]:
-        print(f"  {refusal}")
-    _print_more(report.refused)
-    for done, counts in (("mended", report.repaired), ("dropped", report.dropped)):
-        if counts:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
-            print(f"Citation markers {done}: {counts.total():,} ({reasons})")
-
-
-def _print_more(count: int) -> None:
-    if count > _SHOWN:
-        print(f"  … and {count - _SHOWN:,} more")

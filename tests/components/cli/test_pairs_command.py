@@ -116,7 +116,7 @@ def test_planted_sentences_become_the_planted_pairs(here: Run, corpus: Path, tmp
     assert all_pairs(pairs) == wanted
     assert set(pairs.papers["id"].to_pylist()) == {one for pair in wanted for one in pair}
     assert len(pairs.dev) <= 4 and len(pairs.test) <= 3
-    told = pairs.told["contexts"]
+    told = pairs.provenance["contexts"]
     assert told == {
         "sentences": 31, "cited_alone": 1, "too_short": 1, "too_long": 1, "without_bracket": 1, "unknown": 2,
         "cited_in_crowd": 1, "repeated_text": 1, "repeated_set": 1, "kept": 22,
@@ -152,7 +152,7 @@ def test_the_same_call_makes_the_same_pairs_and_another_seed_others(here: Run, s
         assert done.returncode == 0, done.stderr
     first, again, other = (read_pairs(out / name) for name in "abc")
     assert first.fingerprint == again.fingerprint != other.fingerprint
-    assert first.told == again.told
+    assert first.provenance == again.provenance
     assert len(first.dev) == len(first.test) == 5
     # What it says keeps every paper where it is.
     [told] = [one for one in done.stdout.splitlines() if "none changes its split" in one]
@@ -224,16 +224,16 @@ def test_full_texts_of_several_formats_and_ready_pairs_go_into_one_folder(
     pairs = read_pairs(tmp_path / "out")
     ready = [(53, 54), (55, 56), (57, 58), (59, 60), (61, 62)]
     assert all_pairs(pairs) == ids_of(*((2 * i + 1, 2 * i + 2) for i in range(24)), *ready)
-    assert pairs.told["full_texts"]["documents"] == 26
-    assert pairs.told["keep_without_abstract"] is False
-    assert pairs.told["ready"] == {
+    assert pairs.provenance["full_texts"]["documents"] == 26
+    assert pairs.provenance["keep_without_abstract"] is False
+    assert pairs.provenance["ready"] == {
         "pairs": 5, "unknown": 1, "same": 1,
         "unknown_places": ["ready.tsv, line 3: no paper of the corpus has the id 'lost'"],
     }  # fmt: skip
     assert "Citation markers dropped: 1 (the marker names no reference 1)" in done.stdout
     assert "Citation markers mended: 1 (the place was wrong; the text stood near it 1)" in done.stdout
     assert "Ready pairs: 5; 1 with an unknown id, 1 of one paper twice" in done.stdout
-    assert [one["name"] for one in pairs.told["sources"]["papers"]] == ["papers.jsonl.gz", "more.jsonl"]
+    assert [one["name"] for one in pairs.provenance["sources"]["papers"]] == ["papers.jsonl.gz", "more.jsonl"]
 
 
 def hearts(number: int, *cited: object) -> str:
@@ -299,7 +299,7 @@ def test_progress_for_a_program_ends_with_what_came_of_it(here: Run, sentences: 
         (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT", "--workers", "0"), 2, "no number of processes"),
         (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT", "--dev", "0"), 1, "dev is 0"),
         (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT", "--dev", "1.5"), 1, "between 0 and 1"),
-        (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT", "--most-cited", "1"), 1, "The least is 2"),
+        (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT", "--most-cited", "1"), 1, "Give a range within 2"),
         (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "TMP"), 1, "is there already, and is not empty"),
         (("pairs", "SENTENCES", "--papers", "CORPUS", "--out", "OUT/deep/er"), 1, "Make it first"),
         (("pairs", "SENTENCES", "--papers", "nowhere", "--out", "OUT"), 1, "nowhere: there is no such file"),
@@ -349,7 +349,7 @@ def test_what_is_wrong_beside_the_full_texts_is_told_before_they_are_read(
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(errno.ENOSPC, "is full, and nothing was written"), (errno.EACCES, "who may")]
+    ("number", "told"), [(errno.ENOSPC, "is full, and nothing was written"), (errno.EACCES, "Check its permissions")]
 )
 def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
     here: Run, sentences: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str

@@ -43,7 +43,7 @@ def test_real_pairs_are_joined_to_their_texts(tmp_path: Path, most_cited: int, a
         most_cited=most_cited, acm=acm, scifact=scifact
     )
     assert all(pairs.papers["abstract"].to_pylist())
-    assert "nothing" not in pairs.told["joined"]["references"]
+    assert "nothing" not in pairs.provenance["joined"]["references"]
 
 
 def test_full_texts_alone_give_contexts_whose_papers_are_their_references(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_full_texts_alone_give_contexts_whose_papers_are_their_references(tmp_pa
     words = ["pairs", str(DATA / "plos/articles.tar.gz"), "--titles-alone", "--out", str(out), "--workers", "1"]
     assert main(words) == 0
     pairs = read_pairs(out)
-    told = pairs.told["contexts"]
-    assert pairs.told["full_texts"]["documents"] == 60
+    told = pairs.provenance["contexts"]
+    assert pairs.provenance["full_texts"]["documents"] == 60
     assert (
         sum(count for name, count in told.items() if name not in ("sentences", "kept")) + told["kept"]
         == (told["sentences"])

@@ -308,7 +308,7 @@ def test_names_that_are_no_text_are_no_hindrance(tmp_path: Path, pairs: Training
     """A file's name may be any bytes, which Python reads as halves of characters."""
     odd = os.fsdecode(b"caf\xe9")
     deep = json.loads("[" * 49 + "]" * 49)
-    asked = replace(pairs, name=odd, told={"files": [odd], "deep": deep}, test=np.array([[0, 1]], dtype=np.int32))
+    asked = replace(pairs, name=odd, provenance={"files": [odd], "deep": deep}, test=np.array([[0, 1]], dtype=np.int32))
     run, settings = tmp_path / "run", replace(TINY, max_steps=3, pooling="cls")
     train(asked, start, run=run, settings=settings, cpu=True)
     assert read_run(run).pairs["told"] == {"files": [odd], "deep": deep}

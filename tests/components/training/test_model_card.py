@@ -173,7 +173,10 @@ def test_hostile_text_stays_text(tiny: Path, pairs: TrainingPairs, tmp_path: Pat
         folder,
         tiny,
         replace(
-            pairs, name=bad, fingerprint=bad, told={bad: {bad: [bad], "deep": [[bad]]}, "none": None, "n": float("nan")}
+            pairs,
+            name=bad,
+            fingerprint=bad,
+            provenance={bad: {bad: [bad], "deep": [[bad]]}, "none": None, "n": float("nan")},
         ),
         name=bad,
         start=replace(find_checkpoint(str(tiny)), name=bad),
