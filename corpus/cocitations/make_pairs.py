@@ -31,7 +31,7 @@ from corpus.paper import Paper
 from corpus.progress import Progress, no_progress
 from corpus.text.plain import clean
 
-JOINING, WRITING = "Joining them", "Writing the pairs"  # stages of progress, after `reading.READING`
+JOINING, WRITING = "Joining references and papers", "Writing the pairs"  # stages of progress, after `reading.READING`
 
 _MAX_PLACES = 1_000  # of ready pairs with an unknown id
 _MAX_SHOWN = 5  # of what could not be read or joined; the others are counted
@@ -66,7 +66,7 @@ class PairsReport:
             formats = ", ".join(f"{count:,} × {name}" for name, count in texts.formats.most_common()) or "none"
             lines.append(f"Full texts: {texts.documents:,} read ({formats}); {texts.refused:,} refused")
             lines += _shown([str(refusal) for refusal in texts.refusals], texts.refused)
-            for verb, counts in (("mended", texts.repaired), ("dropped", texts.dropped)):
+            for verb, counts in (("repaired", texts.repaired), ("dropped", texts.dropped)):
                 if counts:
                     reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
                     lines.append(f"Citation markers {verb}: {counts.total():,} ({reasons})")
@@ -267,8 +267,8 @@ def _nothing_left(report: PairsReport) -> str:
     if texts.refused and not texts.documents and not report.ready:
         return (
             f"None of the {texts.refused:,} full texts could be read, so there are no pairs. Give JATS XML, S2ORC, "
-            "CORD-19, unarXive or lines of citing sentences. Give ready pairs of ids with --pairs, and titles and "
-            "abstracts with --papers."
+            "CORD-19, unarXive or lines of citing sentences; ready pairs of ids go after --pairs, titles and "
+            "abstracts after --papers."
         )
     if not contexts.sentences and not report.ready:
         return "The files hold neither a citing sentence nor a ready pair. Check that they are the right ones."

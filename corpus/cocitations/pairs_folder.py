@@ -3,7 +3,7 @@
 papers.parquet                              a table with `corpus.paper.SCHEMA`
 train.parquet, dev.parquet, test.parquet    rows of papers: anchor, positive; dev also has the negative
 contexts.parquet                            the sentences that the pairs come from, with `CONTEXTS_SCHEMA`
-held-out/                                   the test pairs as a judged set
+held-out/                                   the test pairs as a judged set, for `cocite evaluate`
 pairs.json                                  counts, fingerprint, sizes and checksums, and how the pairs were made
 """
 
@@ -258,7 +258,7 @@ def _flush(path: Path) -> None:
 def _manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise PairsError(f"{folder}: there is no such folder of pairs. Make one with the command `pairs`.")
+        raise PairsError(f"{folder}: there is no such folder of pairs. Make one: cocite pairs")
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise PairsError(f"{path} has more than {_MAX_MANIFEST_BYTES // 2**20} MB. {_AGAIN}")

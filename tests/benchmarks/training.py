@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus.cocitations.full_text import FullTextReport
 from encoding import HIDDEN, LAYERS, WIDE, chosen_texts, matrix_peak, seconds, write_bert_base
 from report import Row
 
@@ -21,6 +20,7 @@ from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings
 from components.training.training import Training
+from corpus.cocitations.full_text import FullTextReport
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.paper import Paper, to_table

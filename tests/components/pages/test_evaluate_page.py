@@ -33,7 +33,7 @@ def a_new_process() -> None:
     looked._open.clear()
     evaluated._read_scores.clear()
     evaluated._tested.clear()
-    background._last = None
+    background._latest = None
 
 
 def hearts_and_galaxies(planted: Callable[[int], list[Paper]], *, name: str = "sky") -> JudgedSet:
@@ -169,8 +169,8 @@ def test_a_page_that_was_never_used_says_what_it_is_for_and_goes_from_nothing_to
     assert params(app) == {"set": "medline-topics"}
     assert "Nothing was evaluated on medline\\-topics yet" in said(app)
     press(app, "first-run")
-    assert background._last is not None
-    background._last.wait(PATIENCE * 2)
+    assert background._latest is not None
+    background._latest.wait(PATIENCE * 2)
     whole(app.run())
     (one,) = store.evaluations()
     assert (one.system.name, one.set_name, one.split) == ("TF-IDF", "medline-topics", "all")
