@@ -95,7 +95,7 @@ def build(
     files = files or []
     if not as_json:
         _announce_replacement(name or (_name_of(files[0]) if files else ""), base)
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         if base is not None:
             manifest = _reencode(base, encoder or "", name, precision, progress)
         elif files == [MEDLINE] and vectors is None and not Path(MEDLINE).exists():
@@ -199,7 +199,7 @@ def add_papers(
     paths = existing_files(files)
     columns = [parse_columns(column)] * len(paths)
     without_abstract: WithoutAbstract = "keep" if keep_without_abstract else "leave_out"
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         checksums, kept = describe_files(paths, columns=columns, without_abstract=without_abstract)
         read = read_files(
             paths,
@@ -234,7 +234,7 @@ def remove(
         raise typer.BadParameter("give ids or --file FILE, not both")
     grow.check_not_default(atlas)
     removed = ids or read_ids(file)  # type: ignore[arg-type]
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         if all_encoders:
             grown = grow.grow_corpus(store.read_manifest(atlas).corpus, remove=removed, progress=progress)
         else:
@@ -247,7 +247,7 @@ def rebuild(atlas: AtlasName, as_json: AsJson = False) -> int:
     from components.atlas import grow
     from components.atlas.map_state import map_words
 
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         manifest = grow.rebuild(atlas, progress=progress)
     if as_json:
         return _print_changes([grow.GrowResult(atlas, grow.Change(manifest))], as_json=True)
@@ -456,7 +456,7 @@ def compare(
         encoders = [encoder_of(atlas.manifest, local_files_only=True) for atlas in atlases]
         queries = [text_query(encoder, query.title, query.abstract) for encoder in encoders]
         lists = compare_queries(*atlases, queries=(queries[0], queries[1]), k=k)
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         overall = agreement(*atlases, k=k, sample=sample, progress=progress)
     if as_json:
         print_json({"agreement": overall.to_dict(), "query": lists.comparison.to_dict() if lists else None})
