@@ -172,9 +172,7 @@ def read_manifest(name: str) -> Manifest:
     except FileNotFoundError as error:
         known = ", ".join(atlas_names()) or "none yet"
         how = f"{DEFAULT_ATLAS} --assemble" if name == DEFAULT_ATLAS else f"FILE --name {name}"
-        raise NoSuchAtlas(
-            f"No atlas is called {name!r} (there are: {known}). Build one: python -m corpus build {how}"
-        ) from error
+        raise NoSuchAtlas(f"No atlas is called {name!r} (there are: {known}). Build one: cocite build {how}") from error
     except (OSError, UnicodeDecodeError, ManifestDamaged) as error:
         raise AtlasDamaged(f"{name}: {error}. {_rebuild_hint(name)}") from error
     if not NAME.fullmatch(manifest.corpus):
@@ -346,5 +344,5 @@ def read_array(path: Path, *, shape: tuple[int, ...] | None, dtype: type[np.gene
 
 def _rebuild_hint(name: str) -> str:
     if name == DEFAULT_ATLAS:
-        return f"Assemble it again from the shipped files: python -m corpus build {name} --assemble"
-    return f"Build it again (python -m corpus build … --name {name}) or put the file back from a copy."
+        return f"Assemble it again from the shipped files: cocite build {name} --assemble"
+    return f"Build it again (cocite build … --name {name}) or put the file back from a copy."
