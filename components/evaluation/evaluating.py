@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas.build import FETCHING, LEARNING
-from components.atlas.encoders import choose_encoder
+from components.atlas.encoders import LEARNING, choose_encoder
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set
@@ -128,9 +127,7 @@ def _ranked(
 
 
 def _loaded(judged: JudgedSet, choice: Choice, progress: Progress) -> tuple[Encoder, Precision, tuple[str, ...]]:
-    chosen = choose_encoder(
-        choice.name, precision=choice.precision, on_fetch=lambda done, total: progress(FETCHING, done, total)
-    )
+    chosen = choose_encoder(choice.name, precision=choice.precision, progress=progress)
     if chosen.loaded is not None:
         return chosen.loaded, chosen.precision, ()
     n = len(judged.papers)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas.archive import import_archive
-from components.atlas.build import READING, NothingToBuild, build_atlas, describe_files, read_files
+from components.atlas.build import NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
 from components.atlas.grow import Change, GrowResult, grow_corpus, rebuild
 from components.atlas.manifest import Manifest
@@ -113,7 +113,7 @@ def _add(asked: Staged, progress: Progress) -> Outcome:
         asked.paths,
         columns=columns,
         without_abstract=_without_abstract(asked),
-        on_progress=lambda done, total: progress(READING, done, total),
+        progress=progress,
     )
     source = {"files": sealed, **kept, **found.account}
     grown = grow_corpus(asked.name, add=found.papers, source=source, problems=found.problems, progress=progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.atlas import store
-from components.atlas.build import READING, describe_files, read_files
+from components.atlas.build import describe_files, read_files
 from components.atlas.grow import (
     Change,
     GrowResult,
@@ -80,7 +80,7 @@ def _add(options: argparse.Namespace) -> int:
             files,
             columns=columns,
             without_abstract=without_abstract,
-            on_progress=lambda done, total: progress(READING, done, total),
+            progress=progress,
         )
         source = {"files": sealed, **kept, **found.account}
         if options.all_encoders:

@@ -23,8 +23,6 @@ from corpus.judged_sets.model import JudgedSet, SetError
 from corpus.judged_sets.released import read_released, write_released
 from corpus.progress import Progress
 
-READING = "Reading the papers"
-
 Maker = Callable[[argparse.Namespace, Progress], JudgedSet]
 
 
@@ -131,7 +129,7 @@ def _topics(options: argparse.Namespace, progress: Progress) -> JudgedSet:
         papers = store.open_atlas(options.atlas).papers
     else:
         files = existing_files(options.papers)
-        papers = read_files(files, on_progress=lambda done, total: progress(READING, done, total)).papers
+        papers = read_files(files, progress=progress).papers
     return build_from_topics(papers, name=options.name, queries=options.queries, seed=options.seed)
 
 
