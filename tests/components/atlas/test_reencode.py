@@ -109,7 +109,7 @@ def test_reserved_names_are_refused(mine: str, planted_file: Path) -> None:
             reencode("mine", encoder=LEXICAL, name=name)
     with pytest.raises(NoSuchAtlas, match="cannot be the name"):
         reencode("mine", encoder=LEXICAL, name="../x")
-    assert atlas_names() == ["other", "mine"]
+    assert atlas_names() == ["mine", "other"]
     assert read_manifest("other").encoder.name == LEXICAL
 
 
