@@ -245,7 +245,7 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
                 _check_members(archive, size=path.stat().st_size)
             yield archive
     except ArchiveRefused as error:
-        again = "Make it again, or copy it again: python -m corpus archive ATLAS FILE"
+        again = "Make it again, or copy it again: cocite archive ATLAS FILE"
         raise ArchiveRefused(f"{path.name} is refused: {error}. {again}") from error
 
 

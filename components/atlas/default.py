@@ -41,7 +41,7 @@ from corpus.sources.bundled import bundled_medline
 
 SHIPPED = Path(__file__).resolve().parents[2] / "corpus" / "medline"
 _ROWS, _VECTORS, _COORDINATES, _MANIFEST = "rows.parquet", "vectors.npy", "coordinates.npy", "manifest.json"
-_AGAIN = "Make the shipped files again: python -m corpus build medline"
+_AGAIN = "Make the shipped files again: cocite build medline"
 
 
 class ShippedFilesDiffer(CociteAtlasError):

@@ -220,8 +220,8 @@ def check_not_default(name: str) -> None:
     if name == DEFAULT_ATLAS:
         raise NameReserved(
             f"{name!r} is the default atlas and stays as it is shipped: its repair would undo any change. Make a "
-            f"corpus of your own from it: python -m corpus export {name} --format jsonl --output mine.jsonl, then "
-            "python -m corpus build mine.jsonl --name mine"
+            f"corpus of your own from it: cocite export {name} --format jsonl --output mine.jsonl, then "
+            "cocite build mine.jsonl --name mine"
         )
 
 

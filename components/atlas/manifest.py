@@ -1,7 +1,7 @@
 """The manifest of an atlas: what it was made from and with, and the checksums of its files. Refuses invalid JSON."""
 
+import dataclasses
 import json
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -91,7 +91,7 @@ class Growth:
     far: Count = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Region:
     """A labelled gathering of papers on the map.
 
@@ -190,7 +190,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """As JSON text, indented, keys in the order of the fields."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":

@@ -161,9 +161,7 @@ def read_manifest(name: str) -> Manifest:
     except FileNotFoundError as error:
         known = ", ".join(atlas_names()) or "none yet"
         how = f"{DEFAULT_ATLAS} --assemble" if name == DEFAULT_ATLAS else f"FILE --name {name}"
-        raise NoSuchAtlas(
-            f"No atlas is called {name!r} (there are: {known}). Build one: python -m corpus build {how}"
-        ) from error
+        raise NoSuchAtlas(f"No atlas is called {name!r} (there are: {known}). Build one: cocite build {how}") from error
     except (OSError, UnicodeDecodeError, ManifestDamaged) as error:
         raise _damaged(name, str(error)) from error
     if manifest.name != name:
@@ -321,7 +319,7 @@ def check_region_ids(region_ids: NDArray[np.int16], manifest: Manifest) -> None:
 
 def _damaged(name: str, reason: str) -> AtlasDamaged:
     if name == DEFAULT_ATLAS:
-        advice = f"Assemble it again from the shipped files: python -m corpus build {name} --assemble"
+        advice = f"Assemble it again from the shipped files: cocite build {name} --assemble"
     else:
-        advice = f"Build it again (python -m corpus build … --name {name}) or put the file back from a copy."
+        advice = f"Build it again (cocite build … --name {name}) or put the file back from a copy."
     return AtlasDamaged(f"{name}: {reason}. {advice}")

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from components.training.loop import TrainingResult
     from components.training.settings import TrainingSettings
 
-STOPPED = 130
-
 
 def add(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -136,10 +134,8 @@ def train(
         if result.status == "interrupted":
             _report_if_possible(run)
             if is_main():
-                print_error(
-                    f"stopped after step {result.steps:,} of {result.total_steps:,}. The same command resumes there."
-                )
-            return STOPPED
+                print_error(f"stopped after step {result.steps:,} of {result.total_steps:,}")
+            raise Cancelled("Stopped.")
         if not is_main():
             return 0
         with progress_bars() as bars:

@@ -92,7 +92,7 @@ def _usage(found: Checkpoint) -> Iterator[str]:
             "missing: none is used."
         )
     yield ""
-    yield "In Cocite Atlas: `python -m corpus build PAPERS --name NAME --encoder FOLDER`, or put it into `own/`."
+    yield "In Cocite Atlas: `cocite build PAPERS --name NAME --encoder FOLDER`, or put it into `own/`."
 
 
 _POOLED = {

@@ -132,7 +132,7 @@ def test_a_subject_finds_papers_on_it(atlas: Atlas, encoder: BiEncoder, title: s
 def assert_refused(match: str) -> None:
     with pytest.raises(ShippedFilesDiffer, match=match) as caught:
         ensure_medline()
-    assert "python -m corpus build medline" in str(caught.value)
+    assert "cocite build medline" in str(caught.value)
     assert atlas_names() == []
 
 

@@ -254,7 +254,7 @@ def test_the_default_atlas_stays_as_it_is(home: Path, atlas_parts: MakeParts) ->
         lambda: grow_corpus("medline", add=[numbered(1)]),
         lambda: check_can_grow(store.read_manifest("medline")),
     ):
-        with pytest.raises(NameReserved, match="corpus export medline"):
+        with pytest.raises(NameReserved, match="cocite export medline"):
             change()
     assert len(open_atlas("medline")) == 60
 

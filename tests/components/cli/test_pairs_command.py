@@ -1,4 +1,4 @@
-"""`python -m components.training pairs`: from files of every format to a folder of pairs; refused, or stopped."""
+"""`cocite pairs`: from files of every format to a folder of pairs; refused, or stopped."""
 
 from __future__ import annotations
 
