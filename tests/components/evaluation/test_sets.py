@@ -174,18 +174,6 @@ def test_links_are_not_sets(home: Path, tmp_path: Path, judged: JudgedSet, folde
         read_set("linked")
 
 
-def test_a_home_that_cannot_be_written_to_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: JudgedSet
-) -> None:
-    from corpus.io.disk import CannotWrite
-
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("COCITE_ATLAS_HOME", str(tmp_path / "file"))
-    assert set_names() == []
-    with pytest.raises(CannotWrite):
-        keep_set(judged, "mine")
-
-
 def test_a_stop_or_too_many_bytes_store_nothing(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(stage: str, done: int, total: int) -> None:
         raise Cancelled(stage)
