@@ -182,7 +182,7 @@ def add_papers(
 ) -> int:
     """Add papers to an atlas. Only new papers are encoded; old ones keep their position on the map."""
     from components.atlas import grow, store
-    from components.atlas.build import READING, describe_files, read_files
+    from components.atlas.build import describe_files, read_files
     from corpus.readers import WithoutAbstract
 
     grow.check_not_default(atlas)
@@ -198,7 +198,7 @@ def add_papers(
             paths,
             columns=columns,
             without_abstract=without_abstract,
-            on_progress=lambda done, total: progress(READING, done, total),
+            progress=progress,
         )
         source = {"files": checksums, **kept, **read.account}
         if all_encoders:

@@ -188,8 +188,7 @@ def make_topics(
             table = open_atlas(atlas).papers
         else:
             files = existing_files(papers or ())
-            stage = "Reading the papers"
-            table = read_files(files, on_progress=lambda done, total: progress(stage, done, total)).papers
+            table = read_files(files, progress=progress).papers
         return build_from_topics(table, name=name, queries=queries, seed=seed)
 
     _make(name, build, output, as_json=as_json)

@@ -18,7 +18,8 @@ from pathlib import Path
 import start
 from report import Row
 
-from components.atlas.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.build import ENCODING, INDEXING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.encoders import LEARNING
 from components.atlas.paths import HOME_VARIABLE
 from components.atlas.store import Atlas, open_atlas
 from corpus.readers import write_jsonl
