@@ -108,7 +108,7 @@ def pairs(
     report = PairsReport()
     reading_reports: list[ReadReport] = []
     try:
-        with progress_bars() as progress:
+        with progress_bars(as_json=as_json) as progress:
             made = make_pairs(
                 out,
                 full_texts=[Path(name) for name in full_texts or []],
