@@ -110,7 +110,7 @@ class Curves:
 
 
 class PairsRecord(StoredModel):
-    """The pairs that a run learns from. told: how they were made."""
+    """The pairs that a run learns from. provenance: how they were made."""
 
     name: str
     fingerprint: str
@@ -118,7 +118,7 @@ class PairsRecord(StoredModel):
     train: Count
     dev: Count
     test: Count
-    told: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 class StartRecord(StoredModel):

@@ -145,7 +145,7 @@ def test_runs_are_told_apart() -> None:
 
 
 def test_text_of_unknown_origin_is_shown_and_does_nothing() -> None:
-    pairs = RUN.pairs.model_copy(update={"name": HOSTILE, "told": {HOSTILE: {HOSTILE: [HOSTILE]}}})
+    pairs = RUN.pairs.model_copy(update={"name": HOSTILE, "provenance": {HOSTILE: {HOSTILE: [HOSTILE]}}})
     start = RUN.start.model_copy(update={"name": HOSTILE})
     hostile = summary(
         name=HOSTILE.replace("/", "∕"),  # a folder's name has no slash
