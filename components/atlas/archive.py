@@ -41,9 +41,8 @@ from components.atlas.paths import home_errors
 from components.atlas.store import Atlas
 from components.encoder import CATALOGUE
 from corpus.errors import CociteAtlasError
-from corpus.io.buffer import Held
 from corpus.io.disk import disk_errors
-from corpus.io.files import array_pieces, beside
+from corpus.io.files import BufferedSink, array_pieces, beside
 from corpus.progress import Progress, no_progress
 
 __all__ = [
@@ -107,7 +106,7 @@ def archive_pieces(atlas: Atlas, *, progress: Progress = no_progress) -> Iterato
 def _zipped(
     files: dict[str, Iterator[bytes]], manifest: Manifest, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
-    sink = Held()
+    sink = BufferedSink()
     seals: dict[str, Checksum] = {}
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, pieces in files.items():
@@ -119,14 +118,14 @@ def _zipped(
                     digest.update(piece)
                     size += len(piece)
                     on_progress(sink.written)
-                    yield sink.taken()
+                    yield sink.take()
             seals[name] = Checksum(size, digest.hexdigest())
         encoder = manifest.encoder
         if encoder.source not in CATALOGUE:  # a place on this machine is nobody else's business
             encoder = replace(encoder, source=PRECOMPUTED)
         # Last, for it has the seals of the others.
         archive.writestr(zipfile.ZipInfo(paths.MANIFEST), replace(manifest, encoder=encoder, files=seals).to_json())
-    yield sink.taken()
+    yield sink.take()
 
 
 def _packed(papers: pa.Table) -> Iterator[bytes]:

@@ -28,13 +28,13 @@ from components.encoder import (
     find_checkpoint,
     own_checkpoints,
 )
-from components.encoder.stored import BROKEN, wrong_member
+from components.encoder.stored import LARGEST_ARCHIVE
 from components.index.exact import Vectors
-from corpus.errors import CociteAtlasError
-from corpus.io.streams import CappedStream
+from corpus.errors import CociteAtlasError, UnreadableFileError
+from corpus.io.limits import DEFAULT_LIMITS
+from corpus.io.streams import ZIP_ERRORS, CappedStream, zip_member_problem
 from corpus.paper import SCHEMA, Paper, to_table
 from corpus.progress import Progress
-from corpus.readers import DEFAULT_LIMITS, UnreadableFileError
 from corpus.text.plain import clean, clean_paragraphs
 
 UNPACKING, CHECKING = "Unpacking the archive", "Checking its vectors"
@@ -57,6 +57,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _WEB = ("https://", "http://")
 # Of a zip's end: its record, and before that of a large one a locator and a record of 64 bits.
 _END, _LOCATOR, _END64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
+_DAMAGE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, struct.error)
 _LARGEST_DIRECTORY = 4096  # bytes; it has six entries of some 80
 
 
@@ -85,7 +86,7 @@ def _reading() -> Iterator[None]:
     """What zipfile and the operating system raise of a damaged or hostile file, which is no family, as one error."""
     try:
         yield
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, struct.error, *BROKEN) as error:
+    except (*_DAMAGE, *ZIP_ERRORS) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ArchiveRefused(f"it cannot be read ({reason:.200})") from error
 
@@ -116,7 +117,7 @@ def _check_end(file: Any) -> None:
 def _check_members(archive: zipfile.ZipFile, *, size: int) -> None:
     sizes: dict[str, int] = {}
     for info in archive.infolist():
-        if reason := wrong_member(info, sizes):
+        if reason := zip_member_problem(info, sizes, max_bytes=LARGEST_ARCHIVE):
             raise ArchiveRefused(f"{info.orig_filename!r:.100} in it {reason}")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ArchiveRefused(

@@ -26,10 +26,12 @@ from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
 from components.mapping.regions import find_regions, name_regions, region_colours
 from corpus.dedup import Merger
-from corpus.errors import CociteAtlasError
+from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, UnreadableFileError, WithoutAbstract, problems_table, read
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import WithoutAbstract, problems_table
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"

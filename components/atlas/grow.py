@@ -45,8 +45,8 @@ from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
 from components.search.search import PLACING_NEIGHBOURS
+from corpus.dedup import Known, find_rows
 from corpus.errors import CociteAtlasError
-from corpus.known import Known, rows_called
 from corpus.paper import Paper, paper_at, to_table
 from corpus.progress import Cancelled, Progress, no_progress
 
@@ -204,7 +204,7 @@ def remove_papers(name: str, ids: Sequence[str], *, progress: Progress = no_prog
     store.read_manifest(name)
     with home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)
-        rows, unknown = rows_called(atlas.papers, ids)
+        rows, unknown = find_rows(atlas.papers, ids)
         if not rows:
             return Change(atlas.manifest, unknown=tuple(unknown))
         if len(rows) == len(atlas):
@@ -311,7 +311,7 @@ def _new_papers(atlas: Atlas, papers: Sequence[Paper] | pa.Table, progress: Prog
     for start in range(0, n, build.CHUNK):
         rows = range(start, min(start + build.CHUNK, n))
         some = [paper_at(papers, row) if isinstance(papers, pa.Table) else papers[row] for row in rows]
-        new.append(to_table(taken for paper in some if (taken := known.take_in(paper)) is not None))
+        new.append(to_table(taken for paper in some if (taken := known.add_if_new(paper)) is not None))
         progress(COMPARING, rows.stop, n)
     return pa.concat_tables(new) if new else to_table([])
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from corpus.cocitations.pairs import TrainingPairs
     from corpus.cocitations.splits import SplitRules
     from corpus.paper import Paper
-    from corpus.readers import ReadReport
+    from corpus.readers.report import ReadReport
 
 READING, PAPERS, JOINING, WRITING = (
     "Reading the full texts",

@@ -21,10 +21,10 @@ from components.jobs.store import add_file, new_request_id, save_request
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.panels.encoder_card import size
+from corpus.dedup import find_rows
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
-from corpus.known import rows_called
-from corpus.readers import problems_csv
+from corpus.readers.report import problems_csv
 from corpus.text.markdown import escaped
 
 _SHOWN = 8  # papers that are named before they are removed
@@ -145,7 +145,7 @@ def _ids(text: str) -> list[str]:
 def _found(corpus: str, ids: list[str]) -> tuple[dict[str, str], list[str]]:
     """The papers of a corpus's first atlas that are named by id, PMID or DOI, id → title; and what names none."""
     papers = resources.atlas(atlases_of(corpus)[0].name).papers
-    rows, unknown = rows_called(papers, ids)
+    rows, unknown = find_rows(papers, ids)
     named = papers.select(["id", "title"]).take(pa.array(rows, type=pa.int64()))
     return dict(zip(named["id"].to_pylist(), named["title"].to_pylist(), strict=True)), unknown
 

@@ -21,7 +21,7 @@ from components.training.settings import TrainingSettings
 from components.training.training import Stop, Training, never
 from components.training.wording import time_words
 from corpus.cocitations.pairs import TrainingPairs
-from corpus.io.files import size_words
+from corpus.io.files import format_bytes
 from corpus.progress import Progress, no_progress
 
 _STEPS = 12  # typical ones at most; the error of their mean is a tenth of the spread of steps then, or less
@@ -105,12 +105,13 @@ class Forecast:
         if self.flops:
             share = f", {self.flops / self.peak_flops:.0%} of its products of matrices" if self.peak_flops else ""
             found.append(f"Arithmetic: {self.flops / 1e9:,.0f} GFLOP/s{share}.")
-        whose = f" of {size_words(self.memory_of_all)} of the GPU" if self.memory_of_all else " of this process"
+        whose = f" of {format_bytes(self.memory_of_all)} of the GPU" if self.memory_of_all else " of this process"
         if self.memory:
-            found.append(f"Memory: {size_words(self.memory)}{whose} at the longest step.")
+            found.append(f"Memory: {format_bytes(self.memory)}{whose} at the longest step.")
         found.append(
-            f"Disk: {size_words(self.checkpoint_bytes)} for the encoder, {size_words(self.state_bytes)} for a state, "
-            f"up to {size_words(self.disk_bytes)} at once; {size_words(self.free_bytes)} are free."
+            f"Disk: {format_bytes(self.checkpoint_bytes)} for the encoder, "
+            f"{format_bytes(self.state_bytes)} for a state, "
+            f"up to {format_bytes(self.disk_bytes)} at once; {format_bytes(self.free_bytes)} are free."
         )
         return [*found, *self.advice()]
 

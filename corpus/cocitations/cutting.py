@@ -11,9 +11,9 @@ from typing import Literal
 from corpus.cocitations.full_text import FullTextError
 from corpus.cocitations.members import Member
 from corpus.cocitations.packed import CHUNK, Source
+from corpus.errors import UnsafeFileError
 from corpus.io.decoding import head_text, text_encoding
-from corpus.readers.json_values import BrokenJson, JsonValues
-from corpus.readers.report import UnsafeFileError
+from corpus.io.json_values import BrokenJson, JsonValues
 from corpus.text.plain import clean
 
 LARGEST_DOCUMENT = 16 * 2**20  # bytes; the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
@@ -148,7 +148,7 @@ def _values(chunks: Iterator[bytes], place: str) -> Iterator[Content]:
         yield Content(place, data=b"".join(begun))
         return
     # A value is read in pieces, each as long as all before it.
-    values = JsonValues(_texts(chain(begun, chunks)), most=2 * LARGEST_DOCUMENT + CHUNK)
+    values = JsonValues(_texts(chain(begun, chunks)), max_chars=2 * LARGEST_DOCUMENT + CHUNK)
     for number, value in enumerate(records(values), start=1):
         data = json.dumps(value).encode()
         if len(data) <= LARGEST_DOCUMENT:

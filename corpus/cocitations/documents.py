@@ -10,7 +10,7 @@ from corpus.cocitations.full_text import CitingSentence, FullText, FullTextError
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.json_fields import object_in
 from corpus.cocitations.sentences import citing_sentences
-from corpus.readers.json_values import JsonValues
+from corpus.io.json_values import JsonValues
 
 _JATS = "JATS"
 _NO_ARTICLE = "this XML holds no <article>. Give JATS, as PubMed Central and PLOS have it."
@@ -55,7 +55,7 @@ def _read_xml(content: Content, outcome: Outcome) -> None:
 def _read_json(content: Content, outcome: Outcome) -> None:
     text = content.data.decode("utf-8-sig", "replace")
     listed = text.lstrip().startswith("[")
-    for number, record in enumerate(records(JsonValues(iter([text]), most=LARGEST_DOCUMENT)), start=1):
+    for number, record in enumerate(records(JsonValues(iter([text]), max_chars=LARGEST_DOCUMENT)), start=1):
         place = f"{content.place}, record {number}" if listed or number > 1 else content.place
         try:
             if not isinstance(record, Mapping):

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from corpus.cocitations.full_text import Reference
-from corpus.identifiers import normalised_doi, normalised_title
-from corpus.readers.fields import YEARS, pmid_of
+from corpus.identifiers import normalised_doi, normalised_title, pmid_of
+from corpus.readers.fields import YEARS
 from corpus.text.plain import clean
 
 Kind = Literal["doi", "pmid", "pmcid", "arxiv", "s2", "openalex", "acl", "mag", "id"]

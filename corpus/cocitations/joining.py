@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from corpus.cocitations.full_text import Reference
 from corpus.cocitations.identifiers import TITLE, Kind, identifier, title_identifier
-from corpus.dedup import keys_of, may_be_one, unique_id
+from corpus.dedup import match_keys, may_be_same_paper, unique_id
 from corpus.identifiers import derived_id, normalised_title
 from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper, to_table
@@ -82,7 +82,7 @@ class Joiner:
         row = self._like(paper, sure)
         if row is None:
             row = self._append(paper)
-        for record_key in keys_of(paper):
+        for record_key in match_keys(paper):
             self._row_of_record.setdefault(record_key, row)
         for key in sure:
             self._row_of.setdefault(key, row)
@@ -102,9 +102,9 @@ class Joiner:
         found = {
             self._row_of[key] for key, said in sure.items() if key in self._row_of and not said.startswith(_JUDGED)
         }
-        for key in keys_of(paper):
+        for key in match_keys(paper):
             row = self._row_of_record.get(key)
-            if row is not None and may_be_one(self._known[row], paper, key=key):
+            if row is not None and may_be_same_paper(self._known[row], paper, key=key):
                 found.add(row)
         rows = sorted(map(self._row, found))
         for other in rows[1:]:

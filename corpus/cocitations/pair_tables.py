@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 from corpus.cocitations.full_text import CitingSentence, Reference
 from corpus.cocitations.identifiers import KINDS, any_identifier, identifier
 from corpus.cocitations.pairs import PairsError
+from corpus.errors import UnreadableFileError
+from corpus.io.decoding import bounded_lines
 from corpus.io.limits import DEFAULT_LIMITS
-from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
-from corpus.readers.report import UnreadableFileError
 from corpus.text.plain import clean
 
 _FIRST = ("anchor", "first", "a", "id1", "id_1", "paper1", "paper_1", "query", "source")
@@ -43,7 +43,7 @@ def read_pair_table(path: Path) -> Iterator[tuple[str, CitingSentence]]:
 def _pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentence]]:
     delimiter = ""
     columns: Sequence[int] = (0, 1, 2)
-    for number, line in enumerate(bounded_lines(stream, most=DEFAULT_LIMITS.line_bytes), start=1):
+    for number, line in enumerate(bounded_lines(stream, max_chars=DEFAULT_LIMITS.line_bytes), start=1):
         place = f"{file}, line {number}"
         if line is None:
             raise PairsError(f"{place}: this is too long for a pair of ids. {_ADVICE}")

@@ -21,7 +21,7 @@ from report import Row
 from components.atlas.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
 from components.atlas.paths import HOME_VARIABLE
 from components.atlas.store import Atlas, open_atlas
-from corpus.readers import write_jsonl
+from corpus.export import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ACM = ROOT.parent / "shared" / "data" / "acm" / "docs.jsonl.gz"

@@ -26,10 +26,13 @@ from components.atlas.store import open_atlas
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder
 from components.search.search import search, text_query
+from corpus.errors import UnreadableFileError
+from corpus.export import write_jsonl
 from corpus.io.disk import CannotWrite
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import ColumnsNotFound, UnreadableFileError, problems_csv, write_jsonl
+from corpus.readers.columns import ColumnsNotFound
+from corpus.readers.report import problems_csv
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

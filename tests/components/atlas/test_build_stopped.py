@@ -19,10 +19,10 @@ from components.atlas.paths import atlas_names
 from components.atlas.store import open_atlas
 from components.encoder import EMBEDDED, BiEncoder
 from components.mapping.projection import ProjectionSettings
+from corpus.export import write_jsonl
 from corpus.io.disk import NoSpaceLeft
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

@@ -17,9 +17,9 @@ from components.atlas.corpora import discard_unfinished, unfinished
 from components.atlas.grow import COMPARING, PLACING, add_papers, remove_papers
 from components.atlas.store import open_atlas
 from components.encoder import EMBEDDED, BiEncoder
+from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 from tests.components.atlas.growing import Watch, check_rows, numbered
 
 Planted = Callable[[int], list[Paper]]

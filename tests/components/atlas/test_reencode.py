@@ -16,9 +16,9 @@ from components.atlas.reencode import reencode
 from components.atlas.store import AtlasDamaged, open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, BiEncoder, UnknownEncoder, load_encoder
+from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

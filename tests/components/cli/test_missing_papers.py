@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from components.cli.main import main
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 SENTENCES = [
     # 1 to 9 are in the corpus; 404 is cited by three, 405 and the arXiv paper by two, the title by one.

@@ -21,8 +21,8 @@ from components.cli.main import main
 from components.cli.main import main as evaluate
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., subprocess.CompletedProcess[str]]

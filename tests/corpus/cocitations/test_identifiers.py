@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from corpus.cocitations.full_text import Reference
 from corpus.cocitations.identifiers import KINDS, Kind, identifier, reference, surest, title_identifier
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import parse_identifier
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,7 +68,7 @@ def test_near_misses(kind: Kind, value: str) -> None:
 def test_agrees_with_what_a_query_box_reads(kind: Kind, value: str) -> None:
     """The other reader of identifiers, which was written apart from this one."""
     prefix = {"pmid": "PMID:", "pmcid": "PMC", "arxiv": "arXiv:", "s2": "", "doi": ""}[kind]
-    told = identifier_in(prefix + value)
+    told = parse_identifier(prefix + value)
     if told is not None and told.kind == kind:
         assert identifier(kind, value) == f"{kind}:{told.value}"
 

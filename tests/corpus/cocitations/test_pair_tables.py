@@ -11,7 +11,7 @@ from corpus.cocitations.full_text import CitingSentence
 from corpus.cocitations.pair_tables import read_pair_table
 from corpus.cocitations.pairs import PairsError
 from corpus.cocitations.sentence_lines import read_sentence_line
-from corpus.readers import UnreadableFileError
+from corpus.errors import UnreadableFileError
 
 DOI = "10.1002/(SICI)1097-0258(19980815)17:15<1661::AID-SIM968>3.0.CO;2-2"
 
