@@ -79,7 +79,7 @@ def find_checkpoint(
             if local_files_only:
                 raise EncoderUnavailable(
                     f"{entry.name} is not on this machine and nothing was to be fetched now. Fetch it: "
-                    f"python -m corpus encoders fetch {entry.name}; until then {EMBEDDED} works offline."
+                    f"cocite encoders fetch {entry.name}; until then {EMBEDDED} works offline."
                 )
             downloads.fetch(entry.name, progress=told)
         return _released(entry)

@@ -6,7 +6,7 @@ Markdown has percent, as papers do, and differences in percentage points; CSV an
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -115,7 +115,6 @@ class Report:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-EXPORTS: dict[str, Callable[[Report], str]] = {".md": Report.markdown, ".csv": Report.csv, ".json": Report.json}
 _TEMPLATE = Path(__file__).with_name("report.md.j2")
 
 

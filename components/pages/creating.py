@@ -50,7 +50,7 @@ def _from_files() -> None:
         "Files of references",
         key=key,
         help="Several are merged into one corpus, papers that they share once. The format is told by the content. "
-        f"Up to {_UPLOAD_MB} MB a file; for larger ones: `python -m corpus build FILE`.",
+        f"Up to {_UPLOAD_MB} MB a file; for larger ones: `cocite build FILE`.",
     )
     keep = st.toggle(
         "Keep papers without an abstract",
@@ -223,7 +223,7 @@ def _from_archive() -> None:
     here = file_chooser(
         "Archive",
         key=key,
-        help=f"A .zip from “More”, “Export”. Up to {_ARCHIVE_MB} MB; for larger ones: `python -m corpus import FILE`.",
+        help=f"A .zip from “More”, “Export”. Up to {_ARCHIVE_MB} MB; for larger ones: `cocite import FILE`.",
         several=False,
         most_mb=_ARCHIVE_MB,
     )

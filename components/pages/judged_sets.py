@@ -85,7 +85,7 @@ def _made(corpus: str, name: str) -> None:
 
 @st.fragment
 def _from_files() -> None:
-    st.caption(f"{_FORMAT} Up to {_UPLOAD_MB} MB a file; for larger sets: `python -m components.evaluation`.")
+    st.caption(f"{_FORMAT} Up to {_UPLOAD_MB} MB a file; for larger sets: `cocite judged-sets make`.")
     given = st.file_uploader(
         "Files of a judged set",
         accept_multiple_files=True,

@@ -69,7 +69,7 @@ def _about(atlas: Atlas) -> None:
     if manifest.growth.added or manifest.growth.removed:
         facts["Since the map"] = f"{manifest.growth.added:,} added, {manifest.growth.removed:,} removed"
         if due := rebuild_due(manifest):
-            facts["Since the map"] += f". {due} Lay it out again: python -m corpus rebuild {manifest.name}"
+            facts["Since the map"] += f". {due} Lay it out again: cocite rebuild {manifest.name}"
     told = list(facts.items())  # files added on different days may have one name
     accounts = (manifest.source, *manifest.source.get("additions", []))
     for report in (report for account in accounts for report in account.get("reports", [])):

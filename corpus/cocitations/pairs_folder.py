@@ -3,7 +3,7 @@
 papers.parquet                          a table with `corpus.paper.SCHEMA`
 train.parquet, dev.parquet, test.parquet   rows of papers: anchor, positive; dev has the negative, too
 contexts.parquet                        what the pairs were taken from, with `CONTEXTS_SCHEMA`
-held-out/                               the test pairs as a judged set, for `python -m components.evaluation`
+held-out/                               the test pairs as a judged set, for `cocite evaluate`
 pairs.json                              numbers, fingerprint, sizes and SHA-256 of the files, and how they were made
 """
 
@@ -260,9 +260,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         if not folder.is_dir():
-            raise PairsError(
-                f"{folder}: there is no such folder of pairs. Make one: python -m components.training pairs"
-            )
+            raise PairsError(f"{folder}: there is no such folder of pairs. Make one: cocite pairs")
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise PairsError(f"{path} has more than {_LARGEST_MANIFEST // 2**20} MB. {_AGAIN}")
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
