@@ -1,4 +1,4 @@
-"""Paper identifiers: recognise and normalise DOI, PMID, PMCID, arXiv and Semantic Scholar ids; normalise titles."""
+"""Paper identifiers: recognise and normalise DOIs, PMIDs, PMCIDs, arXiv and Semantic Scholar ids, and titles."""
 
 import hashlib
 import math
@@ -247,3 +247,86 @@ def derived_id(*, title: str, year: int | None, doi: str = "", pmid: str = "") -
         return own
     key = f"{normalised_title(title)}\x00{year or ''}"
     return f"t-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+# Citation keys: the identifiers of cited and citing papers with their kind, "doi:10.1000/x" or "pmid:123"
+
+IdKind = Literal["doi", "pmid", "pmcid", "arxiv", "s2", "openalex", "acl", "mag", "id"]
+ID_KINDS: tuple[IdKind, ...] = get_args(IdKind)  # the most reliable first
+TITLE_PREFIX = "title:"  # of what `title_key` gives
+
+_ADDRESS = r"(?:https?://)?(?:[a-z0-9-]{1,30}\.){0,3}"
+_KEY_FORMS: dict[IdKind, str] = {
+    "pmid": rf"(?:{_ADDRESS}(?:nih\.gov/(?:pubmed/)?|europepmc\.org/(?:article|abstract)/med/)"
+    rf"|(?:pmid|medline)\s*:?\s*)?(\d{{1,9}})(?:\.0)?{_TAIL}",
+    "pmcid": rf"(?:{_ADDRESS}(?:nih\.gov/(?:pmc/)?articles/|europepmc\.org/articles?/(?:pmc/)?))?"
+    rf"(?:pmcid:?\s?)?(?:pmc)?:?\s?(\d{{1,9}})(?:\.\d{{1,2}})?{_TAIL}",
+    "arxiv": rf"(?:{_ADDRESS}arxiv\.org/[a-z]{{1,6}}/|(?:{_ADDRESS}doi\.org/|doi:\s?)?10\.48550/)?"
+    rf"(?:arxiv[.:]\s?)?{_ARXIV}(?:\.pdf)?(?:\s?\[[a-z.-]{{2,20}}\])?{_TAIL}",
+    "s2": rf"(?:{_ADDRESS}semanticscholar\.org/(?:paper/(?:[^\s/?#]{{1,200}}/)?)?)?"
+    rf"(?:corpus_?id:\s?)?([0-9a-f]{{40}}|\d{{1,12}}){_TAIL}",
+    "openalex": rf"(?:{_ADDRESS}openalex\.org/(?:works/)?)?(w\d{{1,12}}){_TAIL}",
+    "acl": rf"(?:{_ADDRESS}aclanthology\.org/|{_ADDRESS}aclweb\.org/anthology/(?:papers/)?)?"
+    rf"([a-z]\d{{2}}-\d{{4}}|\d{{4}}\.[a-z0-9]{{1,30}}-[a-z0-9]{{1,20}}\.\d{{1,5}})(?:v\d)?(?:\.pdf)?{_TAIL}",
+    "mag": r"(?:mag:\s?)?(\d{1,12})",
+}
+_PREFIXED_KEY = re.compile(r"([a-z0-9_]{2,10})\s?:\s?(.+)", re.IGNORECASE | re.DOTALL)
+# Kinds whose form tells them. A bare number may be any of three, and stays an "id".
+_SELF_EVIDENT: tuple[IdKind, ...] = ("doi", "arxiv", "pmid", "pmcid", "openalex", "acl", "s2")
+
+
+def citation_key(kind: IdKind, value: object) -> str:
+    """The key of an identifier in any of its forms: a text, a web address or a number; "" for an invalid one.
+
+    A PMID and a PMCID lose leading zeros, an arXiv id its version; a DOI that arXiv gives is the arXiv id.
+    A Semantic Scholar id is a corpus id or 40 hexadecimal digits; an "id" is any text.
+
+    >>> citation_key("doi", "https://doi.org/10.1000/ABC"), citation_key("pmid", 123), citation_key("pmcid", "PMC042.1")
+    ('doi:10.1000/abc', 'pmid:123', 'pmcid:PMC42')
+    >>> citation_key("arxiv", "arXiv:1706.03762v5"), citation_key("arxiv", "math.GT/0309136"), citation_key("doi", "-")
+    ('arxiv:1706.03762', 'arxiv:math/0309136', '')
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    if isinstance(value, int) and not 0 < value < 10**12:  # a longer one is no identifier, and slow to convert
+        return ""
+    text = clean(str(value)) if len(str(value)) <= MAX_IDENTIFIER_CHARS else ""
+    if kind == "doi" and "10.48550/" in text and (key := citation_key("arxiv", text)):
+        return key
+    if kind in ("doi", "id"):
+        normal = normalised_doi(text) if kind == "doi" else text
+        return f"{kind}:{normal}" if normal else ""
+    found = re.fullmatch(_KEY_FORMS[kind], text, re.IGNORECASE | re.ASCII)
+    if found is None:
+        return ""
+    normal = found[1].upper() if kind == "openalex" else found[1].lower()
+    if kind == "arxiv":
+        normal = normalised_arxiv(normal)
+    elif kind in ("pmid", "pmcid", "mag") or (kind == "s2" and len(normal) < 40):
+        prefix = {"pmcid": "PMC", "s2": "CorpusId:"}.get(kind, "")
+        normal = f"{prefix}{int(normal)}" if int(normal) else ""
+    return f"{kind}:{normal}" if normal else ""
+
+
+def parsed_citation_key(text: str) -> str:
+    """The key of an id whose kind its prefix or form tells; of any other text, an "id".
+
+    "" for an empty text, and where the rest contradicts the prefix ("doi:n/a").
+    """
+    prefixed = _PREFIXED_KEY.fullmatch(text)
+    if prefixed and (kind := next((kind for kind in ID_KINDS if kind == prefixed[1].lower()), None)):
+        return citation_key(kind, prefixed[2])
+    kinds = _SELF_EVIDENT if re.search("[a-z]", text, re.IGNORECASE) else _SELF_EVIDENT[:2]
+    return next((key for kind in (*kinds, "id") if (key := citation_key(kind, text))), "")
+
+
+def title_key(title: str, year: int | None) -> str:
+    """The key of a paper without an identifier: a hash of its normalised title and its year; "" for an empty title.
+
+    >>> title_key("A  Title.", 2020) == title_key("a title", 2020) != title_key("a title", 2021)
+    True
+    """
+    normal = normalised_title(title)
+    if not normal:
+        return ""
+    return TITLE_PREFIX + hashlib.sha256(f"{normal}\x00{year or ''}".encode("utf-8", "replace")).hexdigest()[:24]

@@ -169,9 +169,10 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @functools.cache
 def _atlas_parts(name: str = "one", *, seed: int = 0, n: int = 60, graph: bool = True) -> AtlasParts:
-    from components.atlas.manifest import EncoderRecord, IndexRecord, Region
+    from components.atlas.manifest import EncoderRecord, IndexRecord
     from components.atlas.store import AtlasParts
     from components.index.hnsw import HnswIndex, HnswSettings
+    from components.mapping.regions import Region
 
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(n, 8)).astype(np.float32)

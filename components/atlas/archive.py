@@ -29,7 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from components.atlas import paths, store
 from components.atlas.build import CHUNK, READING, assemble
 from components.atlas.corpora import atlases_of
-from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged, Region
+from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, GRAPH, PAIRS, REGIONS, VECTORS, Atlas
 from components.encoder import (
@@ -43,6 +43,7 @@ from components.encoder import (
 )
 from components.encoder.stored import LARGEST_ARCHIVE
 from components.index.exact import Vectors
+from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError, UnreadableFileError, validation_reason
 from corpus.io.disk import disk_errors
 from corpus.io.files import BufferedSink, array_pieces, beside

@@ -20,20 +20,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.atlas.facets import Facets
-from components.atlas.manifest import (
-    FORMAT,
-    Checksum,
-    EncoderRecord,
-    Growth,
-    IndexRecord,
-    Manifest,
-    ManifestDamaged,
-    Region,
-)
+from components.atlas.manifest import FORMAT, Checksum, EncoderRecord, Growth, IndexRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NoSuchAtlas, atlas_folder, atlas_names
 from components.encoder import LEXICAL, LexicalEncoder
 from components.index.exact import ExactIndex, Vectors
 from components.index.hnsw import HnswIndex, NeighbourIndex
+from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from corpus.io.hashing import sha256_of

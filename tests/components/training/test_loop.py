@@ -261,7 +261,7 @@ def test_names_that_are_no_utf8_are_no_obstacle(tmp_path: Path, pairs: TrainingP
     odd = os.fsdecode(b"caf\xe9")  # a file's name may be any bytes
     settings = replace(TINY, max_steps=3)
     summary = train(
-        replace(pairs, name=odd, told={"files": [odd]}), start, run=tmp_path / "run", settings=settings, cpu=True
+        replace(pairs, name=odd, provenance={"files": [odd]}), start, run=tmp_path / "run", settings=settings, cpu=True
     )
     assert (summary.record.pairs.name, summary.record.pairs.told) == ("caf?", {"files": ["caf?"]})
 
