@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from components.atlas import paths, store
 from components.atlas.corpora import note_request
-from components.atlas.encoders import LEARNING, ChosenEncoder, choose_encoder
+from components.atlas.encoders import ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
 from components.atlas.map_state import recount_regions
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import ENCODING, LEARNING, Encoder
+from components.encoder.bi_encoder import Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
-from components.mapping.projection import ProjectionSettings, fit_projection
+from components.mapping.projection import PROJECTING, ProjectionSettings, fit_projection
 from components.mapping.regions import Region, find_regions, name_regions, region_colours
 from corpus.dedup import Merger
 from corpus.errors import CociteAtlasError, UnreadableFileError
@@ -33,8 +36,7 @@ from corpus.readers import read
 from corpus.readers.columns import Columns
 from corpus.readers.report import WithoutAbstract, problems_table
 
-READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
-NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"
+READING, NAMING, INDEXING, WRITING = "Reading the papers", "Naming regions", "Indexing", "Writing the atlas"
 
 CHUNK = 1024  # rows per file of vectors in the work folder: what a kill can cost, a minute at most on two cores
 RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them
@@ -357,7 +359,7 @@ def encode_resumably(work: Path, papers: pa.Table, encoder: Encoder, progress: P
     progress(ENCODING, done, n)
     start = done
     texts = _texts(papers.slice(done))
-    for part in encoder.stream(texts, chunk=CHUNK, on_progress=lambda more: progress(ENCODING, done + more, n)):
+    for part in encoder.stream(texts, chunk=CHUNK, progress=lambda stage, more, _: progress(stage, done + more, n)):
         vectors[start : start + len(part)] = part
         write_array(chunk_path(start), part)
         start += len(part)
@@ -370,9 +372,9 @@ def _texts(papers: pa.Table) -> Iterator[tuple[str, str]]:
         yield from zip(batch["title"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
 
 
-def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:
+def encode_papers(papers: pa.Table, encoder: Encoder) -> Vectors:
     """The vectors of a table of papers: float32 (n, d)."""
-    return encoder.encode(list(_texts(papers)), on_progress=on_progress)
+    return encoder.encode(list(_texts(papers)))
 
 
 def project_resumably(
@@ -384,8 +386,6 @@ def project_resumably(
     if path.is_file():
         kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return kept
-    coordinates = fit_projection(
-        vectors, settings=settings, on_progress=lambda done, total: progress(PROJECTING, done, total)
-    )
+    coordinates = fit_projection(vectors, settings=settings, progress=progress)
     write_array(path, coordinates)
     return coordinates

@@ -4,28 +4,24 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.atlas.corpora import atlases_of
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import Atlas
-from components.encoder import (
-    CATALOGUE,
-    EMBEDDED,
-    LEXICAL,
-    LexicalEncoder,
-    Precision,
-    default_precision,
-    find_checkpoint,
-)
-from components.encoder.cache import own_checkpoints
-from components.encoder.catalogue import CatalogueEntry, Pooling
-from components.encoder.checkpoints import load_tokenizer
-from components.encoder.downloads import is_here, partial_of
-from components.encoder.errors import unreadable
-from components.encoder.probe import Probe, probe
-from components.encoder.weights import bert_settings, bert_shapes
+from components.encoder.base import unreadable
+from components.encoder.bi_encoder import Precision, default_precision
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Pooling
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import is_available, own_checkpoints, partial_bytes
+from components.encoder.lexical import LexicalEncoder
+from components.encoder.tokenizer import load_tokenizer
+from components.encoder.weights import bert_config
+
+if TYPE_CHECKING:
+    from components.encoder.probe import Probe
 
 # Layers, heads and the feed-forward layer's width of the catalogue's models, by their dimensions.
 _SIZES = {384: (6, 12, 1536), 768: (12, 12, 3072)}
@@ -93,7 +89,7 @@ def encoder_options(corpus: str) -> list[EncoderOption]:
     for manifest in atlases_of(corpus):
         by_source.setdefault(manifest.encoder.source, []).append(manifest)
     options = [
-        EncoderOption(name, entry, is_here(name), partial_of(name), tuple(by_source.pop(name, ())))
+        EncoderOption(name, entry, is_available(name), partial_bytes(name), tuple(by_source.pop(name, ())))
         for name, entry in CATALOGUE.items()
     ]
     for name, path in own_checkpoints().items():
@@ -105,7 +101,7 @@ def encoder_options(corpus: str) -> list[EncoderOption]:
 
 def usable_encoders() -> list[str]:
     """The encoders that need no network: the embedded one first, then in order."""
-    here = [name for name in CATALOGUE if name != EMBEDDED and is_here(name)]
+    here = [name for name in CATALOGUE if name != EMBEDDED and is_available(name)]
     return [EMBEDDED, *here, *own_checkpoints()]
 
 
@@ -141,18 +137,20 @@ def cost(option: EncoderOption, atlas: Atlas, *, precision: Precision) -> Cost:
     return Cost(encoding=probed.seconds_a_text * len(atlas), besides=besides, device=probed.device)
 
 
-def _probe(name: str, texts: Sequence[tuple[str, str]], precision: Precision) -> Probe:
+def _probe(name: str, texts: Sequence[tuple[str, str]], precision: Precision) -> "Probe":
     """Time a model of an encoder's size on texts of these lengths."""
+    from components.encoder.probe import probe
+
     hidden, layers, heads, intermediate, max_tokens = _size_of(name)
     # Lengths by the embedded tokenizer: other English vocabularies differ by a tenth.
     tokenizer, _ = load_tokenizer(find_checkpoint(EMBEDDED))
     tokenizer.enable_truncation(max_length=max_tokens)
     encodings = tokenizer.encode_batch([f"{title} {abstract}" for title, abstract in texts])
     return probe(
-        hidden=hidden,
+        hidden_size=hidden,
         layers=layers,
         heads=heads,
-        intermediate=intermediate,
+        intermediate_size=intermediate,
         lengths=[len(encoding.ids) for encoding in encodings],
         precision=precision,
     )
@@ -167,13 +165,19 @@ def _size_of(name: str) -> tuple[int, int, int, int, int]:
     if (entry := CATALOGUE.get(name)) is not None:
         return entry.dimensions, *_SIZES[entry.dimensions], entry.form.max_tokens
     checkpoint = find_checkpoint(name, local_files_only=True)
-    settings, max_tokens = bert_settings(checkpoint), checkpoint.form.max_tokens
+    settings, max_tokens = bert_config(checkpoint), checkpoint.form.max_tokens
     if settings is None:
         return 768, *_SIZES[768], max_tokens
-    numbers = sum(math.prod(shape) for shape in bert_shapes(settings, full=False).values())
+    numbers = sum(math.prod(shape) for shape in settings.shapes().values())
     if numbers > checkpoint.files[checkpoint.weights.name].size:
         raise unreadable(name, f"config.json asks for {numbers:,} weights, and {checkpoint.weights.name} is too small")
-    return settings.hidden, settings.layers, settings.heads, settings.intermediate, max_tokens
+    return (
+        settings.hidden_size,
+        settings.num_hidden_layers,
+        settings.num_attention_heads,
+        settings.intermediate_size,
+        max_tokens,
+    )
 
 
 def _lexical_seconds(sample: list[tuple[str, str]], papers: int) -> float:

@@ -10,20 +10,13 @@ import pyarrow as pa
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.paths import atlas_folder
 from components.atlas.store import FITTED, AtlasDamaged, check_file
-from components.encoder import (
-    LEXICAL,
-    Encoder,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    Precision,
-    load_encoder,
-    settings_fingerprint,
-)
+from components.encoder.base import Encoder
+from components.encoder.bi_encoder import Precision, load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, settings_fingerprint
 from corpus.errors import CociteAtlasError
 from corpus.io.files import beside
 from corpus.progress import Progress, no_progress
-
-FETCHING, LEARNING = "Fetching the encoder", "Learning vocabulary"
 
 LEARNING_SAMPLE = 200_000  # papers that the lexical encoder is fitted on: 2 GB; more would only add rare words
 _LEARNING_SEED = 3
@@ -94,22 +87,20 @@ def choose_encoder(
     """The encoder of a catalogue name, folder or zip, to build with; downloaded if needed. Raises as `load_encoder`."""
     if name_or_path == LEXICAL:
         return ChosenEncoder(LEXICAL, settings_fingerprint(), precision="float32", loaded=None)
-    loaded = load_encoder(
-        name_or_path, precision=precision, progress=lambda done, total: progress(FETCHING, done, total)
-    )
+    loaded = load_encoder(name_or_path, precision=precision, progress=progress)
     return ChosenEncoder(loaded.source, loaded.fingerprint, loaded.precision, loaded)
 
 
 def _fit_lexical(work: Path, papers: pa.Table, progress: Progress) -> LexicalEncoder:
-    path, n = work / FITTED, papers.num_rows
+    path = work / FITTED
     if path.is_file():
         with suppress(LexicalFileDamaged):  # then it is fitted again
             return LexicalEncoder.load(path)
-    if n > LEARNING_SAMPLE:
-        rows = np.random.default_rng(_LEARNING_SEED).choice(n, size=LEARNING_SAMPLE, replace=False)
+    if papers.num_rows > LEARNING_SAMPLE:
+        rows = np.random.default_rng(_LEARNING_SEED).choice(papers.num_rows, size=LEARNING_SAMPLE, replace=False)
         papers = papers.take(np.sort(rows))
     texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
-    fitted = LexicalEncoder.fit(texts, on_progress=lambda done: progress(LEARNING, done, n))
+    fitted = LexicalEncoder.fit(texts, progress=progress)
     with beside(path) as partial:
         fitted.save(partial)
     return fitted

@@ -14,17 +14,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.atlas import build, paths, store
-from components.atlas.build import PROJECTING, BuildSettings, assemble, encode_resumably, package_versions
+from components.atlas.build import BuildSettings, assemble, encode_resumably, package_versions
 from components.atlas.corpora import atlases_of, discard_additions, note_request
 from components.atlas.encoders import encoder_of
 from components.atlas.manifest import PRECOMPUTED, Growth, Manifest
 from components.atlas.map_state import PLACING_NEIGHBOURS, place_papers
 from components.atlas.paths import DEFAULT_ATLAS, NameReserved
 from components.atlas.store import Atlas
-from components.encoder import LEXICAL, Encoder, EncoderUnavailable, LexicalEncoder, UnknownEncoder, find_checkpoint
+from components.encoder.base import Encoder, EncoderUnavailable, UnknownEncoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
-from components.mapping.projection import fit_projection
+from components.mapping.projection import PROJECTING, fit_projection
 from corpus.dedup import Known, find_rows
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, paper_at, to_table
@@ -158,7 +161,7 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
         coordinates = fit_projection(
             atlas.vectors,
             settings=settings.projection,
-            on_progress=lambda done, total: progress(PROJECTING, done, total),
+            progress=progress,
         )
         return assemble(
             name,

@@ -27,7 +27,8 @@ def list_encoders(as_json: AsJson = False) -> None:
     """List the encoders of the catalogue and your own."""
     import humanize
 
-    from components.encoder import CATALOGUE, cache_folder, cached, own_checkpoints
+    from components.encoder.catalogue import CATALOGUE
+    from components.encoder.download import cache_folder, cached_encoders, own_checkpoints
 
     rows = [_facts(entry) for entry in CATALOGUE.values()]
     if as_json:
@@ -41,7 +42,7 @@ def list_encoders(as_json: AsJson = False) -> None:
     for name in own_checkpoints():
         print(f"{name} (your own)")
     print("Everywhere, the path of a folder or zip with a checkpoint can be given in place of a name.")
-    total = humanize.naturalsize(sum(download.bytes for download in cached()))
+    total = humanize.naturalsize(sum(download.bytes for download in cached_encoders()))
     print(f"Downloads are in {cache_folder()} and in the Hugging Face cache: {total} in all.")
 
 
@@ -49,7 +50,8 @@ def show(name: EncoderName, as_json: AsJson = False) -> None:
     """Show all that is known of an encoder."""
     import humanize
 
-    from components.encoder import find_checkpoint, own_checkpoints
+    from components.encoder.checkpoints import find_checkpoint
+    from components.encoder.download import own_checkpoints
 
     own = own_checkpoints()
     if name in own:
@@ -84,12 +86,12 @@ def show(name: EncoderName, as_json: AsJson = False) -> None:
 
 def fetch(name: EncoderName, as_json: AsJson = False) -> None:
     """Download an encoder. Resumes a stopped download."""
-    from components.encoder import fetch as download
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
+    from components.encoder.download import fetch as download
 
     name = _entry(name).name
     with progress_bars(as_json=as_json) as progress:
-        download(name, progress=lambda done, total: progress(f"Downloading {name}", done, total))
+        download(name, progress=progress)
     fingerprint = find_checkpoint(name, local_files_only=True).fingerprint
     if as_json:
         print_json({"fetched": name, "fingerprint": fingerprint})
@@ -107,7 +109,7 @@ def clear(
     """Delete a downloaded encoder, or the rest of a stopped download."""
     import humanize
 
-    from components.encoder import clear as clear_downloads
+    from components.encoder.download import clear as clear_downloads
 
     cleared = clear_downloads(name, forget=forget)
     others = [other for other in cleared.names if other != name]
@@ -120,13 +122,13 @@ def clear(
 
 
 def _facts(entry: "CatalogueEntry") -> dict[str, Any]:
-    from components.encoder import is_here, partial_of
+    from components.encoder.download import is_available, partial_bytes
 
-    here = is_here(entry.name)
+    here = is_available(entry.name)
     return {
         "name": entry.name,
         "on_this_machine": here,
-        "partial_bytes": 0 if here else partial_of(entry.name),
+        "partial_bytes": 0 if here else partial_bytes(entry.name),
         "base": entry.base,
         "domain": entry.domain,
         "pooling": entry.form.pooling,
@@ -155,7 +157,9 @@ def _state(facts: dict[str, Any]) -> str:
 
 
 def _entry(name: str) -> "CatalogueEntry":
-    from components.encoder import CATALOGUE, UnknownEncoder, own_checkpoints
+    from components.encoder.base import UnknownEncoder
+    from components.encoder.catalogue import CATALOGUE
+    from components.encoder.download import own_checkpoints
 
     if entry := CATALOGUE.get(name):
         return entry

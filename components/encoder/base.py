@@ -1,21 +1,50 @@
-"""What every encoder offers, neural or lexical: texts → vectors, and how much of a text it reads."""
+"""The interface of every encoder, neural or lexical: texts → vectors, and how much of a text it reads. Its errors."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.errors import CociteAtlasError
+from corpus.progress import Progress, no_progress
+
 Vectors = NDArray[np.float32]
 TitleAndAbstract = tuple[str, str]
 
+Precision = Literal["float32", "bfloat16"]
+
+# Stages of progress.
+FETCHING, LEARNING, ENCODING = "Fetching the encoder", "Learning vocabulary", "Encoding papers"
+
+
+class UnknownEncoder(CociteAtlasError):
+    """A name that is neither in the catalogue nor a folder or zip that holds a checkpoint."""
+
+
+class EncoderUnavailable(CociteAtlasError):
+    """A known checkpoint that cannot be used now: offline, missing, damaged or of an unsupported kind."""
+
+
+def unreadable(name: str, reason: str) -> EncoderUnavailable:
+    """The error for a checkpoint whose files are damaged, or no model."""
+    return EncoderUnavailable(
+        f"{name}: its files could not be read as a model ({reason}). "
+        "Fetch the checkpoint again, or choose another encoder."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How much of one text an encoder reads, in words and in word pieces (special tokens included).
+class TextCoverage:
+    """How much of a text an encoder reads, in words and in word pieces (special tokens included).
 
-    skips: the words that are not read are those that it does not know, wherever they stand; else those past an end.
+    skips: the unread words are those that the encoder does not know, wherever they stand; else those past a limit.
     """
 
     words_read: int
@@ -43,26 +72,29 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Vectors compare only where this is the same."""
+        """Vectors are comparable only where this is equal."""
 
     @property
     def dimensions(self) -> int:
-        """Of its vectors."""
+        """Length of a vector."""
 
     @property
     def normalised(self) -> bool:
         """Whether its vectors have length 1."""
 
-    def encode(self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode(self, texts: Sequence[TitleAndAbstract], *, progress: Progress = no_progress) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.
 
-        on_progress: called now and then with the number of texts done so far; may raise to stop the work.
+        progress: in texts; may raise to stop the work.
         """
 
     def stream(
-        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None] | None = None
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int, progress: Progress = no_progress
     ) -> Iterator[Vectors]:
-        """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions)."""
+        """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions).
 
-    def reading(self, title: str, abstract: str) -> Reading:
-        """How much of a title and abstract `encode` reads before it cuts the rest off."""
+        progress: in texts, of 0, as their number is unknown; may raise to stop the work.
+        """
+
+    def coverage(self, title: str, abstract: str) -> TextCoverage:
+        """How much of a title and abstract `encode` reads."""

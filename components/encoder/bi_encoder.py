@@ -1,45 +1,86 @@
-"""BiEncoder: texts → vectors. Query and candidate are encoded apart, by one model."""
+"""BiEncoder: texts → vectors. Query and candidate are encoded separately, by one model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.encoder.base import Reading, TitleAndAbstract, Vectors
-from components.encoder.batching import packed_batches, token_budget_batches
-from components.encoder.cache import Progress
-from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint, load_tokenizer
-from components.encoder.errors import first_line
-from components.encoder.queueing import EncodingQueue, Rows
+from components.encoder.base import (
+    ENCODING,
+    Precision,
+    EncoderUnavailable,
+    TextCoverage,
+    TitleAndAbstract,
+    Vectors,
+    first_line,
+)
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.queue import EncodingQueue, Rows
+from components.encoder.tokenizer import MAX_CHARS, joined_text, load_tokenizer
 from components.encoder.weights import load_weights
-from components.encoder.word_pieces import LONGEST_TEXT, joined_text
+from corpus.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     pass
 
-Precision = Literal["float32", "bfloat16"]
 PRECISION_VARIABLE = "COCITE_ATLAS_PRECISION"
 
 CHUNK = 512  # texts tokenised at a time: bounds memory, and is what a cancelled call loses
-# Tokens in one pass: 4 abstracts on a CPU, where more gain nothing and would keep a query waiting; on a GPU enough to
-# keep all of it at work.
+# Tokens in one pass. CPU: 4 abstracts; more gain nothing and would keep a query waiting. GPU: enough to keep it busy.
 TOKEN_BUDGET = {"cpu": 1_024, "cuda": 65_536}
-QUERY_TEXTS = 8  # up to so many texts are a query, which long work lets through
+MAX_QUERY_TEXTS = 8  # more texts are long work, which lets queries through
+
+
+def token_budget_batches(lengths: Sequence[int], *, budget: int) -> Iterator[NDArray[np.intp]]:
+    """Positions of `lengths` in batches whose padded size (count × longest) is at most `budget` tokens.
+
+    Longest first, so that a batch that does not fit into memory fails at once and the estimate of the time left
+    errs to the safe side. A single text longer than the budget is a batch of its own.
+
+    >>> [batch.tolist() for batch in token_budget_batches([3, 9, 4, 1], budget=9)]
+    [[1], [2, 0], [3]]
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def packed_batches(lengths: Sequence[int], *, budget: int) -> Iterator[NDArray[np.intp]]:
+    """Positions of `lengths` in batches, in order, whose sum is at most `budget` tokens: for texts without padding.
+
+    A single text longer than the budget is a batch of its own.
+
+    >>> [batch.tolist() for batch in packed_batches([3, 9, 4, 1], budget=9)]
+    [[0], [1], [2, 3]]
+    """
+    batch: list[int] = []
+    tokens = 0
+    for position, length in enumerate(lengths):
+        if batch and tokens + length > budget:
+            yield np.array(batch, dtype=np.intp)
+            batch, tokens = [], 0
+        batch.append(position)
+        tokens += length
+    if batch:
+        yield np.array(batch, dtype=np.intp)
 
 
 class BiEncoder:
-    """One loaded checkpoint. Safe to share between threads: nothing in it changes after loading."""
+    """One loaded checkpoint. Immutable after loading, so safe to share between threads."""
 
     def __init__(
         self, checkpoint: Checkpoint, *, device: str | None = None, precision: Precision | None = None
     ) -> None:
         import torch
 
-        from components.encoder.packed import PackedBert, can_pack
+        from components.encoder.bert import PackedBert, can_pack
 
         self.checkpoint = checkpoint
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -49,26 +90,25 @@ class BiEncoder:
         pooling = checkpoint.form.pooling
         weights = load_weights(checkpoint)
         self._model: Callable[..., torch.Tensor]
-        # Which states the mix weighs how; None where the pooling is another.
-        self.mix_weights: NDArray[np.float32] | None = None
+        self.mix_weights: NDArray[np.float32] | None = None  # (layers + 1,), of a scalar mix
         if weights is not None and can_pack(weights.config):
-            model = PackedBert(weights, pooling=pooling, device=self.device, dtype=dtype)
-            self._model, self._packed = model, True
-            self.dimensions, known = weights.config.hidden, weights.config.vocab
-            if model.mix is not None:
-                self.mix_weights = model.mix.weights.detach().cpu().numpy()
+            packed = PackedBert(weights, pooling=pooling, device=self.device, dtype=dtype)
+            self._model, self._batches = packed, packed_batches
+            self.dimensions, self._vocabulary = weights.config.hidden_size, weights.config.vocab_size
+            if packed.mix is not None:
+                self.mix_weights = packed.mix.weights.detach().cpu().numpy()
         else:
-            from components.encoder.padded import PaddedModel
+            from components.encoder.hf import PaddedModel
 
             padded = PaddedModel(checkpoint, pooling=pooling, device=self.device, dtype=dtype)
-            self._model, self._packed = padded, False
-            self.dimensions, known = padded.dimensions, padded.vocabulary
-        if (tokens := self._tokenizer.get_vocab_size()) > known:
+            self._model, self._batches = padded, token_budget_batches
+            self.dimensions, self._vocabulary = padded.dimensions, padded.vocabulary
+        if (tokens := self._tokenizer.get_vocab_size()) > self._vocabulary:
             raise EncoderUnavailable(
-                f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model knows {known:,}, so they "
-                "do not belong together. Fetch the checkpoint again."
+                f"{checkpoint.name}: its tokenizer has {tokens:,} word pieces and its model {self._vocabulary:,}, so "
+                "they do not belong together. Fetch the checkpoint again."
             )
-        self._vocabulary = known
+        self._token_budget = TOKEN_BUDGET["cpu" if self.device.type == "cpu" else "cuda"]
         self._queue = EncodingQueue(self._forward)
 
     @property
@@ -78,12 +118,12 @@ class BiEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """The checkpoint's fingerprint: vectors compare only where this is the same."""
+        """The checkpoint's fingerprint: vectors are comparable only where it is equal."""
         return self.checkpoint.fingerprint
 
     @property
     def source(self) -> str:
-        """What finds it again: a catalogue name, or the absolute path of its folder."""
+        """A catalogue name, or the absolute path of a folder or zip."""
         return self.checkpoint.source
 
     @property
@@ -91,36 +131,31 @@ class BiEncoder:
         """Whether its vectors have length 1."""
         return self.checkpoint.form.normalised
 
-    def encode(self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode(self, texts: Sequence[TitleAndAbstract], *, progress: Progress = no_progress) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.
 
-        A few texts are a query: they go with the queries of other threads, before long work.
-        on_progress: called after each batch with the number of texts done so far; may raise to stop the work.
-        Raises EncoderUnavailable where the model gives values that are not numbers.
+        A few texts are a query: they are encoded with the queries of other threads, before long work.
+        progress: in texts, after each batch; may raise to stop the work.
+        Raises EncoderUnavailable where the pass fails, or gives values that are not finite.
         """
-        if 0 < len(texts) <= QUERY_TEXTS:
-            vectors = self._numbers(self._queue.query(self._word_pieces(texts)))
-            if on_progress is not None:
-                on_progress(len(texts))
+        if 0 < len(texts) <= MAX_QUERY_TEXTS:
+            vectors = self._checked(self._queue.encode_query(self._word_pieces(texts)))
+            progress(ENCODING, len(texts), len(texts))
             return vectors
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         start = 0
-        for part in self.stream(texts, on_progress=on_progress):
+        for part in self.stream(texts, progress=lambda stage, done, _: progress(stage, done, len(texts))):
             vectors[start : start + len(part)] = part
             start += len(part)
         return vectors
 
     def stream(
-        self,
-        texts: Iterable[TitleAndAbstract],
-        *,
-        chunk: int = CHUNK,
-        on_progress: Callable[[int], None] | None = None,
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int = CHUNK, progress: Progress = no_progress
     ) -> Iterator[Vectors]:
         """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions).
 
-        Holds two chunks at most: the next is read, in another thread, and tokenised while one is encoded.
-        Raises as `encode` does, and what reading `texts` raises.
+        Holds at most two chunks: while one is encoded, another thread reads and tokenises the next.
+        progress: in texts, of 0. Raises as `encode` does, and what reading `texts` raises.
         """
         source = iter(texts)
 
@@ -133,26 +168,25 @@ class BiEncoder:
             while rows := coming.result():
                 coming = ahead.submit(next_rows)
                 vectors = np.empty((len(rows), self.dimensions), dtype=np.float32)
-                for batch in self._batches([len(row) for row in rows]):
-                    vectors[batch] = self._queue.long([rows[i] for i in batch])
+                for batch in self._batches([len(row) for row in rows], budget=self._token_budget):
+                    vectors[batch] = self._queue.encode_long([rows[i] for i in batch])
                     done += len(batch)
-                    if on_progress is not None:
-                        on_progress(done)
-                yield self._numbers(vectors)
+                    progress(ENCODING, done, 0)
+                yield self._checked(vectors)
 
-    def reading(self, title: str, abstract: str) -> Reading:
+    def coverage(self, title: str, abstract: str) -> TextCoverage:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""
         joined = self._joined(title, abstract)
         encoding = self._tokenizer.encode(joined)
         words = read = len(f"{title} {abstract}".split())
-        # Not told by where the last word piece ends: what the tokenizer drops (soft hyphens, say) would seem unread.
-        if encoding.overflowing or len(joined) == LONGEST_TEXT:
+        # Only of a cut text: the last word piece's end misses what the tokenizer drops (soft hyphens, say).
+        if encoding.overflowing or len(joined) == MAX_CHARS:
             end = max((stop for _, stop in encoding.offsets), default=0)
-            # The separator token is ours, not a word of theirs; a word cut in its middle was not read.
+            # The separator token is no word of the text; a word cut in its middle was not read.
             read = len(joined[:end].replace(self._separator_token, " ").split())
             if 0 < end < len(joined) and not joined[end - 1].isspace() and not joined[end].isspace():
                 read -= 1
-        return Reading(
+        return TextCoverage(
             words_read=max(0, min(read, words)),
             words=words,
             tokens_read=len(encoding.ids),
@@ -166,28 +200,23 @@ class BiEncoder:
     def _word_pieces(self, texts: Sequence[TitleAndAbstract]) -> list[NDArray[np.int32]]:
         encodings = self._tokenizer.encode_batch([self._joined(title, abstract) for title, abstract in texts])
         rows = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        # The count of a vocabulary says nothing of its numbers, and on a GPU a wrong one would break the whole process.
+        # A vocabulary of the right size may hold ids beyond it, and on a GPU such an id would break the whole process.
         if any(len(row) == 0 or int(row.max()) >= self._vocabulary or int(row.min()) < 0 for row in rows):
             raise EncoderUnavailable(
-                f"{self.name}: its tokenizer gives word pieces that its model does not know, or none, so they do not "
+                f"{self.name}: its tokenizer gives word pieces that its model does not have, or none, so they do not "
                 "belong together. Fetch the checkpoint again."
             )
         return rows
 
-    def _batches(self, lengths: list[int]) -> Iterator[NDArray[np.intp]]:
-        budget = TOKEN_BUDGET["cpu" if self.device.type == "cpu" else "cuda"]
-        return (packed_batches if self._packed else token_budget_batches)(lengths, budget=budget)
-
     def _forward(self, rows: Rows, pause: Callable[[], None] | None) -> Vectors:
         import torch
 
-        # Queries that go together may be more than one pass should hold.
-        batches = self._batches([len(row) for row in rows])
         pooled = torch.empty((len(rows), self.dimensions))
         try:
-            for batch in batches:
+            # Queries that are encoded together may exceed one batch.
+            for batch in self._batches([len(row) for row in rows], budget=self._token_budget):
                 pooled[batch] = self._model([rows[i] for i in batch], pause=pause)
-        # What PyTorch and transformers raise of a pass: too little memory, a model that takes other inputs.
+        # What PyTorch and transformers raise of a pass: too little memory, a model with other inputs.
         except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
             raise EncoderUnavailable(
                 f"{self.name} could not encode on this machine ({first_line(error)}). Close other programs, or choose "
@@ -197,27 +226,27 @@ class BiEncoder:
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         return cast(Vectors, pooled.numpy())
 
-    def _numbers(self, vectors: Vectors) -> Vectors:
+    def _checked(self, vectors: Vectors) -> Vectors:
         if not np.isfinite(vectors).all():
             raise EncoderUnavailable(
-                f"{self.name} gave values that are not numbers. Its weights are damaged: fetch them again."
+                f"{self.name} gave values that are not finite. Its weights are damaged: fetch them again."
             )
         return vectors
 
 
 def default_precision(device: str | None = None) -> Precision:
-    """bfloat16 where a GPU makes it worth its rounding; float32 on a CPU, unless the environment says otherwise.
+    """bfloat16 on a GPU, float32 on a CPU, or what $COCITE_ATLAS_PRECISION says.
 
-    device: "cpu", "cuda", …; by default CUDA where there is one. Raises EncoderUnavailable for what it cannot be.
+    device: "cpu", "cuda", …; by default CUDA where there is one. Raises EncoderUnavailable for an invalid setting.
     """
     import torch
 
-    asked = os.environ.get(PRECISION_VARIABLE, "")
-    if asked in get_args(Precision):
-        return cast(Precision, asked)
-    if asked:
+    setting = os.environ.get(PRECISION_VARIABLE, "")
+    if setting in get_args(Precision):
+        return cast(Precision, setting)
+    if setting:
         raise EncoderUnavailable(
-            f"{PRECISION_VARIABLE} is {asked!r:.40}; it may be {' or '.join(get_args(Precision))}."
+            f"{PRECISION_VARIABLE} is {setting!r:.40}; it may be {' or '.join(get_args(Precision))}."
         )
     return "bfloat16" if (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cuda") else "float32"
 
@@ -228,7 +257,7 @@ def has_fast_bfloat16() -> bool:
 
     if torch.cuda.is_available():
         return True
-    # Private, so asked with care: AVX-512 BF16 and AMX on x86; where PyTorch does not say, the answer is no.
+    # Private functions of PyTorch, for AVX-512 BF16 and AMX on x86.
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         try:
             if getattr(torch.cpu, name)():
@@ -244,14 +273,13 @@ def load_encoder(
     device: str | None = None,
     precision: Precision | None = None,
     local_files_only: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> BiEncoder:
     """The encoder of a catalogue name, or of a folder or zip on disk.
 
     device: "cpu", "cuda", …; by default CUDA where there is one.
     precision: by default bfloat16 on CUDA and float32 on a CPU, or what $COCITE_ATLAS_PRECISION says.
-    local_files_only: fetch nothing; what is not on this machine is unavailable.
-    progress: told of the bytes of a download; may raise to stop it.
+    local_files_only: download nothing. progress: of a download, in bytes; may raise to stop it.
     Raises UnknownEncoder, EncoderUnavailable.
     """
     checkpoint = find_checkpoint(name_or_path, local_files_only=local_files_only, progress=progress)

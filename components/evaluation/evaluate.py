@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas.encoders import LEARNING, choose_encoder
+from components.atlas.encoders import choose_encoder
 from components.atlas.paths import home_errors
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import LEARNING, Encoder
+from components.encoder.bi_encoder import Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.evaluation import store
 from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set
@@ -143,7 +146,7 @@ def _load(judged: JudgedSet, spec: SystemSpec, progress: Progress) -> tuple[Enco
     n = len(judged.papers)
     progress(LEARNING, 0, n)
     texts = [(paper.title, paper.abstract) for paper in judged.papers]
-    encoder = LexicalEncoder.fit(texts, on_progress=lambda done: progress(LEARNING, done, n))
+    encoder = LexicalEncoder.fit(texts, progress=progress)
     return encoder, chosen.precision, (f"{LEXICAL} learned its words from the {n:,} papers of this set.",)
 
 

@@ -5,16 +5,18 @@ A map point is a float32 pair inside [-1, 1] × [-1, 1]; its unit is half the lo
 
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from corpus.progress import Progress, no_progress
+
 Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 
+PROJECTING = "Drawing the map"  # stage of progress
 _INT16_STEPS = 32767
 
 
@@ -46,15 +48,14 @@ def fit_projection(
     vectors: Array,
     *,
     settings: ProjectionSettings = DEFAULT_SETTINGS,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Float32:
     """Map coordinates of every vector, in their order.
 
     vectors: float32 (n, d), d ≥ 1, finite. Returns float32 (n, 2), finite, centred, scaled alike on both
     axes so that the longer side spans [-1, 1]. Euclidean throughout. Fewer than `settings.smallest_umap`
     vectors lie by their two principal components; one vector, or only equal ones, lie at the origin.
-    on_progress: told now and then how many of UMAP's epochs are done, and of how many; may raise to stop it. The
-    search for neighbours that goes before the first epoch tells nothing.
+    progress: in UMAP's epochs, after its search for neighbours; may raise to stop it.
     Raises ValueError for another shape or a number that is not finite.
     """
     if vectors.ndim != 2 or vectors.shape[1] == 0:
@@ -72,7 +73,7 @@ def fit_projection(
     reduced = _principal_components(unit, at_most=settings.pca_components)
     if n < settings.smallest_umap:
         return _fit_square(reduced[:, :2])
-    layout = _umap_layout(reduced, settings, on_progress)
+    layout = _umap_layout(reduced, settings, progress)
     # Seen only with contrived input, but a NaN here would take every later drawing with it.
     return _fit_square(layout if np.isfinite(layout).all() else reduced[:, :2])
 
@@ -93,20 +94,18 @@ def _principal_components(unit: Float32, *, at_most: int) -> Float32:
 class _Epochs(io.StringIO):
     """What UMAP's progress bar is written to: the one place where UMAP tells how far it is."""
 
-    def __init__(self, on_progress: Callable[[int, int], None]) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
-        self._on_progress = on_progress
+        self._progress = progress
 
     def write(self, text: str) -> int:
         done, slash, total = text.strip().partition("/")
         if slash and done.isdigit() and total.isdigit():
-            self._on_progress(int(done), int(total))
+            self._progress(PROJECTING, int(done), int(total))
         return len(text)
 
 
-def _umap_layout(
-    points: Float32, settings: ProjectionSettings, on_progress: Callable[[int, int], None] | None
-) -> Float32:
+def _umap_layout(points: Float32, settings: ProjectionSettings, progress: Progress) -> Float32:
     """UMAP's own coordinates, float32 (n, 2), in UMAP's own unit."""
     from umap import UMAP
 
@@ -119,9 +118,12 @@ def _umap_layout(
         # spectral start does on corpora with many equal papers.
         init="pca",
         random_state=settings.seed,
-        tqdm_kwds=None
-        if on_progress is None
-        else {"disable": False, "file": _Epochs(on_progress), "bar_format": "{n_fmt}/{total_fmt}", "mininterval": 0.3},
+        tqdm_kwds={
+            "disable": False,
+            "file": _Epochs(progress),
+            "bar_format": "{n_fmt}/{total_fmt}",
+            "mininterval": 0.3,
+        },
         n_jobs=1,  # what random_state forces; said here because UMAP warns where it has to override
     )
     return np.asarray(reducer.fit_transform(points), dtype=np.float32)

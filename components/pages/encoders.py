@@ -8,9 +8,8 @@ from components.atlas.encoder_options import EncoderOption, encoder_options, opt
 from components.atlas.manifest import Manifest
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import Precision, default_precision, has_fast_bfloat16
-from components.encoder.cache import OWN, cache_folder
-from components.encoder.downloads import cached, clear, fetch
+from components.encoder.bi_encoder import Precision, default_precision, has_fast_bfloat16
+from components.encoder.download import OWN, cache_folder, cached_encoders, clear, fetch
 from components.jobs import runner as background
 from components.jobs.model import JobStatus, encode_request
 from components.pages import frame, jobs, resources
@@ -116,7 +115,7 @@ def _own_place() -> None:
 
 
 def _downloads() -> None:
-    lying = [one for one in cached() if not one.name.startswith(f"{OWN}/")]
+    lying = [one for one in cached_encoders() if not one.name.startswith(f"{OWN}/")]
     if not lying:
         return
     with st.expander(f"Downloads: {size(sum(one.bytes for one in lying))} on this machine", icon=":material/save:"):
@@ -173,7 +172,7 @@ def _fetch_again(choice: EncoderOption) -> None:
         return
     bar = st.progress(0.0, text="Asking for it…")
 
-    def progress(done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int) -> None:  # noqa: ARG001
         bar.progress(min(done / total, 1.0) if total else 0.0, text=f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     try:

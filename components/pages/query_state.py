@@ -13,7 +13,8 @@ import streamlit as st
 from components.atlas.encoders import TakesNoText
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
+from components.encoder.base import EncoderUnavailable, TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.pages import resources, session
 from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.search.query_text import QueryText, understand
@@ -125,7 +126,7 @@ def take_paper(atlas: Atlas, row: int) -> None:
     take_paste()
 
 
-def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
+def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, TextCoverage | None, str]:
     """The query of a text by an atlas's own encoder, how much of it was read, and why there is none."""
     try:
         query, reading = encoded(atlas, asked)
@@ -139,7 +140,7 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
     return query, reading, ""
 
 
-def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
+def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, TextCoverage]:
     """The query of a text by an atlas's own encoder, and how much of it was read.
 
     Raises TakesNoText, EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was
@@ -149,4 +150,4 @@ def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
     atlas.check_fingerprint(encoder.fingerprint)
     vector = resources.text_vector(encoder.fingerprint, asked.title, asked.abstract, encoder)
     query = Query(vector=vector, fingerprint=encoder.fingerprint, title=asked.title)
-    return query, encoder.reading(asked.title, asked.abstract)
+    return query, encoder.coverage(asked.title, asked.abstract)

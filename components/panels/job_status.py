@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from components.atlas.build import ENCODING, PROJECTING, READING
-from components.atlas.encoders import FETCHING
+from components.atlas.build import READING
+from components.encoder.base import ENCODING, FETCHING
 from components.jobs.model import JobRequest, JobStatus
+from components.mapping.projection import PROJECTING
 from corpus.text.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600

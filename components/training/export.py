@@ -23,11 +23,10 @@ import jinja2
 import torch
 
 from components.encoder.catalogue import CATALOGUE, InputForm
-from components.encoder.checkpoints import Checkpoint, find_checkpoint, load_tokenizer
-from components.encoder.forms import FORM_FILE, POOLING_FILE, form_text
-from components.encoder.full_release import RUN
-from components.encoder.mix_file import MIX_FILE, MIX_KEY, mix_bytes
-from components.encoder.weights import FULL_FILE, FULL_PREFIX, MIX, bert_settings, load_weights
+from components.encoder.checkpoints import Checkpoint, find_checkpoint, form_text
+from components.encoder.files import FORM_FILE, FULL_WEIGHTS, MIX_FILE, POOLING_FILE, RUN_FILE
+from components.encoder.tokenizer import load_tokenizer
+from components.encoder.weights import FULL_MIX_KEY, FULL_PREFIX, MIX_KEY, bert_config, load_weights, mix_bytes
 from components.evaluation.format import cell, code
 from components.training.held_out import HeldOutChange, score_rows
 from components.training.model import TrainedEncoder
@@ -111,7 +110,9 @@ def write_full(path: Path, checkpoint: Path, *, start: Checkpoint) -> None:
         )
     entry = CATALOGUE.get(start.source)
     base = (entry.hub_id or entry.base_hub_id) if entry else ""
-    state = {f"{FULL_PREFIX}{name}": tensor for name, tensor in weights.tensors.items()} | {MIX: weights.mix[None]}
+    state = {f"{FULL_PREFIX}{name}": tensor for name, tensor in weights.tensors.items()} | {
+        FULL_MIX_KEY: weights.mix[None]
+    }
     run_info = json.dumps({"all_hparams": {"base-pt-layer": base or start.name}}, indent=2).encode() + b"\n"
     carried = {name: found.files[name].path.read_bytes() for name in _CARRIED}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +124,10 @@ def write_full(path: Path, checkpoint: Path, *, start: Checkpoint) -> None:
         return info
 
     with beside(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for name, content in {RUN: run_info, **carried}.items():
+        for name, content in {RUN_FILE: run_info, **carried}.items():
             archive.writestr(member(name, zipfile.ZIP_DEFLATED), content)
         # Weights hardly compress, and stored ones are read many times faster.
-        with archive.open(member(FULL_FILE, zipfile.ZIP_STORED), "w", force_zip64=True) as file:
+        with archive.open(member(FULL_WEIGHTS, zipfile.ZIP_STORED), "w", force_zip64=True) as file:
             torch.save(state, file)
 
 
@@ -241,7 +242,7 @@ def model_card(
         entry=CATALOGUE.get(start.source),
         start=start,
         form=found.form,
-        bert=bert_settings(found) is not None,
+        bert=bert_config(found) is not None,
         mix_file=MIX_FILE,
         mix_key=MIX_KEY,
         pairs=record.pairs,

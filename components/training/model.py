@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
+from components.encoder.bert import ScalarMix, can_pack
 from components.encoder.catalogue import InputForm
-from components.encoder.checkpoints import Checkpoint, load_model
-from components.encoder.packed import can_pack
-from components.encoder.scalar_mix import ScalarMix
+from components.encoder.checkpoints import Checkpoint
+from components.encoder.hf import load_model
 from components.encoder.weights import load_weights
 from components.training.settings import TrainingError, TrainingSettings, trained_form
 
@@ -66,5 +66,5 @@ def load_trained(start: Checkpoint, settings: TrainingSettings) -> TrainedEncode
                 f"{start.name} is not a BERT with GELU activation, which a scalar mix needs. Set pooling to cls or "
                 "mean."
             )
-        mix = ScalarMix(weights.mix) if weights.mix is not None else ScalarMix.equal(weights.config.layers)
+        mix = ScalarMix(weights.mix) if weights.mix is not None else ScalarMix.equal(weights.config.num_hidden_layers)
     return TrainedEncoder(bert, mix=mix, form=form)

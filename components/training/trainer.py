@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.encoder.batching import token_budget_batches
+from components.encoder.base import first_line
+from components.encoder.bi_encoder import token_budget_batches
 from components.encoder.checkpoints import Checkpoint
-from components.encoder.errors import first_line
 from components.training.batches import PaperTokens, WordPieces, draw_negatives, padded, plan_run
 from components.training.model import TrainedEncoder, load_trained
 from components.training.run import StepRecord, ValidationRecord, tensor_disk_errors

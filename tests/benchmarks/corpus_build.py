@@ -18,10 +18,11 @@ from pathlib import Path
 import start
 from report import Row
 
-from components.atlas.build import ENCODING, INDEXING, NAMING, PROJECTING, READING, WRITING
-from components.atlas.encoders import LEARNING
+from components.atlas.build import INDEXING, NAMING, READING, WRITING
 from components.atlas.paths import HOME_VARIABLE
 from components.atlas.store import Atlas, open_atlas
+from components.encoder.base import ENCODING, LEARNING
+from components.mapping.projection import PROJECTING
 from corpus.export import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from report import Row, percentiles
 
-from components.atlas.build import ENCODING
 from components.atlas.corpora import atlas_name_for, discard_unfinished
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
+from components.encoder.base import ENCODING
+from components.encoder.bi_encoder import BiEncoder, has_fast_bfloat16, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from components.jobs import runner
 from components.jobs.model import encode_request
 from components.search.search import search, text_query
@@ -63,7 +65,7 @@ def chosen_texts(atlas: Atlas, encoder: BiEncoder, *, count: int) -> tuple[Texts
     """`count` abstracts with MEAN_PIECES word pieces on average, in a random order, and how many they have in all."""
     rng = np.random.default_rng(_SEED)
     papers = [atlas.paper(int(row)) for row in rng.permutation(len(atlas))[: 3 * count]]
-    lengths = np.array([encoder.reading(paper.title, paper.abstract).tokens_read for paper in papers])
+    lengths = np.array([encoder.coverage(paper.title, paper.abstract).tokens_read for paper in papers])
     # Those whose sum comes nearest: windows of the papers sorted by length, the spread kept by taking every third.
     order = np.argsort(lengths, kind="stable")
     shifted = min(range(3), key=lambda shift: abs(lengths[order[shift::3]].mean() - MEAN_PIECES))
@@ -163,13 +165,13 @@ def together(encoder: BiEncoder, texts: Texts) -> list[Row]:
     stop = threading.Event()
 
     def build() -> None:
-        def on_progress(_: int) -> None:
+        def progress(*_: object) -> None:
             if stop.is_set():
                 raise InterruptedError
 
         try:
             while True:
-                encoder.encode(texts * 4, on_progress=on_progress)
+                encoder.encode(texts * 4, progress=progress)
         except InterruptedError:
             return
 
@@ -246,7 +248,7 @@ def plain_loop(model: object, texts: list[str]) -> np.ndarray:
 
 def flops(encoder: BiEncoder, texts: Texts) -> float:
     """Multiplications and additions that the packed forward does: all of 11 layers; of the last one keys and values."""
-    lengths = np.array([encoder.reading(*text).tokens_read for text in texts], dtype=float)
+    lengths = np.array([encoder.coverage(*text).tokens_read for text in texts], dtype=float)
     layer = 2 * lengths * (4 * HIDDEN**2 + 2 * HIDDEN * WIDE) + 4 * lengths**2 * HIDDEN
     last = 2 * lengths * 2 * HIDDEN**2 + 4 * lengths * HIDDEN + 2 * (2 * HIDDEN**2 + 2 * HIDDEN * WIDE)
     return float(((LAYERS - 1) * layer + last).sum())
@@ -254,7 +256,7 @@ def flops(encoder: BiEncoder, texts: Texts) -> float:
 
 def matrix_peak(device: str, dtype: torch.dtype) -> float:
     """FLOP a second of the fastest product of matrices that we know how to ask for here."""
-    from components.encoder.linear import linear
+    from components.encoder.bert import linear
 
     best = 0.0
     for rows, inner, columns in ((2048, HIDDEN, WIDE), (512, HIDDEN, WIDE), (2048, 2048, 2048), (8192, 8192, 8192)):

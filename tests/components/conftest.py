@@ -139,7 +139,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of encoders, and an empty one of the hub, of this test's own; attempts follow at once."""
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("components.encoder.transfer.PAUSE", 0)
+    monkeypatch.setattr("components.encoder.transfer.PAUSE_S", 0)
     return tmp_path / "encoders"
 
 

@@ -13,10 +13,8 @@ import pytest
 
 from components.atlas import build, paths, store
 from components.atlas.build import (
-    ENCODING,
     INDEXING,
     NAMING,
-    PROJECTING,
     READING,
     WRITING,
     BuildSettings,
@@ -26,13 +24,14 @@ from components.atlas.build import (
     random_pair_distances,
 )
 from components.atlas.corpora import unfinished
-from components.atlas.encoders import LEARNING
 from components.atlas.manifest import EncoderRecord
 from components.atlas.paths import AtlasBusy, NameReserved, atlas_names
 from components.atlas.store import open_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder, load_encoder
-from components.mapping.projection import ProjectionSettings
+from components.encoder.base import ENCODING, LEARNING, EncoderUnavailable, UnknownEncoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.mapping.projection import PROJECTING, ProjectionSettings
 from components.search.search import search, seed_query, text_query
 from corpus.errors import UnreadableFileError
 from corpus.export import write_jsonl

@@ -8,7 +8,8 @@ import pytest
 from components.atlas.encoder_options import EncoderOption, cost, encoder_options, option_name
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
-from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, EncoderUnavailable
+from components.encoder.base import EncoderUnavailable
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from components.atlas import store
-from components.atlas.build import ENCODING, PROJECTING, build_atlas
+from components.atlas.build import build_atlas
 from components.atlas.corpora import atlases_of, unfinished
 from components.atlas.paths import NameReserved, NoSuchAtlas, atlas_names
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasDamaged, open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
-from components.encoder import LEXICAL, UnknownEncoder, load_encoder
+from components.encoder.base import ENCODING, UnknownEncoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.mapping.projection import PROJECTING
 from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled

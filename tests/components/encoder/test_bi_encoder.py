@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
-from components.encoder import BiEncoder, load_encoder
-from components.encoder.batching import packed_batches, token_budget_batches
-from components.encoder.bi_encoder import TOKEN_BUDGET
-from components.encoder.queueing import Rows
+from components.encoder.bi_encoder import TOKEN_BUDGET, BiEncoder, load_encoder, packed_batches, token_budget_batches
+from components.encoder.queue import Rows
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
 TEXTS = [
@@ -126,27 +124,27 @@ def test_progress_counts_every_text_and_may_stop_the_work(encoder: BiEncoder, mo
     monkeypatch.setitem(TOKEN_BUDGET, "cpu", 300)
     many = [*TEXTS, *TEXTS[:3]]  # no query
     seen: list[int] = []
-    encoder.encode(many, on_progress=seen.append)
+    encoder.encode(many, progress=lambda stage, done, total: seen.append(done))
     assert seen == sorted(set(seen))
     assert len(seen) > 3
     assert seen[-1] == len(many)
 
-    def stop(done: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     for texts in (many, TEXTS[:1]):
         with pytest.raises(KeyboardInterrupt):
-            encoder.encode(texts, on_progress=stop)
+            encoder.encode(texts, progress=stop)
         assert encoder.encode(TEXTS[:1]).shape == (1, 384)  # the processor was let go of
     seen.clear()
-    encoder.encode(TEXTS[:3], on_progress=seen.append)
+    encoder.encode(TEXTS[:3], progress=lambda stage, done, total: seen.append(done))
     assert seen == [3]
 
 
 def test_threads_share_one_encoder(encoder: BiEncoder, vectors: np.ndarray) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: encoder.encode([TEXTS[i % len(TEXTS)]])[0], range(18)))
-        readings = list(pool.map(lambda _: encoder.reading(*TEXTS[7]), range(18)))
+        readings = list(pool.map(lambda _: encoder.coverage(*TEXTS[7]), range(18)))
     for i, vector in enumerate(found):
         assert np.abs(vector - vectors[i % len(TEXTS)]).max() < 1e-5
     assert len(set(readings)) == 1
@@ -196,7 +194,7 @@ def test_text_past_256_word_pieces_changes_nothing_and_text_before_does(encoder:
     [(0, 0), (1, 1), (126, 126), (127, 127), (253, 253), (254, 254), (255, 254), (600, 254)],
 )
 def test_reading_counts_the_words_up_to_the_cut(encoder: BiEncoder, words: int, read: int) -> None:
-    reading = encoder.reading("", " ".join(["heart"] * words))
+    reading = encoder.coverage("", " ".join(["heart"] * words))
     assert (reading.words_read, reading.words) == (read, words)
     assert reading.complete == (read == words)
     assert reading.tokens_read == read + 2
@@ -205,10 +203,10 @@ def test_reading_counts_the_words_up_to_the_cut(encoder: BiEncoder, words: int, 
 
 def test_reading_does_not_count_a_word_cut_in_its_middle(encoder: BiEncoder) -> None:
     long = "electroencephalography"  # several word pieces
-    assert encoder.reading("", long).tokens_read > 4
-    reading = encoder.reading("", " ".join(["heart"] * 253 + [long, "heart"]))
+    assert encoder.coverage("", long).tokens_read > 4
+    reading = encoder.coverage("", " ".join(["heart"] * 253 + [long, "heart"]))
     assert (reading.words_read, reading.words) == (253, 255)
-    exact = encoder.reading("", " ".join(["heart"] * 254 + [long]))
+    exact = encoder.coverage("", " ".join(["heart"] * 254 + [long]))
     assert (exact.words_read, exact.words) == (254, 255)
 
 
@@ -216,14 +214,14 @@ def test_reading_does_not_count_a_word_cut_in_its_middle(encoder: BiEncoder) -> 
     "last", ["failure\u200b", "failure \u200b", "failure\u00ad", "failure \u0007", "心不全", "…", "🫀"]
 )
 def test_reading_says_complete_of_a_short_text_whatever_its_last_character(encoder: BiEncoder, last: str) -> None:
-    reading = encoder.reading("Heart", f"A short text on {last}")
+    reading = encoder.coverage("Heart", f"A short text on {last}")
     assert reading.complete
     assert reading.words_read == reading.words
 
 
 @given(title=st.text(max_size=200), abstract=st.text(max_size=600))
 def test_reading_never_counts_more_than_there_is(encoder: BiEncoder, title: str, abstract: str) -> None:
-    reading = encoder.reading(title, abstract)
+    reading = encoder.coverage(title, abstract)
     assert 0 <= reading.words_read <= reading.words == len(f"{title} {abstract}".split())
     assert 2 <= reading.tokens_read <= 256
     if reading.tokens_read < 256:
@@ -231,14 +229,14 @@ def test_reading_never_counts_more_than_there_is(encoder: BiEncoder, title: str,
 
 
 def test_text_beyond_any_abstract_is_cut_before_it_costs_time(encoder: BiEncoder) -> None:
-    reading = encoder.reading("Title", "a" + " " * 60_000 + "b")
+    reading = encoder.coverage("Title", "a" + " " * 60_000 + "b")
     assert (reading.words_read, reading.words) == (2, 3)
 
 
 @pytest.mark.parametrize("text", ["\ud800 lone surrogate", "nul \x00 byte", "\udcff"])
 def test_odd_characters_are_encoded_like_any_other(encoder: BiEncoder, text: str) -> None:
     assert np.isfinite(encoder.encode([(text, text)])).all()
-    assert encoder.reading(text, text).complete
+    assert encoder.coverage(text, text).complete
 
 
 # A folder in the form of specter-cocite
@@ -259,7 +257,7 @@ def test_the_separator_is_the_token_and_no_text(tiny: Path) -> None:
     encoder = load_encoder(str(tiny), device="cpu")
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     # [CLS] heart [SEP] galaxy [SEP]
-    assert encoder.reading("heart", "galaxy").tokens_read == 5
+    assert encoder.coverage("heart", "galaxy").tokens_read == 5
     assert len(tokenizer(f"heart{tokenizer.sep_token}galaxy").input_ids) == 5
 
 
@@ -267,7 +265,7 @@ def test_the_separator_is_the_token_and_no_text(tiny: Path) -> None:
 def test_reading_leaves_the_separator_out(tiny: Path, words: int, read: int) -> None:
     encoder = load_encoder(str(tiny), device="cpu")
     title, abstract = "heart", " ".join(["galaxy"] * (words - 1))
-    reading = encoder.reading(title, abstract)  # 24 positions: [CLS], [SEP], [SEP] and 21 words
+    reading = encoder.coverage(title, abstract)  # 24 positions: [CLS], [SEP], [SEP] and 21 words
     assert (reading.words_read, reading.words) == (read, words)
 
 

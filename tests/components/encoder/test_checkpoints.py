@@ -12,17 +12,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from components.encoder import (
-    CATALOGUE,
-    EMBEDDED,
-    BiEncoder,
-    EncoderUnavailable,
-    UnknownEncoder,
-    checkpoints,
-    find_checkpoint,
-    load_encoder,
-)
-from components.encoder.stored import StoredFile
+from components.encoder import checkpoints
+from components.encoder.base import EncoderUnavailable, UnknownEncoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import CATALOGUE, EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.files import StoredFile
 
 Refusal = Callable[[object], str]
 
@@ -53,7 +48,7 @@ def test_a_missing_embedded_wheel_is_said(monkeypatch: pytest.MonkeyPatch, refus
 
 
 def test_what_is_fitted_on_a_corpus_has_no_checkpoint() -> None:
-    with pytest.raises(EncoderUnavailable, match="is fitted on the words of a corpus"):
+    with pytest.raises(EncoderUnavailable, match="is learned from the words of a corpus"):
         find_checkpoint("tfidf-svd")
 
 
@@ -224,7 +219,7 @@ def test_weights_that_are_no_numbers_are_refused(tiny_copy: Path, refusal: Refus
     state = safetensors.torch.load_file(tiny_copy / "model.safetensors")
     state["encoder.layer.0.output.dense.weight"].fill_(float("nan"))
     safetensors.torch.save_file(state, tiny_copy / "model.safetensors", metadata={"format": "pt"})
-    assert "values that are not numbers" in refusal(tiny_copy)
+    assert "values that are not finite" in refusal(tiny_copy)
 
 
 def test_a_tokenizer_with_more_words_than_the_model_is_refused(
@@ -242,7 +237,7 @@ def test_a_folder_without_weights_or_tokenizer_is_refused(tiny_copy: Path, refus
         (tiny_copy.with_name("no-tokenizer") / file).unlink(missing_ok=True)
     assert "tokenizer" in refusal(tiny_copy.with_name("no-tokenizer"))
     (tiny_copy / "model.safetensors").unlink()
-    assert "neither of model.safetensors and pytorch_model.bin" in refusal(tiny_copy)
+    assert "no weights" in refusal(tiny_copy)
 
 
 def test_a_vocabulary_alone_is_a_tokenizer(tiny: Path, tiny_copy: Path, tiny_words: list[str]) -> None:

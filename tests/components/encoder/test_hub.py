@@ -14,15 +14,19 @@ import safetensors.torch
 import torch
 from huggingface_hub.errors import XetDownloadError
 
-from components.encoder import EMBEDDED, EncoderUnavailable, find_checkpoint, load_encoder
-from components.encoder import hub as hub_module
-from components.encoder.downloads import cached, clear, fetch, is_here, partial_of
+from components.encoder import download as hub_module
+from components.encoder import files
+from components.encoder.base import EncoderUnavailable
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import cached_encoders, clear, fetch, is_available, partial_bytes
 
 FIRST, SECOND = "1" * 40, "2" * 40
 TEXTS = [("heart failure", "of the galaxy"), ("star", "")]
 
 
-def quietly(done: int, total: int) -> None:
+def quietly(stage: str, done: int, total: int) -> None:
     pass
 
 
@@ -50,7 +54,8 @@ def test_a_hub_checkpoint_that_cannot_be_fetched_is_said_in_a_sentence(
     surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     script = (
-        "from components.encoder import EncoderUnavailable, find_checkpoint\n"
+        "from components.encoder.base import EncoderUnavailable\n"
+        "from components.encoder.checkpoints import find_checkpoint\n"
         "try: find_checkpoint('specter')\n"
         "except EncoderUnavailable as error: print(error)\n"
     )
@@ -63,7 +68,7 @@ def test_a_hub_checkpoint_that_cannot_be_fetched_is_said_in_a_sentence(
         timeout=120,
         check=True,
     ).stdout
-    assert told.startswith("specter is not on this machine and could not be fetched from the Hugging Face hub.")
+    assert told.startswith("specter is not on this machine and could not be downloaded from the Hugging Face hub.")
     assert told.count("\n") == 1
     assert "allenai/specter" in told
     assert EMBEDDED in told
@@ -128,19 +133,19 @@ def test_the_weights_progress_is_told_and_a_stopped_download_goes_on(
     class Stopped(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         assert total == len(weights)
         if done > 1_000_000:
             raise Stopped
 
     with pytest.raises(Stopped):
         fetch("specter", progress=stop)
-    kept = partial_of("specter")
+    kept = partial_bytes("specter")
     assert 1_000_000 < kept < len(weights)
-    assert not is_here("specter")
-    assert [(one.name, one.partial, one.bytes) for one in cached() if one.partial] == [("specter", True, kept)]
+    assert not is_available("specter")
+    assert [(one.name, one.partial, one.bytes) for one in cached_encoders() if one.partial] == [("specter", True, kept)]
     seen: list[int] = []
-    fetch("specter", progress=lambda done, total: seen.append(done))
+    fetch("specter", progress=lambda stage, done, total: seen.append(done))
     assert seen[0] == kept
     assert seen[-1] == len(weights)
     assert hub.got(f"/cdn/{hashlib.sha256(weights).hexdigest()}") == ["", f"bytes={kept}-"]
@@ -154,7 +159,7 @@ def test_weights_that_are_not_what_the_hub_announced_are_refused(refusal, hub, r
     path = f"/cdn/{hashlib.sha256(released['model.safetensors']).hexdigest()}"
     hub.files[path] = bytes(reversed(hub.files[path]))
     assert "SHA-256" in refusal("specter")
-    assert partial_of("specter") == 0
+    assert partial_bytes("specter") == 0
 
 
 # Pinned
@@ -168,7 +173,7 @@ def test_the_commit_that_was_met_first_is_kept_to(hub, released: dict[str, bytes
     hub.publish("allenai/specter", SECOND, released | {"model.safetensors": safetensors.torch.save(changed)})
     assert find_checkpoint("specter").fingerprint == first
     clear("specter")
-    assert not is_here("specter")
+    assert not is_available("specter")
     assert find_checkpoint("specter").fingerprint == first
     clear("specter", forget=True)
     assert find_checkpoint("specter").fingerprint != first
@@ -177,7 +182,7 @@ def test_the_commit_that_was_met_first_is_kept_to(hub, released: dict[str, bytes
 def test_a_stopped_first_fetch_is_finished_at_its_own_commit(hub, released: dict[str, bytes]) -> None:
     hub.publish("allenai/specter", FIRST, released)
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -214,10 +219,10 @@ def test_a_commit_that_is_none_leads_nowhere(
     repository = tmp_path / "hub" / "models--allenai--specter"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(commit)
-    assert not is_here("specter")
+    assert not is_available("specter")
     cache.mkdir()
     (cache / "allenai--specter.record.json").write_text(json.dumps({"commit": commit}))
-    assert not is_here("specter")
+    assert not is_available("specter")
 
 
 def test_a_hub_that_answers_with_another_commit_is_refused(
@@ -232,5 +237,5 @@ def test_a_hub_that_answers_with_another_commit_is_refused(
 
 @pytest.mark.parametrize("name", ["x", "a/b/c", "../b", "a/..", "a/b--c", "https://x/y", "/a/b", "a/b\n", "", "a//b"])
 def test_what_is_no_repository_is_told_apart(name: str) -> None:
-    assert not hub_module.valid_repository(name)
-    assert hub_module.valid_repository("allenai/scibert_scivocab_uncased")
+    assert not files.is_repository(name)
+    assert files.is_repository("allenai/scibert_scivocab_uncased")

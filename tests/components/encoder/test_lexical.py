@@ -15,8 +15,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, LexicalFileDamaged, NoWordsToLearn
 from components.encoder import lexical as module
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, NoWordsToLearn
 from corpus.paper import Paper
 
 Planted = Callable[[int], list[Paper]]
@@ -124,37 +126,37 @@ def test_one_word_is_enough() -> None:
 
 
 def test_the_vocabulary_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_TERMS", 5)
+    monkeypatch.setattr(module, "MAX_TERMS", 5)
     encoder = LexicalEncoder.fit([("heart heart heart star", " ".join(f"rare{i}" for i in range(30)) + " x" * 90)])
     assert len(encoder.terms) == 5
     assert {"heart"} <= set(encoder.terms)
-    assert all(len(term) <= module.LONGEST_TERM for term in LexicalEncoder.fit([("a" * 500, "heart")]).terms)
+    assert all(len(term) <= module.MAX_TERM_CHARS for term in LexicalEncoder.fit([("a" * 500, "heart")]).terms)
 
 
 def test_progress_is_told_and_may_stop(texts: list[tuple[str, str]], fitted: LexicalEncoder) -> None:
     told: list[int] = []
-    LexicalEncoder.fit(texts, on_progress=told.append)
-    fitted.encode(texts * 40, on_progress=told.append)
+    LexicalEncoder.fit(texts, progress=lambda stage, done, total: told.append(done))
+    fitted.encode(texts * 40, progress=lambda stage, done, total: told.append(done))
     assert told == [0, 1024, 2048, 2400]
 
-    def stop(done: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     for work in (LexicalEncoder.fit, fitted.encode):
         with pytest.raises(KeyboardInterrupt):
-            work(texts, on_progress=stop)
+            work(texts, progress=stop)
 
 
 # What it reads
 
 
 def test_the_words_that_it_knows_count_as_read(fitted: LexicalEncoder) -> None:
-    reading = fitted.reading("The failure of a zzzheart –", "Patients with unheard-cardiac qqq")
+    reading = fitted.coverage("The failure of a zzzheart –", "Patients with unheard-cardiac qqq")
     assert (reading.words_read, reading.words) == (8, 10)  # all but zzzheart and qqq
     assert (reading.tokens_read, reading.max_tokens) == (3, 6)
-    assert fitted.reading("Heart", "failure").complete
-    assert fitted.reading("", "").words == 0
-    long = fitted.reading("heart", "heart " * 20_000)
+    assert fitted.coverage("Heart", "failure").complete
+    assert fitted.coverage("", "").words == 0
+    long = fitted.coverage("heart", "heart " * 20_000)
     assert long.words == 20_001
     assert 0 < long.words_read < long.words
 
@@ -164,7 +166,7 @@ def test_any_text_has_a_vector_and_a_reading(title: str, abstract: str) -> None:
     encoder = LexicalEncoder.fit([("heart failure", "of stars"), ("naïve", "heart")])
     length = float(np.linalg.norm(encoder.encode([(title, abstract)])))
     assert length == pytest.approx(1) or length == 0
-    reading = encoder.reading(title, abstract)
+    reading = encoder.coverage(title, abstract)
     assert 0 <= reading.words_read <= reading.words
     assert 0 <= reading.tokens_read <= reading.max_tokens
     assert (length > 0) == (reading.tokens_read > 0)
@@ -192,7 +194,7 @@ ARRAYS = {
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(LexicalFileDamaged, match="is no fitted lexical encoder") as caught:
+    with pytest.raises(LexicalFileDamaged, match="holds no lexical encoder") as caught:
         LexicalEncoder.load(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -290,7 +292,7 @@ def test_members_that_promise_more_than_they_hold_take_no_memory(tmp_path: Path)
     write_members(path, {"idf": b""})
     refused(path)
     write_members(path, {}, packed=True)  # packed, a small file could hold a huge one
-    assert "packed" in refused(path)
+    assert "compressed" in refused(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"text", b"PK\x05\x06" + b"\x00" * 18])

@@ -6,16 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
-from components.encoder import linear as linear_module
-from components.encoder.linear import PackedLinear, PlainLinear, linear, packing_works
-from components.encoder.packed import PackedBert, _attend_each, _Bounds, can_pack
-from components.encoder.scalar_mix import ScalarMix
-from components.encoder.weights import BertSettings, Weights
+import components.encoder.bert as linear_module
+from components.encoder.bert import (
+    PackedBert,
+    PackedLinear,
+    PlainLinear,
+    ScalarMix,
+    _attend_each,
+    _Bounds,
+    can_pack,
+    linear,
+    packing_works,
+)
+from components.encoder.weights import BertConfig, Weights
 
 CPU = torch.device("cpu")
 PIECES = 90
@@ -23,7 +32,7 @@ PIECES = 90
 
 def bert(layers: int = 3, *, hidden_act: str = "gelu", seed: int = 0) -> BertModel:
     torch.manual_seed(seed)
-    config = BertConfig(
+    config = transformers.BertConfig(
         vocab_size=PIECES,
         hidden_size=48,
         num_hidden_layers=layers,
@@ -43,18 +52,7 @@ def bert(layers: int = 3, *, hidden_act: str = "gelu", seed: int = 0) -> BertMod
 
 def weights_of(model: BertModel, *, mix: torch.Tensor | None = None) -> Weights:
     config = model.config
-    settings = BertSettings(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        intermediate=config.intermediate_size,
-        vocab=config.vocab_size,
-        positions=config.max_position_embeddings,
-        types=config.type_vocab_size,
-        layer_norm_eps=config.layer_norm_eps,
-        hidden_act=config.hidden_act,
-        pad_id=0,
-    )
+    settings = BertConfig.model_validate(config.to_dict(), strict=False)
     return Weights(config=settings, tensors=dict(model.state_dict()), mix=mix)
 
 
@@ -248,7 +246,7 @@ def test_operators_that_are_gone_or_wrong_are_not_used(fault: str, monkeypatch: 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("firsts", [False, True])
 def test_variable_length_attention_equals_that_text_by_text(firsts: bool) -> None:
-    from components.encoder.packed import _attend_varlen
+    from components.encoder.bert import _attend_varlen
 
     device = torch.device("cuda")
     bounds = _Bounds(torch.tensor([0, 3, 10, 11], device=device, dtype=torch.int32), ((0, 3), (3, 10), (10, 11)), 7)

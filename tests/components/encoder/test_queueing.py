@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from components.encoder.queueing import MOST_TOKENS, EncodingQueue, Rows
+from components.encoder.queue import MAX_QUERY_TOKENS, EncodingQueue, Rows
 
 Pause = Callable[[], None] | None
 
@@ -56,9 +56,9 @@ def test_queries_that_wait_together_go_together_and_each_gets_its_own() -> None:
     passes = Passes()
     queue = EncodingQueue(passes)
     with ThreadPoolExecutor(32) as pool:
-        first = pool.submit(queue.query, [text(0)])
+        first = pool.submit(queue.encode_query, [text(0)])
         assert passes.entered.wait(60)
-        others = [pool.submit(queue.query, [text(n), text(100 + n)]) for n in range(1, 32)]
+        others = [pool.submit(queue.encode_query, [text(n), text(100 + n)]) for n in range(1, 32)]
         wait_until(lambda: len(queue._queries) == 31)
         passes.hold.set()
         assert first.result(60).tolist() == [[0]]
@@ -71,12 +71,12 @@ def test_queries_that_wait_together_go_together_and_each_gets_its_own() -> None:
 def test_a_pass_of_queries_is_bounded_and_in_the_order_of_asking() -> None:
     passes = Passes()
     queue = EncodingQueue(passes)
-    third = MOST_TOKENS // 3
+    third = MAX_QUERY_TOKENS // 3
     with ThreadPoolExecutor(8) as pool:
-        found = [pool.submit(queue.query, [text(0)])]
+        found = [pool.submit(queue.encode_query, [text(0)])]
         assert passes.entered.wait(60)
         for number in range(1, 8):
-            found.append(pool.submit(queue.query, [text(number, length=third)]))
+            found.append(pool.submit(queue.encode_query, [text(number, length=third)]))
             wait_until(lambda number=number: len(queue._queries) == number)
         passes.hold.set()
         assert [int(each.result(60)[0, 0]) for each in found] == list(range(8))
@@ -85,17 +85,17 @@ def test_a_pass_of_queries_is_bounded_and_in_the_order_of_asking() -> None:
 
 def test_a_query_of_more_than_a_pass_goes_alone() -> None:
     passes = Passes()
-    huge = text(7, length=MOST_TOKENS + 1)
-    assert EncodingQueue(passes).query([huge]).tolist() == [[7]]
+    huge = text(7, length=MAX_QUERY_TOKENS + 1)
+    assert EncodingQueue(passes).encode_query([huge]).tolist() == [[7]]
 
 
 def test_long_work_lets_queries_through_between_its_layers_and_gets_on() -> None:
     passes = Passes()
     queue = EncodingQueue(passes)
     with ThreadPoolExecutor(3) as pool:
-        long = pool.submit(queue.long, [text(0)] * 5)
+        long = pool.submit(queue.encode_long, [text(0)] * 5)
         assert passes.entered.wait(60)
-        queries = [pool.submit(queue.query, [text(number)]) for number in (1, 2)]
+        queries = [pool.submit(queue.encode_query, [text(number)]) for number in (1, 2)]
         wait_until(lambda: len(queue._queries) == 2)
         passes.hold.set()
         assert {int(query.result(60)[0, 0]) for query in queries} == {1, 2}
@@ -113,14 +113,14 @@ def test_queries_do_not_starve_long_work() -> None:
 
     def ask(place: int) -> None:
         while not stop.is_set():
-            queue.query([text(1 + place)])
+            queue.encode_query([text(1 + place)])
             counted[place] += 1
 
     with ThreadPoolExecutor(3) as pool:
         asking = [pool.submit(ask, place) for place in range(3)]
         wait_until(lambda: min(counted) > 5)
         for _ in range(20):
-            assert len(queue.long([text(9)] * 2)) == 2
+            assert len(queue.encode_long([text(9)] * 2)) == 2
         before = list(counted)
         wait_until(lambda: all(now > then for now, then in zip(counted, before, strict=True)))
         stop.set()
@@ -137,7 +137,7 @@ def test_one_pass_at_a_time_and_every_answer_its_own() -> None:
     def work(number: int) -> bool:
         rows = [text(1 + number * 7 + i) for i in range(1 + number % 3)]
         expected = [[float(row[0])] for row in rows]
-        ask = queue.long if number % 4 == 0 else queue.query
+        ask = queue.encode_long if number % 4 == 0 else queue.encode_query
         return ask(rows).tolist() == expected
 
     with ThreadPoolExecutor(12) as pool:
@@ -151,19 +151,19 @@ def test_an_error_reaches_those_of_its_pass_and_nobody_else() -> None:
     passes = Passes()
     queue = EncodingQueue(passes)
     with ThreadPoolExecutor(3) as pool:
-        good = pool.submit(queue.query, [text(0)])
+        good = pool.submit(queue.encode_query, [text(0)])
         assert passes.entered.wait(60)
-        bad = [pool.submit(queue.query, [text(number)]) for number in (-1, 5)]
+        bad = [pool.submit(queue.encode_query, [text(number)]) for number in (-1, 5)]
         wait_until(lambda: len(queue._queries) == 2)
         passes.hold.set()
         assert good.result(60).tolist() == [[0]]
         for each in bad:
             with pytest.raises(ValueError, match="a bad text"):
                 each.result(60)
-    assert queue.query([text(5)]).tolist() == [[5]]
+    assert queue.encode_query([text(5)]).tolist() == [[5]]
     with pytest.raises(ValueError, match="a bad text"):
-        queue.long([text(-1)])
-    assert queue.long([text(5)]).tolist() == [[5]]
+        queue.encode_long([text(-1)])
+    assert queue.encode_long([text(5)]).tolist() == [[5]]
 
 
 def test_an_interrupt_is_for_its_own_thread_alone() -> None:
@@ -183,11 +183,11 @@ def test_an_interrupt_is_for_its_own_thread_alone() -> None:
 
         def ask() -> None:
             assert entered.wait(60)
-            other.append(queue.query([text(4)]).tolist())
+            other.append(queue.encode_query([text(4)]).tolist())
 
         asking = pool.submit(ask)
         with pytest.raises(KeyboardInterrupt):
-            queue.query([text(3)])
+            queue.encode_query([text(3)])
         asking.result(60)
     assert other == [[[4]]]
     assert not queue._queries

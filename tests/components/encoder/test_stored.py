@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.encoder import EncoderUnavailable, stored
-from components.encoder.stored import in_zip
+from components.encoder import files as stored
+from components.encoder.base import EncoderUnavailable
+from components.encoder.files import in_zip
 
 MARKS = ("config.json",)
-NAMES = ("config.json", "vocab.txt", "weights.bin")
+NAMES = ("config.json", "vocab.txt", "pytorch_model.bin")
 
 
 def write(path: Path, members: dict[str, bytes], *, compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -28,7 +29,7 @@ def write(path: Path, members: dict[str, bytes], *, compression: int = zipfile.Z
 
 def refused(path: Path, *, read: str = "") -> str:
     with pytest.raises(EncoderUnavailable) as caught:
-        files = in_zip(path, NAMES, marks=MARKS)
+        files = in_zip(path)
         files[read].read()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -36,7 +37,7 @@ def refused(path: Path, *, read: str = "") -> str:
 
 def test_members_are_read_where_they_lie(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {"x/config.json": b"{}", "x/vocab.txt": b"a\nb\n", "x/other": b"?"})
-    files = in_zip(path, NAMES, marks=MARKS)
+    files = in_zip(path)
     assert sorted(files) == ["config.json", "vocab.txt"]
     assert files["vocab.txt"].read() == files["vocab.txt"].stream().read() == b"a\nb\n"
     assert (files["vocab.txt"].name, files["vocab.txt"].size) == ("vocab.txt", 4)
@@ -64,7 +65,7 @@ def test_no_zip_does_more_than_be_refused(
     content = path.read_bytes()
     path.write_bytes(content[: len(content) - cut] + tail)
     try:
-        files = in_zip(path, NAMES, marks=MARKS)
+        files = in_zip(path)
         for file in files.values():
             assert ".." not in file.member.split("/")
             assert not file.member.startswith("/")
@@ -100,13 +101,13 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
 
 
 def test_what_swells_without_bound_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.zip", {"x/config.json": b"{}", "x/weights.bin": bytes(3_000_000)})
+    path = write(tmp_path / "a.zip", {"x/config.json": b"{}", "x/pytorch_model.bin": bytes(3_000_000)})
     assert path.stat().st_size < 10_000
     assert "swells" in refused(path)
 
 
 def test_a_declared_size_beyond_any_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "LARGEST_ARCHIVE", 2**31)
+    monkeypatch.setattr(stored, "MAX_ARCHIVE_BYTES", 2**31)
     path = write(tmp_path / "a.zip", {"x/config.json": b"{}"})
     content = bytearray(path.read_bytes())
     # The central directory's record of the member: its sizes lie 20 and 24 bytes in.
@@ -127,17 +128,17 @@ def test_a_member_that_holds_more_or_less_than_it_declares_is_refused(tmp_path: 
 
 def test_a_small_file_that_is_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.zip", {"config.json": b"{}" * 100})
-    file = in_zip(path, NAMES, marks=MARKS)["config.json"]
+    file = in_zip(path)["config.json"]
     with pytest.raises(EncoderUnavailable, match="more than 199 bytes"):
-        file.read(most=199)
-    assert len(file.read(most=200)) == 200
+        file.read(max_bytes=199)
+    assert len(file.read(max_bytes=200)) == 200
 
 
 def test_more_files_or_bytes_than_a_model_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.zip", {f"x/{i}": b"1234567890" for i in range(12)})
-    monkeypatch.setattr(stored, "LARGEST_ARCHIVE", 119)
+    monkeypatch.setattr(stored, "MAX_ARCHIVE_BYTES", 119)
     assert "120 bytes" in refused(path)
-    monkeypatch.setattr(stored, "_MOST_MEMBERS", 11)
+    monkeypatch.setattr(stored, "_MAX_MEMBERS", 11)
     assert "12 files" in refused(path)
 
 

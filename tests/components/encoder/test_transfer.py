@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.encoder import EncoderUnavailable, transfer
+from components.encoder import transfer
+from components.encoder.base import EncoderUnavailable
 from components.encoder.transfer import download
 
 CONTENT = np.random.default_rng(3).bytes(3_000_000)
@@ -20,7 +21,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "PAUSE", 0)
+    monkeypatch.setattr(transfer, "PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def plant(web, content: bytes = CONTENT, etag: str | None = '"one"') -> str:
 
 
 def fetch(url: str, target: Path, **settings) -> str:
-    return download(url, target, what="the model", **{"progress": lambda done, total: None, **settings})
+    return download(url, target, name="the model", **{"progress": lambda *_: None, **settings})
 
 
 def refused(url: str, target: Path, **settings) -> str:
@@ -55,7 +56,7 @@ def leftovers(target: Path) -> list[str]:
 
 def test_a_file_comes_whole_and_its_progress_is_told_in_bytes(web, target: Path) -> None:
     seen: list[tuple[int, int]] = []
-    assert fetch(plant(web), target, progress=lambda *numbers: seen.append(numbers)) == SHA256
+    assert fetch(plant(web), target, progress=lambda stage, *numbers: seen.append(numbers)) == SHA256
     assert target.read_bytes() == CONTENT
     assert leftovers(target) == []
     assert seen == sorted(seen)
@@ -74,7 +75,7 @@ class Stopped(Exception):
 
 
 def stop_at(least: int):
-    def progress(done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int) -> None:
         if done >= least:
             raise Stopped
 
@@ -93,7 +94,7 @@ def test_a_stopped_download_goes_on_from_there(web, target: Path) -> None:
     kept = stopped(plant(web), target)
     assert 1_000_000 <= kept < len(CONTENT)
     seen: list[int] = []
-    fetch(plant(web), target, progress=lambda done, total: seen.append(done))
+    fetch(plant(web), target, progress=lambda stage, done, total: seen.append(done))
     assert seen[0] == kept
     assert web.got("/model.zip") == ["", f"bytes={kept}-"]
     assert target.read_bytes() == CONTENT
@@ -103,9 +104,9 @@ def test_a_stopped_download_goes_on_from_there(web, target: Path) -> None:
 def test_a_killed_download_goes_on_from_there(web, target: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom components.encoder.transfer import download\n"
-        "def slow(done, total):\n"
+        "def slow(stage, done, total):\n"
         "    if done > 1_000_000: print(done, flush=True); time.sleep(600)\n"
-        "download(sys.argv[1], Path(sys.argv[2]), what='it', progress=slow)\n"
+        "download(sys.argv[1], Path(sys.argv[2]), name='it', progress=slow)\n"
     )
     url = plant(web)
     process = subprocess.Popen([sys.executable, "-c", script, url, str(target)], stdout=subprocess.PIPE, text=True)
@@ -217,7 +218,7 @@ def test_no_network_is_a_sentence(target: Path) -> None:
 
 
 def test_waiting_between_attempts_can_be_stopped(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "PAUSE", 3600)
+    monkeypatch.setattr(transfer, "PAUSE_S", 3600)
     before = time.monotonic()
     with pytest.raises(Stopped):
         fetch("http://127.0.0.1:9/x", target, progress=stop_at(0))
@@ -230,26 +231,26 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     import shutil
 
     usage = shutil.disk_usage(target.parent)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=transfer.SPARE + len(CONTENT) - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=transfer.SPARE_BYTES + len(CONTENT) - 1))
     assert "COCITE_ATLAS_ENCODERS" in refused(plant(web), target)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=transfer.SPARE + len(CONTENT)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=transfer.SPARE_BYTES + len(CONTENT)))
     assert fetch(plant(web), target) == SHA256
 
 
 def test_a_disk_that_fills_up_on_the_way_is_a_sentence_and_the_part_is_kept(web, target: Path) -> None:
     script = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from components.encoder import EncoderUnavailable\nfrom components.encoder.transfer import download\n"
+        "from corpus.io.disk import NoSpaceLeft\nfrom components.encoder.transfer import download\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n"
-        "try: download(sys.argv[1], Path(sys.argv[2]), what='it', progress=lambda done, total: None)\n"
-        "except EncoderUnavailable as error: print(error)\n"
+        "try: download(sys.argv[1], Path(sys.argv[2]), name='it', progress=lambda stage, done, total: None)\n"
+        "except NoSpaceLeft as error: print(error)\n"
     )
     url = plant(web)
     told = subprocess.run(
         [sys.executable, "-c", script, url, str(target)], capture_output=True, text=True, check=True, timeout=120
     ).stdout
-    assert told.startswith("it: The disk is full, in ")
+    assert told.startswith("The disk that holds ")
     assert (target.parent / "model.zip.partial").stat().st_size == 1_500_000
     assert fetch(url, target) == SHA256
     assert web.got("/model.zip") == ["", "bytes=1500000-"]

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from components.encoder import EncoderUnavailable, find_checkpoint
+from components.encoder.base import EncoderUnavailable
+from components.encoder.checkpoints import find_checkpoint
 from components.encoder.weights import load_weights
 
 State = dict[str, torch.Tensor]
@@ -74,8 +75,8 @@ def test_weights_are_those_that_transformers_reads(
     assert all(torch.equal(weights.tensors[name], expected[name]) for name in expected)
     assert weights.mix is None
     config = weights.config
-    assert (config.hidden, config.layers, config.heads, config.intermediate) == (32, 2, 2, 64)
-    assert (config.positions, config.types, config.hidden_act, config.pad_id) == (24, 2, "gelu", 0)
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size) == (32, 2, 2, 64)
+    assert (config.max_position_embeddings, config.type_vocab_size, config.hidden_act, config.pad_token_id) == (24, 2, "gelu", 0)
     assert config.layer_norm_eps == 1e-12
 
 
@@ -117,7 +118,7 @@ def test_a_model_of_another_kind_is_left_to_transformers(tiny_copy: Path) -> Non
 def test_reading_weights_does_not_import_transformers(tiny: Path) -> None:
     script = (
         "import sys\n"
-        "from components.encoder.checkpoints import find_checkpoint, load_tokenizer\n"
+        "from components.encoder.checkpoints import find_checkpoint\nfrom components.encoder.tokenizer import load_tokenizer\n"
         "from components.encoder.weights import load_weights\n"
         "checkpoint = find_checkpoint(sys.argv[1])\n"
         "load_weights(checkpoint); load_tokenizer(checkpoint)\n"
@@ -149,10 +150,10 @@ def test_unexpected_weights_are_listed_and_the_list_is_bounded(tiny: Path, tiny_
 def test_a_name_that_is_there_twice_is_refused(tiny: Path, tiny_copy: Path) -> None:
     state = saved(tiny)
     write_safetensors(tiny_copy, state | {"embeddings.LayerNorm.gamma": torch.ones(32)})
-    assert "twice" in refused(tiny_copy)
+    assert "duplicate" in refused(tiny_copy)
     both = {f"bert.{name}": value.clone() for name, value in state.items()}
     write_safetensors(tiny_copy, state | both)
-    assert "twice" in refused(tiny_copy)
+    assert "duplicate" in refused(tiny_copy)
 
 
 def test_a_wrong_shape_is_named(tiny: Path, tiny_copy: Path) -> None:
@@ -173,7 +174,7 @@ def test_numbers_that_are_none_are_refused(tiny: Path, tiny_copy: Path, bad: flo
     state = saved(tiny)
     state["encoder.layer.0.output.dense.bias"][3] = bad
     write_safetensors(tiny_copy, state)
-    assert "values that are not numbers, in encoder.layer.0.output.dense.bias" in refused(tiny_copy)
+    assert "values that are not finite, in encoder.layer.0.output.dense.bias" in refused(tiny_copy)
 
 
 def test_a_view_that_repeats_one_number_costs_no_memory(tiny: Path, tiny_copy: Path) -> None:

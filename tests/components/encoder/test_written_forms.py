@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from components.encoder import EncoderUnavailable, find_checkpoint, load_encoder
+from components.encoder.base import EncoderUnavailable
+from components.encoder.bi_encoder import load_encoder
 from components.encoder.catalogue import InputForm
-from components.encoder.checkpoints import load_model
-from components.encoder.forms import FORM_FILE, form_text
-from components.encoder.mix_file import MIX_FILE, mix_bytes
-from components.encoder.weights import load_weights
+from components.encoder.checkpoints import find_checkpoint, form_text
+from components.encoder.files import FORM_FILE, MIX_FILE
+from components.encoder.hf import load_model
+from components.encoder.weights import load_weights, mix_bytes
 
 FORM = {"pooling": "scalar_mix", "separator": "", "max_tokens": 24, "normalised": False}
 SCALARS = torch.tensor([0.5, -1.0, 2.0])
@@ -42,7 +43,7 @@ def write_form(folder: Path, **changes: object) -> None:
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray:
     """The mix of transformers' own hidden states."""
-    from components.encoder.word_pieces import load_tokenizer
+    from components.encoder.tokenizer import load_tokenizer
 
     checkpoint = find_checkpoint(str(folder))
     found = []
@@ -130,16 +131,16 @@ def test_every_form_is_read_back_as_it_was(
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "not readable JSON"),
-        ("[" * 100_000, "larger|not readable JSON"),
-        ("[" * 50_000, "not readable JSON"),
-        ("7", "no input form"),
-        ("{}", "no input form"),
-        ('{"version": 2, "input_form": {}}', "version 1"),
-        ('{"version": true, "input_form": {}}', "version 1"),
-        ('{"version": 1, "input_form": []}', "no input form"),
-        ('{"version": 1, "input_form": {}}', "max_tokens.*missing"),
-        (" " * 70_000 + "{}", "larger"),
+        ("", "Invalid JSON"),
+        ("[" * 100_000, "too large|Invalid JSON"),
+        ("[" * 50_000, "Invalid JSON"),
+        ("7", "is invalid"),
+        ("{}", "is invalid"),
+        ('{"version": 2, "input_form": {}}', "version"),
+        ('{"version": true, "input_form": {}}', "version"),
+        ('{"version": 1, "input_form": []}', "is invalid"),
+        ('{"version": 1, "input_form": {}}', "pooling: Field required"),
+        (" " * 70_000 + "{}", "too large"),
     ],
     ids=range(10),
 )
@@ -169,7 +170,7 @@ def test_a_value_that_cannot_be_is_named(mixed: Path, field: str, value: Any, re
 
 def test_a_form_that_asks_for_a_mix_that_is_not_there_is_refused(mixed: Path, refusal: Refusal) -> None:
     (mixed / MIX_FILE).unlink()
-    assert "scalar_mix.safetensors is not there" in refusal(mixed)
+    assert "there is no scalar_mix.safetensors" in refusal(mixed)
 
 
 @pytest.mark.parametrize(
@@ -181,14 +182,14 @@ def test_a_form_that_asks_for_a_mix_that_is_not_there_is_refused(mixed: Path, re
         (save({"other": SCALARS}), "'scalars' and nothing else"),
         (save({"scalars": SCALARS, "more": SCALARS + 1}), "'scalars' and nothing else"),
         (save({}), "'scalars' and nothing else"),
-        (save({"scalars": torch.zeros(2)}), "2 layers"),
-        (save({"scalars": torch.zeros(4)}), "2 layers"),
-        (save({"scalars": torch.zeros(1, 3)}), "2 layers"),
-        (save({"scalars": torch.zeros(())}), "2 layers"),
+        (save({"scalars": torch.zeros(2)}), "not 3 numbers"),
+        (save({"scalars": torch.zeros(4)}), "not 3 numbers"),
+        (save({"scalars": torch.zeros(1, 3)}), "not 3 numbers"),
+        (save({"scalars": torch.zeros(())}), "not 3 numbers"),
         (save({"scalars": torch.zeros(3, dtype=torch.int64)}), "int64"),
-        (save({"scalars": torch.tensor([0.0, float("nan"), 0.0])}), "not numbers"),
-        (save({"scalars": torch.tensor([0.0, float("inf"), 0.0])}), "not numbers"),
-        (save({"scalars": torch.zeros(100_000)}), "larger than it may be"),
+        (save({"scalars": torch.tensor([0.0, float("nan"), 0.0])}), "not finite"),
+        (save({"scalars": torch.tensor([0.0, float("inf"), 0.0])}), "not finite"),
+        (save({"scalars": torch.zeros(100_000)}), "too large"),
     ],
     ids=range(14),
 )
@@ -212,7 +213,7 @@ def test_a_mix_in_half_precision_is_read_in_float32(mixed: Path) -> None:
 def test_a_mix_beside_what_is_no_bert_is_refused_in_words(mixed: Path, refusal: Refusal) -> None:
     config = json.loads((mixed / "config.json").read_text())
     (mixed / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
-    assert "a scalar mix is for a BERT with a GELU" in refusal(mixed)
+    assert "a scalar mix is only supported for a BERT with a GELU" in refusal(mixed)
 
 
 def test_a_mix_that_swells_in_a_zip_is_refused(mixed: Path, tmp_path: Path) -> None:

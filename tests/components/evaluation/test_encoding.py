@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas.build import ENCODING
-from components.encoder import TitleAndAbstract, load_encoder
+from components.encoder.base import ENCODING, TitleAndAbstract
+from components.encoder.bi_encoder import load_encoder
 from components.evaluation import encoding
 from components.evaluation.encoding import clear_vectors, encode_set, kept_vectors
 from components.evaluation.ranking import rank_by_vectors
@@ -37,13 +37,13 @@ class Planted:
         return np.frombuffer(digest, np.uint8)[: self.dimensions].astype(np.float32)
 
     def stream(
-        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None]
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int, progress: Progress
     ) -> Iterator[np.ndarray]:
         waiting = list(texts)
         for start in range(0, len(waiting), chunk):
             part = waiting[start : start + chunk]
             self.encoded += part
-            on_progress(start + len(part))
+            progress("", start + len(part), 0)
             yield np.stack([self.vector(*text) for text in part])
 
 

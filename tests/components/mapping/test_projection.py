@@ -256,15 +256,15 @@ def test_what_is_not_finite_is_not_quantised() -> None:
 def test_progress_is_told_and_can_stop_the_layout() -> None:
     vectors = np.random.default_rng(3).normal(size=(60, 8)).astype(np.float32)
     told: list[tuple[int, int]] = []
-    with_words = fit_projection(vectors, on_progress=lambda done, total: told.append((done, total)))
+    with_words = fit_projection(vectors, progress=lambda stage, done, total: told.append((done, total)))
     assert told and told == sorted(told) and told[-1][0] == told[-1][1]
     assert np.array_equal(with_words, fit_projection(vectors))  # listening changes nothing
 
     class Stopped(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise Stopped
 
     with pytest.raises(Stopped):
-        fit_projection(vectors, on_progress=stop)
+        fit_projection(vectors, progress=stop)

@@ -13,7 +13,7 @@ from components.atlas.build import random_pair_distances
 from components.atlas.facets import Facets, Filters
 from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.store import Atlas, FingerprintMismatch, open_atlas
-from components.encoder import BiEncoder
+from components.encoder.bi_encoder import BiEncoder
 from components.index.exact import ExactIndex
 from components.index.hnsw import NeighbourIndex
 from components.mapping.regions import Region
@@ -322,7 +322,7 @@ def test_the_default_atlas_has_examples_that_answer(
     assert len({atlas.region_ids[row] for row in rows}) == 3
     for row in rows:
         paper = atlas.paper(row)
-        assert encoder.reading(paper.title, paper.abstract).words > 100
+        assert encoder.coverage(paper.title, paper.abstract).words > 100
         result = search(atlas, text_query(encoder, paper.title, paper.abstract), k=10)
         assert row in result.own
         assert len(result.hits) == 10

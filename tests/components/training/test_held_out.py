@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.encoder import Reading
-from components.encoder.base import TitleAndAbstract, Vectors
+from components.encoder.base import TextCoverage, TitleAndAbstract, Vectors
 from components.training.held_out import HeldOutChange, compare_held_out, read_held_out, score_rows, verdict
 from components.training.run import HELD_OUT, write_model
 from components.training.settings import TrainingError
@@ -40,19 +39,19 @@ class Placed:
     def dimensions(self) -> int:
         return self.places.shape[1]
 
-    def encode(self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode(self, texts: Sequence[TitleAndAbstract], *, progress: Progress = no_progress) -> Vectors:
         self.encoded += [title for title, _ in texts]
         return self.places[[int(title) for title, _ in texts]]
 
     def stream(
-        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None] | None = None
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int, progress: Progress = no_progress
     ) -> Iterator[Vectors]:
         source = iter(texts)
         while some := list(islice(source, chunk)):
             yield self.encode(some)
 
-    def reading(self, title: str, abstract: str) -> Reading:
-        return Reading(1, 1, 1, 1)
+    def coverage(self, title: str, abstract: str) -> TextCoverage:
+        return TextCoverage(1, 1, 1, 1)
 
 
 def pairs_of(
