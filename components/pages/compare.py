@@ -19,7 +19,7 @@ from components.panels.neighbour_agreement import neighbour_agreement
 from components.panels.pair_bar import LEFT, PAIR_K, RIGHT, pair_bar
 from components.panels.paper_list import paper_list
 from components.panels.query_box import query_box
-from components.search.cards import compared_card, moved, telling_topics
+from components.search.cards import compared_card, rank_note, subject_topics
 from components.search.compare import Agreeing, ComparedSearch, compare_queries
 from components.search.search import Query, SearchResult, search, seed_query
 from components.search.view import Colour, Pair, View
@@ -248,7 +248,7 @@ def _cards(pair: Pair, side: _Side, other: _Side, ranks: dict[str, int] | None) 
         paper, note = side.atlas.paper(hit.row).id, None
         row_there = other.atlas.row_of(paper)
         if ranks is not None:
-            note = moved(hit.rank, ranks.get(paper), k=pair.k, depth=len(ranks), held=row_there is not None)
+            note = rank_note(hit.rank, ranks.get(paper), k=pair.k, depth=len(ranks), held=row_there is not None)
         marks = {side.atlas.build: hit.row}
         if row_there is not None:
             marks[other.atlas.build] = row_there
@@ -264,7 +264,7 @@ def _maps(pair: Pair, sides: Sequence[_Side]) -> None:
     )
     opened: str = st.session_state.get(_PAPER, "")
     for number, (side, column) in enumerate(zip(sides, st.columns(2, gap="medium"), strict=True)):
-        topics = telling_topics(side.atlas.facets.topics, count=REGION_COLOURS)
+        topics = subject_topics(side.atlas.facets.topics, count=REGION_COLOURS)
         colour: Colour = st.session_state.get(_COLOUR, "topic" if topics else "region")
         key = f"compared-map-{number}"
         with column, st.container(key=f"{key}-side"):

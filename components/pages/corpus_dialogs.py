@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from components.api.routes import ARCHIVE, download_path
 from components.atlas import store
 from components.atlas.corpora import atlases_of, delete_corpus, disk_use, rename_corpus
 from components.atlas.manifest import MAX_TITLE_CHARS, Manifest
@@ -21,6 +20,7 @@ from components.jobs.store import Staged, StagedFile, StagedKind, ask, new_stagi
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.panels.encoder_card import size
+from components.search.map_data import ARCHIVE, atlas_path
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
 from corpus.known import rows_called
@@ -198,10 +198,10 @@ def _export(corpus: str) -> None:
     except CociteAtlasError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
-    papers = {one.label: download_path(atlas, f"papers.{one.ending}") for one in EXPORTS.values()}
+    papers = {one.label: atlas_path(atlas, f"papers.{one.ending}") for one in EXPORTS.values()}
     _links(f"All {chosen.papers:,} papers" if chosen.papers > 1 else "Its one paper", papers)
-    _links("Vectors and map", {one.label: download_path(atlas, one.ending) for one in VECTOR_EXPORTS.values()})
-    _links("All of it as one file, to import elsewhere", {"Archive (zip)": download_path(atlas, ARCHIVE)})
+    _links("Vectors and map", {one.label: atlas_path(atlas, one.ending) for one in VECTOR_EXPORTS.values()})
+    _links("All of it as one file, to import elsewhere", {"Archive (zip)": atlas_path(atlas, ARCHIVE)})
     _report(chosen)
 
 

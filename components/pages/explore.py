@@ -20,8 +20,8 @@ from components.panels.preparation import prepare_medline
 from components.panels.query_box import query_box
 from components.panels.result_header import result_header
 from components.panels.selection import selection_panel
-from components.search.cards import paper_card, telling_topics
-from components.search.find_row import row_called
+from components.search.cards import paper_card, subject_topics
+from components.search.find_row import find_row
 from components.search.search import SearchResult, search, seed_query
 from components.search.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
@@ -175,7 +175,7 @@ def _on_search() -> None:
 
 def _take_identified(atlas: Atlas) -> None:
     """What was typed is an id: its paper becomes the query, from this corpus or from where it is looked up."""
-    row = row_called(atlas, asking.wanted())
+    row = find_row(atlas, asking.wanted())
     if row is not None:
         asking.no_more_wanted()
         session.change(like=(atlas.paper(row).id,), around=False)
@@ -249,7 +249,7 @@ def _on_filters(span: tuple[int, int] | None, before: Filters) -> None:
 @st.fragment
 def _map_side(atlas: Atlas, result: SearchResult | None) -> None:
     view = session.view()
-    topics = list(view.filters.topics[:REGION_COLOURS]) or telling_topics(atlas.facets.topics, count=REGION_COLOURS)
+    topics = list(view.filters.topics[:REGION_COLOURS]) or subject_topics(atlas.facets.topics, count=REGION_COLOURS)
     atlas_map(
         atlas,
         view,

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from components.api.routes import PREFIX, map_scale, plotly_path, year_ramp
 from components.atlas.map_state import no_map
 from components.atlas.store import Atlas
 from components.mapping.palette import palettes
+from components.search.map_data import PLOTLY_PATH, atlas_path, map_scale, year_ramp
 from components.search.search import SearchResult
 from components.search.view import View
 
@@ -86,8 +86,8 @@ def atlas_map(
     data: dict[str, Any] = {
         "build": atlas.build,
         "heard": [name for name, callback in heard.items() if callback],
-        "place": f"{root}{PREFIX}/{atlas.name}/{atlas.build}",
-        "plotly": f"{root}{plotly_path()}",
+        "place": f"{root}{atlas_path(atlas)}",
+        "plotly": f"{root}{PLOTLY_PATH}",
         "count": len(atlas),
         "scale": map_scale(atlas),
         "palettes": palettes(),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from components.atlas.store import Atlas
-from components.search.cards import meaning, pairs_tell
+from components.search.cards import has_pair_shares, meaning
 from components.search.search import MAP_SHARE, SearchResult
 
 _FEW = 2  # times the hits: a corpus of fewer papers than that has most of them in the list
@@ -58,7 +58,7 @@ def _what_it_means(atlas: Atlas, result: SearchResult, *, asked_for: int, filter
     of = f"of {result.candidates:,} that pass the filters" if filtered else f"of {result.candidates:,}"
     if filtered and len(result.hits) < asked_for:
         of += ", all that there are"
-    if pairs_tell(atlas):
+    if has_pair_shares(atlas):
         of += f" · the first is {meaning(result.hits[0].share_farther)}"
     # Among few papers all are near on the map, and saying so would praise it for nothing.
     if len(result.hits) * _FEW > len(atlas):

@@ -11,7 +11,7 @@ from components.atlas.store import Atlas
 from components.cli.corpus.shared import Bars, ensure, standard_input
 from components.search.compare import SAMPLE, ComparedSearch, agreement, compare_queries
 from components.search.query_text import QueryText, understand
-from components.search.search import MOST_HITS, text_query
+from components.search.search import MAX_HITS, text_query
 from corpus.errors import CociteAtlasError
 
 
@@ -21,15 +21,15 @@ def add_compare(verbs: Any) -> None:
     compare.add_argument("left", metavar="LEFT")
     compare.add_argument("right", metavar="RIGHT")
     compare.add_argument("--text", help="also compare what is nearest to this text; '-' reads standard input")
-    compare.add_argument("-k", type=int, default=10, help=f"how many neighbours, up to {MOST_HITS} (default: 10)")
+    compare.add_argument("-k", type=int, default=10, help=f"how many neighbours, up to {MAX_HITS} (default: 10)")
     compare.add_argument("--sample", type=int, default=SAMPLE, help=f"papers looked at (default: {SAMPLE})")
     compare.add_argument("--json", action="store_true", help="as JSON")
     compare.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if not 1 <= options.k <= MOST_HITS:
-        raise CociteAtlasError(f"-k {options.k}: between 1 and {MOST_HITS} papers can be asked for.")
+    if not 1 <= options.k <= MAX_HITS:
+        raise CociteAtlasError(f"-k {options.k}: between 1 and {MAX_HITS} papers can be asked for.")
     if options.sample < 1:
         raise CociteAtlasError(f"--sample {options.sample}: at least one paper must be looked at.")
     text: QueryText | None = None

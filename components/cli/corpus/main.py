@@ -24,7 +24,7 @@ from components.cli.corpus.grow import add_grow
 from components.cli.corpus.shared import KEPT, ensure, exit_code, papers_words, standard_input
 from components.cli.corpus.sources import add_count, add_fetch, add_look_up
 from components.search.query_text import understand
-from components.search.search import MOST_HITS, search, text_query
+from components.search.search import MAX_HITS, search, text_query
 from corpus.errors import CociteAtlasError
 from corpus.io.files import size_words
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     ask = verbs.add_parser("search", help="find the papers nearest to a text")
     ask.add_argument("name", help="of an atlas, as `list` says it")
     ask.add_argument("--text", required=True, help="title, a blank line, abstract; '-' reads standard input")
-    ask.add_argument("-k", type=int, default=10, help=f"how many papers, up to {MOST_HITS} (default: 10)")
+    ask.add_argument("-k", type=int, default=10, help=f"how many papers, up to {MAX_HITS} (default: 10)")
     ask.add_argument("--years", type=_years, metavar="FIRST-LAST", help="papers of these years alone")
     ask.add_argument("--venue", action="append", default=[], help="papers of this venue alone (may be repeated)")
     ask.add_argument("--topic", action="append", default=[], help="papers with this topic alone (may be repeated)")
@@ -149,8 +149,8 @@ def _search(options: argparse.Namespace) -> int:
     text = understand(standard_input() if options.text == "-" else options.text)
     if not text:
         raise CociteAtlasError("The text is empty: give a title and an abstract.")
-    if not 1 <= options.k <= MOST_HITS:
-        raise CociteAtlasError(f"-k {options.k}: between 1 and {MOST_HITS} papers can be asked for.")
+    if not 1 <= options.k <= MAX_HITS:
+        raise CociteAtlasError(f"-k {options.k}: between 1 and {MAX_HITS} papers can be asked for.")
     atlas = store.open_atlas(options.name)
     encoder = encoder_of(atlas.manifest, local_files_only=True)
     filters = Filters(years=options.years, venues=tuple(options.venue), topics=tuple(options.topic))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from components.api.routes import points_payload
 from components.atlas.build import build_atlas
 from components.atlas.grow import add_papers, rebuild, remove_papers
 from components.atlas.map_state import map_words, no_map, rebuild_due
@@ -18,6 +17,7 @@ from components.encoder import LEXICAL
 from components.pages import resources
 from components.search.cards import paper_card
 from components.search.compare import NothingToCompare, agreement
+from components.search.map_data import points_payload
 from components.search.search import example_rows, search, seed_query
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
