@@ -1,6 +1,6 @@
-"""`python -m corpus`: an alias of the command line in components/cli."""
+"""`python -m corpus`: an alias of `cocite`, and the one upward import of this package."""
 
-from components.cli.corpus.main import main
+from components.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,7 +1,4 @@
-"""Looking at one query: what was ranked wrongly, and in which words that lies; and queries put in order for that.
-
-Works on what `results` keeps and on the set's texts. Computes no metric and draws nothing.
-"""
+"""Error analysis: which candidates of a query are ranked wrongly and by which words, and queries sorted by score."""
 
 import math
 import re
@@ -11,27 +8,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.evaluation.results import QueryScores, RankedPool
+from components.evaluation.ranking import RankedPool, RankingError
+from components.evaluation.results import QueryScores, ranked_grades
 from components.mapping.region_names import key
 from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper, SetError
 
 Order = Literal["worst", "best", "lost", "won"]
 
-_WORD = re.compile(r"[^\W\d_][\w'’-]*[^\W_]")  # two letters at least; a number by itself tells nothing
-_COUNTED = 1_000  # papers of a pool that say how rare a word is; a pool may have 9,000
-_NAMED = 8  # words of each kind
-_SHOWN = 5  # candidates of each kind
+_WORD = re.compile(r"[^\W\d_][\w'’-]*[^\W_]")  # at least two letters; a number alone says nothing
+_MAX_COUNTED = 1_000  # papers of a pool that determine how rare a word is; a pool may have 9,000
+_MAX_WORDS = 8  # of each kind
+_MAX_SHOWN = 5  # candidates of each kind
+_MAX_ACRONYM_CHARS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A candidate as it was ranked. rank: from 1. score: its distance, or its similarity.
+    """A ranked candidate. rank: from 1. score: its distance, or its similarity.
 
-    overlap: 0 … 1, how much of the query's words it has, each word counting as much as it is rare in the pool.
-    shared, lacking, other: words that both have, that the query alone has, and that it alone has; the most telling
-    first, a few of each.
+    overlap: 0 … 1, the share of the query's words that it has, weighted by rarity in the pool. shared, lacking, other:
+    words in both, only in the query, only in the candidate; a few of each, the most distinctive first.
     """
 
     paper: PoolPaper
@@ -45,11 +42,12 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """One query's ranking, looked at. relevant_ranks: those of the relevant candidates, from 1.
+class QueryAnalysis:
+    """The errors in one query's ranking.
 
-    ahead: candidates that are not relevant and stand before a relevant one, from the first on. behind: relevant ones
-    that stand behind one that is not, from the last on. ties: candidates that have the score of the one before them.
+    relevant_ranks: of the relevant candidates, from 1. ahead: candidates that are not relevant and precede a relevant
+    one, from the first on. behind: relevant ones that follow one that is not, from the last on. ties: candidates with
+    the score of the one before them.
     """
 
     query: PoolPaper
@@ -61,70 +59,57 @@ class Looked:
 
     @property
     def perfect(self) -> bool:
-        """Whether every relevant candidate stands before all others."""
+        """Whether every relevant candidate precedes all others."""
         return not self.ahead
 
 
-def look(judged: JudgedSet, pool: Pool, ranked: RankedPool, *, shown: int = _SHOWN) -> Looked:
-    """What was ranked wrongly for a query, and which words stand on either side.
+def analyse_query(judged: JudgedSet, pool: Pool, ranked: RankedPool, *, shown: int = _MAX_SHOWN) -> QueryAnalysis:
+    """Find the wrongly ranked candidates of a query. shown: candidates of each kind.
 
-    shown: candidates of each kind. Raises SetError where the ranking is of other candidates than the pool's.
+    Raises SetError where the ranking is of other candidates than the pool's.
     """
-    if not np.array_equal(np.sort(ranked.rows), np.sort(pool.rows)):
+    try:
+        grades = ranked_grades(judged, pool, ranked)
+    except RankingError as error:
         raise SetError(
             f"{judged.name}, query {pool.query}: the ranking is not of this pool. The set has changed since it was "
-            "ranked: evaluate it again."
-        )
-    grades = _grades(pool, ranked.rows)
+            "ranked. Evaluate it again."
+        ) from error
     relevant = grades >= judged.relevant_from
-    ranks = np.flatnonzero(relevant)
-    wrong = np.flatnonzero(~relevant)
-    ahead = wrong[wrong < ranks[-1]][:shown] if len(ranks) else wrong[:0]
-    behind = ranks[ranks > wrong[0]][::-1][:shown] if len(wrong) else ranks[:0]
+    right, wrong = np.flatnonzero(relevant), np.flatnonzero(~relevant)
+    ahead = wrong[wrong < right[-1]][:shown] if len(right) else wrong[:0]
+    behind = right[right > wrong[0]][::-1][:shown] if len(wrong) else right[:0]
     query = judged.papers[pool.row]
     words = _Words(query, [judged.papers[row] for row in pool.rows.tolist()])
 
-    def candidate(place: int) -> Candidate:
-        paper = judged.papers[int(ranked.rows[place])]
-        overlap, shared, lacking, other = words.beside(paper)
-        return Candidate(
-            paper=paper,
-            rank=place + 1,
-            score=float(ranked.scores[place]),
-            grade=int(grades[place]),
-            overlap=overlap,
-            shared=shared,
-            lacking=lacking,
-            other=other,
-        )
+    def candidate(position: int) -> Candidate:
+        paper = judged.papers[int(ranked.rows[position])]
+        overlap, shared, lacking, other = words.compare(paper)
+        score, grade = float(ranked.scores[position]), int(grades[position])
+        return Candidate(paper, position + 1, score, grade, overlap, shared, lacking, other)
 
-    return Looked(
+    return QueryAnalysis(
         query=query,
         candidates=len(grades),
-        relevant_ranks=tuple((ranks + 1).tolist()),
+        relevant_ranks=tuple((right + 1).tolist()),
         ties=int(np.count_nonzero(ranked.scores[1:] == ranked.scores[:-1])),
-        ahead=tuple(candidate(place) for place in ahead.tolist()),
-        behind=tuple(candidate(place) for place in behind.tolist()),
+        ahead=tuple(candidate(position) for position in ahead.tolist()),
+        behind=tuple(candidate(position) for position in behind.tolist()),
     )
 
 
-def words_mislead(looked: Looked) -> bool | None:
-    """Whether those in front have more of the query's words than the relevant ones at the end; None of neither kind.
+def words_mislead(analysis: QueryAnalysis) -> bool | None:
+    """Whether the candidates ahead share more words with the query than those behind; None where either is empty.
 
-    True says that counting words errs here in the same way; False, that words alone would have known better.
+    True: ranking by words makes the same error. False: it would do better.
     """
-    if not looked.ahead or not looked.behind:
+    if not analysis.ahead or not analysis.behind:
         return None
-    front = sum(one.overlap for one in looked.ahead) / len(looked.ahead)
-    end = sum(one.overlap for one in looked.behind) / len(looked.behind)
-    return front > end
-
-
-def _grades(pool: Pool, rows: NDArray[np.int32]) -> NDArray[np.int16]:
-    """The grades of a pool's candidates in the order of `rows`, which are the same candidates."""
-    order = np.argsort(pool.rows)
-    found: NDArray[np.int16] = pool.grades[order[np.searchsorted(pool.rows, rows, sorter=order)]]
-    return found
+    ahead, behind = (
+        sum(candidate.overlap for candidate in candidates) / len(candidates)
+        for candidates in (analysis.ahead, analysis.behind)
+    )
+    return ahead > behind
 
 
 class _Words:
@@ -133,54 +118,53 @@ class _Words:
     def __init__(self, query: PoolPaper, candidates: Sequence[PoolPaper]) -> None:
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-        self._skipped = ENGLISH_STOP_WORDS
-        counted = [query, *candidates[:: -(-len(candidates) // _COUNTED) or 1]]
+        self._stop_words = ENGLISH_STOP_WORDS
+        counted = [query, *candidates[:: -(-len(candidates) // _MAX_COUNTED) or 1]]
         self._papers = len(counted)
-        self._with: Counter[str] = Counter()
-        for paper in counted:
-            self._with.update(self._of(paper)[0].keys())
-        self._query, self._called = self._of(query)
+        self._document_frequency = Counter(word for paper in counted for word in self._count(paper)[0])
+        self._query, self._query_forms = self._count(query)
 
-    def beside(self, paper: PoolPaper) -> tuple[float, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Of a candidate: its overlap, and the words that both have, that the query has, and that it has."""
-        theirs, called = self._of(paper)
-        shared = {word: min(count, theirs[word]) for word, count in self._query.items() if word in theirs}
-        lacking = {word: count for word, count in self._query.items() if word not in theirs}
-        other = {word: count for word, count in theirs.items() if word not in self._query}
-        whole = sum(map(self._rarity, self._query))
+    def compare(self, paper: PoolPaper) -> tuple[float, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The overlap of a candidate, and the words in both, only in the query, only in the candidate."""
+        counts, forms = self._count(paper)
+        shared = {word: min(count, counts[word]) for word, count in self._query.items() if word in counts}
+        lacking = {word: count for word, count in self._query.items() if word not in counts}
+        other = {word: count for word, count in counts.items() if word not in self._query}
+        total = sum(map(self._rarity, self._query))
         return (
-            sum(map(self._rarity, shared)) / whole if whole else 0.0,
-            self._telling(shared, self._called),
-            self._telling(lacking, self._called),
-            self._telling(other, called),
+            sum(map(self._rarity, shared)) / total if total else 0.0,
+            self._most_distinctive(shared, self._query_forms),
+            self._most_distinctive(lacking, self._query_forms),
+            self._most_distinctive(other, forms),
         )
 
-    def _of(self, paper: PoolPaper) -> tuple[Counter[str], dict[str, str]]:
-        """How often each word stands in a paper, by its key, and how it is written there first."""
-        called: dict[str, str] = {}
+    def _count(self, paper: PoolPaper) -> tuple[Counter[str], dict[str, str]]:
+        """The number of each word in a paper, by its stem, and its first form in the text."""
+        forms: dict[str, str] = {}
         counts: Counter[str] = Counter()
         for form in _WORD.findall(f"{paper.title} {paper.abstract}"):
-            if form.casefold() in self._skipped or not (word := key(form)):
+            if form.casefold() in self._stop_words or not (word := key(form)):
                 continue
-            called.setdefault(word, form if form.isupper() and len(form) <= 6 else form.lower())  # an acronym stays one
+            acronym = form.isupper() and len(form) <= _MAX_ACRONYM_CHARS
+            forms.setdefault(word, form if acronym else form.lower())
             counts[word] += 1
-        return counts, called
+        return counts, forms
 
     def _rarity(self, word: str) -> float:
-        return math.log(1 + self._papers / (1 + self._with[word]))
+        return math.log(1 + self._papers / (1 + self._document_frequency[word]))
 
-    def _telling(self, counts: Mapping[str, int], called: Mapping[str, str]) -> tuple[str, ...]:
-        """The words that tell most: those that stand often in the text and in few papers of the pool."""
+    def _most_distinctive(self, counts: Mapping[str, int], forms: Mapping[str, str]) -> tuple[str, ...]:
+        """The words that are frequent in the text and rare in the pool."""
         weight = {word: (1 + math.log(count)) * self._rarity(word) for word, count in counts.items()}
-        return tuple(called[word] for word in sorted(weight, key=lambda word: (-weight[word], word))[:_NAMED])
+        return tuple(forms[word] for word in sorted(weight, key=lambda word: (-weight[word], word))[:_MAX_WORDS])
 
 
-# ---------------------------------------------------------------- many queries
+# Many queries
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """One query among others. value: of the first system; other: of the second, None without one."""
+class QueryComparison:
+    """One query's value by one metric. value: of the first system; other: of the second, None without one."""
 
     scores: QueryScores
     value: float
@@ -188,48 +172,50 @@ class Placed:
 
     @property
     def difference(self) -> float | None:
-        """The first less the second."""
+        """The first's value minus the second's."""
         return None if self.other is None else self.value - self.other
 
 
-def ordered(
+def sort_queries(
     first: Sequence[QueryScores], second: Sequence[QueryScores] | None, *, metric: str, order: Order
-) -> list[Placed]:
-    """The queries of a system in an order, with another's figures beside where it is given and has the query.
+) -> list[QueryComparison]:
+    """The queries of a system in an order, beside the values of a second system where it has the query.
 
-    "lost": where the first is furthest below the second; "won": the other way round; both need a second. Of queries
-    that are equal, those come first that have the most to find.
+    "lost": where the first is furthest below the second; "won": furthest above; both need a second. Of equal queries,
+    those with more relevant candidates come first.
     """
-    others = {(one.fold, one.query): one.metrics[metric] for one in second or ()}
-    placed = [Placed(one, one.metrics[metric], others.get((one.fold, one.query))) for one in first]
+    others = {(scored.fold, scored.query): scored.metrics[metric] for scored in second or ()}
+    queries = [
+        QueryComparison(scored, scored.metrics[metric], others.get((scored.fold, scored.query))) for scored in first
+    ]
+    sign = 1.0 if order in ("worst", "lost") else -1.0
     if order in ("lost", "won"):
-        placed = [one for one in placed if one.other is not None]
-        sign = 1.0 if order == "lost" else -1.0
-        return sorted(placed, key=lambda one: (sign * (one.difference or 0.0), -one.scores.relevant, one.scores.query))
-    sign = 1.0 if order == "worst" else -1.0
-    return sorted(placed, key=lambda one: (sign * one.value, -one.scores.relevant, one.scores.query))
+        queries = [query for query in queries if query.other is not None]
+
+    def position(query: QueryComparison) -> tuple[float, int, str]:
+        value = (query.difference or 0.0) if order in ("lost", "won") else query.value
+        return sign * value, -query.scores.relevant, query.scores.query
+
+    return sorted(queries, key=position)
 
 
 def paired_by_fold(
     first: Sequence[QueryScores], second: Sequence[QueryScores], *, metric: str
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """The figures of the queries that both systems have, query by query in the same order, by fold."""
-    others = {(one.fold, one.query): one.metrics[metric] for one in second}
-    both = [one for one in first if (one.fold, one.query) in others]
-    folds = sorted({one.fold for one in both})
+    """The values of the queries that both systems have, in the same order, by fold."""
+    others = {(scored.fold, scored.query): scored.metrics[metric] for scored in second}
+    both = [scored for scored in first if (scored.fold, scored.query) in others]
+    folds = sorted({scored.fold for scored in both})
     return (
-        [[one.metrics[metric] for one in both if one.fold == fold] for fold in folds],
-        [[others[one.fold, one.query] for one in both if one.fold == fold] for fold in folds],
+        [[scored.metrics[metric] for scored in both if scored.fold == fold] for fold in folds],
+        [[others[scored.fold, scored.query] for scored in both if scored.fold == fold] for fold in folds],
     )
 
 
 def histogram(values: Sequence[float], *, bins: int = 20) -> list[int]:
-    """How many values of 0 … 1 fall into each of equal bins; 1 itself into the last.
+    """The number of values of 0 … 1 in each of equal bins; 1 counts in the last.
 
     >>> histogram([0.0, 0.04, 0.05, 0.999, 1.0], bins=20)[:2], histogram([0.0, 0.04, 0.05, 0.999, 1.0], bins=20)[-1]
     ([2, 1], 2)
     """
-    counts = [0] * bins
-    for value in values:
-        counts[min(max(math.floor(value * bins), 0), bins - 1)] += 1
-    return counts
+    return [int(count) for count in np.histogram(values, bins=bins, range=(0, 1))[0]]

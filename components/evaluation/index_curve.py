@@ -123,12 +123,6 @@ def read_curve(atlas: str) -> Curve | None:
     return curve
 
 
-def delete_curve(atlas: str) -> None:
-    """Delete the stored curve of an atlas, if there is one."""
-    with home_errors():
-        _path(atlas).unlink(missing_ok=True)
-
-
 @contextmanager
 def _measuring_lock(atlas: str) -> Iterator[None]:
     path = _path(atlas).with_name(f".lock-{atlas}")
@@ -189,7 +183,11 @@ def summary(curve: Curve) -> str:
     if not curve.points:
         return "Nothing was measured."
     size, recall = curve.sizes[-1], f"ann_recall_at_{curve.k} of {TARGET_RECALL}"
-    reached = [(one.point, one.exact_ms) for one in sufficient_settings(curve) if one.size == size and one.point]
+    reached = [
+        (setting.point, setting.exact_ms)
+        for setting in sufficient_settings(curve)
+        if setting.size == size and setting.point
+    ]
     text = f"Over {size:,} papers no setting reaches an {recall}."
     if reached:
         best, exact_ms = min(reached, key=lambda pair: pair[0].p50_ms)
@@ -274,22 +272,22 @@ EXPORTS: dict[str, Callable[[Curve], str]] = {".md": to_markdown, ".csv": to_csv
 # Draw
 
 
-def figure(curve: Curve, *, size: int, off_rows: bool, palette: Palette) -> Any:
+def figure(curve: Curve, *, size: int, out_of_sample: bool, palette: Palette) -> Any:
     """A plotly Figure of the graphs over `size` rows: recall against time, a line per M, exact search as a reference.
 
-    off_rows: the recall of out-of-sample queries, else of rows. The atlas's own setting is ringed. Points below
-    LOWEST_DRAWN_RECALL, or without a time, are not drawn; without any, the figure has no data.
+    out_of_sample: the recall of queries off the rows, as pasted texts, else of rows. The atlas's own setting is ringed.
+    Points below LOWEST_DRAWN_RECALL, or without a time, are not drawn; without any, the figure has no data.
     """
     import plotly.graph_objects as go
 
-    lines = {m: _drawn(curve.line(size=size, m=m), off_rows=off_rows) for m in curve.ms}
+    lines = {m: _drawn(curve.line(size=size, m=m), out_of_sample=out_of_sample) for m in curve.ms}
     lines = {m: line for m, line in lines.items() if line}
     points = [point for line in lines.values() for point in line]
     exact = curve.exact_at(size)
     exact_ms = exact.p50_ms if exact and exact.p50_ms > 0 else None
     times = [point.p50_ms for point in points] + ([exact_ms] if exact_ms else [])
     x_range = [math.log10(0.7 * min(times, default=0.1)), math.log10(1.5 * max(times, default=10.0))]
-    labelled = _labelled(points, x_range, off_rows=off_rows)
+    labelled = _labelled(points, x_range, out_of_sample=out_of_sample)
     drawing = go.Figure()
     for place, (m, line) in enumerate(lines.items()):
         colour = palette.regions[LINE_COLOURS[place % len(LINE_COLOURS)]]
@@ -297,7 +295,7 @@ def figure(curve: Curve, *, size: int, off_rows: bool, palette: Palette) -> Any:
             name=f"M {m}",
             mode="lines+markers+text",
             x=[point.p50_ms for point in line],
-            y=[_recall(point, off_rows=off_rows) for point in line],
+            y=[_recall(point, out_of_sample=out_of_sample) for point in line],
             text=[str(point.ef_search) if point in labelled else "" for point in line],
             textposition="bottom right",
             textfont={"size": 11, "color": colour},
@@ -314,7 +312,7 @@ def figure(curve: Curve, *, size: int, off_rows: bool, palette: Palette) -> Any:
             name="this atlas",
             mode="markers",
             x=[own.p50_ms],
-            y=[_recall(own, off_rows=off_rows)],
+            y=[_recall(own, out_of_sample=out_of_sample)],
             marker={"size": 17, "symbol": "circle-open", "color": palette.accent, "line": {"width": 3}},
             hoverinfo="skip",
             cliponaxis=False,
@@ -368,27 +366,31 @@ def figure(curve: Curve, *, size: int, off_rows: bool, palette: Palette) -> Any:
     return drawing
 
 
-def count_undrawn(curve: Curve, *, size: int, off_rows: bool) -> int:
+def count_undrawn(curve: Curve, *, size: int, out_of_sample: bool) -> int:
     """How many points of a size `figure` leaves out."""
     points = [point for point in curve.points if point.size == size]
-    return len(points) - len(_drawn(points, off_rows=off_rows))
+    return len(points) - len(_drawn(points, out_of_sample=out_of_sample))
 
 
-def _recall(point: Point, *, off_rows: bool) -> float:
-    return point.recall_off_rows if off_rows else point.recall
+def _recall(point: Point, *, out_of_sample: bool) -> float:
+    return point.recall_off_rows if out_of_sample else point.recall
 
 
-def _drawn(points: Sequence[Point], *, off_rows: bool) -> list[Point]:
-    return [point for point in points if _recall(point, off_rows=off_rows) >= LOWEST_DRAWN_RECALL and point.p50_ms > 0]
+def _drawn(points: Sequence[Point], *, out_of_sample: bool) -> list[Point]:
+    return [
+        point
+        for point in points
+        if _recall(point, out_of_sample=out_of_sample) >= LOWEST_DRAWN_RECALL and point.p50_ms > 0
+    ]
 
 
-def _labelled(points: Sequence[Point], x_range: Sequence[float], *, off_rows: bool) -> set[Point]:
+def _labelled(points: Sequence[Point], x_range: Sequence[float], *, out_of_sample: bool) -> set[Point]:
     """The points with room for a label of their ef_search, from the left; the others show it on hover."""
     width, height = x_range[1] - x_range[0], _HIGHEST_DRAWN_RECALL - LOWEST_DRAWN_RECALL
     taken: list[tuple[float, float]] = []
     labelled = set()
     for point in sorted(points, key=lambda point: point.p50_ms):
-        x, y = math.log10(point.p50_ms) / width, _recall(point, off_rows=off_rows) / height
+        x, y = math.log10(point.p50_ms) / width, _recall(point, out_of_sample=out_of_sample) / height
         if all(abs(x - x2) > _LABEL_SIZE[0] or abs(y - y2) > _LABEL_SIZE[1] for x2, y2 in taken):
             taken.append((x, y))
             labelled.add(point)

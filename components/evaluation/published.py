@@ -1,13 +1,12 @@
-"""Published figures, and when ours may be set beside them: only where split and counts are the published ones.
+"""Published scores, and whether ours may be compared with them: only where split and counts are the published ones.
 
-The figures are the catalogue's, from the models' cards and the paper (Mysore, Cohan, Hope, NAACL 2022); the counts are
-those of the paper and of the released sets.
+The scores are in the encoder catalogue, from the models' cards and the paper (Mysore, Cohan, Hope, NAACL 2022); the
+counts are those of the paper and of the released sets.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -16,16 +15,16 @@ from components.evaluation.results import System
 from corpus.judged_sets.model import HandledKind, JudgedSet, Pool
 from corpus.judged_sets.released import relevant_grade
 
-SPLIT = "test"  # what is reported on
-# (name of a set, facet) → what the catalogue calls it.
-_CALLED = {("relish", ""): "RELISH", ("treccovid", ""): "TRECCOVID", ("csfcube", "all"): "CSFCube aggregated"}
+SPLIT = "test"  # what is published
+# (name of a set, facet) → its name in the catalogue.
+_CATALOGUE_SETS = {("relish", ""): "RELISH", ("treccovid", ""): "TRECCOVID", ("csfcube", "all"): "CSFCube aggregated"}
 
 RELISH_QUERIES, RELISH_POOL = 3_190, (55, 60)  # both splits; candidates on average, "about 60"
-_HALF = (0.45, 0.55)  # of the queries: what is published of a split is that it is about half
-TREC_TOPICS, TREC_QUERIES_A_TOPIC, TREC_POOL = 50, 50, (8_500, 9_500)  # both splits; at most; about 9,000
-CSF_FOLDS = {"background": (8, 8), "method": (9, 8), "result": (9, 8), "all": (26, 24)}  # of the test split
+_HALF = (0.45, 0.55)  # of the queries: a split is published as about half
+TREC_TOPICS, TREC_TOPIC_QUERIES, TREC_POOL = 50, 50, (8_500, 9_500)  # both splits; at most; "about 9,000"
+CSFCUBE_FOLDS = (26, 24)  # queries of the test split, all facets
 
-# What was left out of a set, and would have counted for whoever ranked it as it is.
+# Issues of a set that a ranking of it as it is would have counted.
 _LEFT_OUT: dict[HandledKind, str] = {
     "query_without_text": "queries without a text",
     "candidate_without_text": "candidates without a text",
@@ -39,91 +38,93 @@ _LEFT_OUT: dict[HandledKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """What was published of an encoder on a set: fractions 0 … 1, by metric ("MAP", "NDCG%20")."""
+    """The published scores of an encoder on a set: fractions 0 … 1, by metric ("MAP", "NDCG%20")."""
 
     encoder: str
-    figures: Mapping[str, float]
+    scores: Mapping[str, float]
 
 
 def published_rows(set_name: str, facet: str) -> list[PublishedRow]:
-    """All that is published on a set, in the catalogue's order."""
-    rows = [PublishedRow(name, _figures(name, set_name, facet)) for name in CATALOGUE]
-    return [row for row in rows if row.figures]
+    """All scores published on a set, in the catalogue's order."""
+    rows = [PublishedRow(name, _scores(name, set_name, facet)) for name in CATALOGUE]
+    return [row for row in rows if row.scores]
 
 
-def published_figures(system: System, set_name: str, facet: str) -> Mapping[str, float]:
-    """What is published of a system on a set: fractions, by metric; empty where nothing is.
+def published_scores(system: System, set_name: str, facet: str) -> Mapping[str, float]:
+    """The published scores of a system on a set: fractions, by metric; empty where there are none.
 
-    An encoder is taken for a released one by where it came from, never by the name of somebody's folder.
+    An encoder counts as a released one by its source, not by the name of a user's folder.
     """
-    return _figures(system.source if system.kind == "encoder" else "", set_name, facet)
+    return _scores(system.source if system.kind == "encoder" else "", set_name, facet)
 
 
 def not_comparable(judged: JudgedSet, split: str) -> tuple[str, ...]:
-    """Why no figure on this split of this set may be set beside published ones, in sentences; empty where they may."""
-    called = f"{judged.name} ({judged.facet})" if judged.facet else judged.name
-    if (judged.name, judged.facet) not in _CALLED:
-        return (f"Nothing is published here for {called}.",)
+    """Why scores on this split may not be compared with published ones, in sentences; empty where they may."""
+    if (judged.name, judged.facet) not in _CATALOGUE_SETS:
+        label = f"{judged.name} ({judged.facet})" if judged.facet else judged.name
+        return (f"Nothing is published here for {label}.",)
     reasons = []
     if judged.origin != "released":
-        reasons.append("The set is not the released one: its papers, pools and split may be others.")
+        reasons.append("The set is not the released issue: its papers, pools and split may differ.")
     if judged.relevant_from != (grade := relevant_grade(judged.name)):
         reasons.append(
-            f"Relevant here is grade {judged.relevant_from} or more; as published, it is from grade {grade} on."
+            f"Relevant here is grade {judged.relevant_from} or more; in the published set, from grade {grade} on."
         )
     if split != SPLIT:
-        reasons.append(f"Published figures are on the split {SPLIT!r}, and this is {split!r}.")
-    left_out = [f"{one.count:,} {_LEFT_OUT[one.kind]}" for one in judged.handled if one.kind in _LEFT_OUT and one.count]
+        reasons.append(f"Published scores are on the split {SPLIT!r}, and this is {split!r}.")
+    left_out = [
+        f"{issue.count:,} {_LEFT_OUT[issue.kind]}"
+        for issue in judged.handled
+        if issue.kind in _LEFT_OUT and issue.count
+    ]
     if left_out:
         reasons.append(f"Left out: {', '.join(left_out)}.")
-    folds = judged.folds(split)
-    reasons += {"relish": _relish, "treccovid": _treccovid, "csfcube": _csfcube}[judged.name](judged, folds)
-    return tuple(reasons)
+    check = {"relish": _relish, "treccovid": _treccovid, "csfcube": _csfcube}[judged.name]
+    return (*reasons, *check(judged, judged.folds(split)))
 
 
-def _figures(name: str, set_name: str, facet: str) -> Mapping[str, float]:
-    called = _CALLED.get((set_name, facet))
-    scores = CATALOGUE[name].scores if name in CATALOGUE else ()
-    return MappingProxyType({score.metric: score.percent / 100 for score in scores if score.set == called})
+def _scores(encoder: str, set_name: str, facet: str) -> dict[str, float]:
+    name = _CATALOGUE_SETS.get((set_name, facet))
+    scores = CATALOGUE[encoder].scores if encoder in CATALOGUE else ()
+    return {score.metric: score.percent / 100 for score in scores if score.set == name}
 
 
 def _relish(judged: JudgedSet, folds: list[list[Pool]]) -> list[str]:
-    reasons, asked = [], sum(map(len, folds))
+    reasons, queries = [], sum(map(len, folds))
     if len(judged.pools) != RELISH_QUERIES:
         reasons.append(f"The set has {len(judged.pools):,} queries, and the published one {RELISH_QUERIES:,}.")
-    if not _HALF[0] <= asked / RELISH_QUERIES <= _HALF[1]:
-        reasons.append(f"The split has {asked:,} queries, and the published one half of {RELISH_QUERIES:,}.")
+    if not _HALF[0] <= queries / RELISH_QUERIES <= _HALF[1]:
+        reasons.append(f"The split has {queries:,} queries, and the published one half of {RELISH_QUERIES:,}.")
     return reasons + _pool_sizes(folds, RELISH_POOL, about="60")
 
 
 def _treccovid(judged: JudgedSet, folds: list[list[Pool]]) -> list[str]:
     topics = Counter(pool.group for pool in judged.pools)
-    asked = {pool.group for pools in folds for pool in pools}
+    in_split = {pool.group for pools in folds for pool in pools}
     reasons = []
     if "" in topics:
-        reasons.append(f"Which topic a query is of is not told, so that there are {TREC_TOPICS} cannot be checked.")
-    elif len(topics) != TREC_TOPICS or 2 * len(asked) != TREC_TOPICS:
+        reasons.append(f"The topics of queries are not known, so whether there are {TREC_TOPICS} cannot be checked.")
+    elif len(topics) != TREC_TOPICS or 2 * len(in_split) != TREC_TOPICS:
         reasons.append(
-            f"The set has queries of {len(topics)} topics, {len(asked)} of them in the split; the published one has "
+            f"The set has queries of {len(topics)} topics, {len(in_split)} of them in the split; the published one has "
             f"{TREC_TOPICS}, half of them in each split."
         )
-    if "" not in topics and max(topics.values()) > TREC_QUERIES_A_TOPIC:
+    if "" not in topics and max(topics.values()) > TREC_TOPIC_QUERIES:
         reasons.append(
-            f"A topic has {max(topics.values())} queries, and the published ones up to {TREC_QUERIES_A_TOPIC}."
+            f"A topic has {max(topics.values())} queries, and the published ones up to {TREC_TOPIC_QUERIES}."
         )
     return reasons + _pool_sizes(folds, TREC_POOL, about="9,000")
 
 
-def _csfcube(judged: JudgedSet, folds: list[list[Pool]]) -> list[str]:
-    wanted, found = CSF_FOLDS[judged.facet], tuple(map(len, folds))
-    if found == wanted:
+def _csfcube(judged: JudgedSet, folds: list[list[Pool]]) -> list[str]:  # noqa: ARG001  (the signature of all three)
+    if (sizes := tuple(map(len, folds))) == CSFCUBE_FOLDS:
         return []
-    told = [" and ".join(map(str, sizes)) for sizes in (found, wanted)]
-    return [f"The folds have {told[0]} queries, and the published ones {told[1]}."]
+    ours, published = (" and ".join(map(str, counts)) for counts in (sizes, CSFCUBE_FOLDS))
+    return [f"The folds have {ours} queries, and the published ones {published}."]
 
 
-def _pool_sizes(folds: list[list[Pool]], wanted: tuple[int, int], *, about: str) -> list[str]:
+def _pool_sizes(folds: list[list[Pool]], published: tuple[int, int], *, about: str) -> list[str]:
     mean = float(np.mean([len(pool.rows) for pools in folds for pool in pools]))
-    if wanted[0] <= mean <= wanted[1]:
+    if published[0] <= mean <= published[1]:
         return []
     return [f"A pool has {mean:,.0f} candidates on average, and the published ones about {about}."]

@@ -1,43 +1,43 @@
-"""Reports: what systems reached on judged sets, with published figures beside it, as Markdown, CSV and JSON.
+"""Reports: the evaluations of systems on judged sets, beside published scores, as Markdown, CSV and JSON.
 
-Markdown prints percent, as papers do, and differences in points of percent; CSV and JSON hold fractions 0 … 1.
+Markdown has percent, as papers do, and differences in percentage points; CSV and JSON have fractions 0 … 1.
 """
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.evaluation.format import (
-    called,
     cell,
     code,
-    handled_words,
+    issue_descriptions,
     one_line,
     percent,
     points,
-    set_words,
+    set_label,
+    system_label,
     table,
 )
-from components.evaluation.published import published_figures, published_rows
-from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
-from components.evaluation.scoring import METRICS, by_fold
-from components.evaluation.standard_metrics import USUAL
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
+from components.evaluation.published import published_rows, published_scores
+from components.evaluation.results import Evaluation, QueryScores, by_fold, mean_of_folds
 from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
 from corpus.readers.cells import guarded
 
-MAIN = (MAP, NDCG_20_PERCENT)  # what the paper reports, and what is tested
-MOST_GROUPS = 60  # of which a table is printed: the topics of TRECCOVID-RF are 50
+MAIN_METRICS = (MAP, NDCG_20_PERCENT)  # reported by the paper, and tested
+MAX_GROUPS = 60  # of a table; the topics of TRECCOVID-RF are 50
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
-    """A paired test of one evaluation (`id`) against another on the same queries, by one metric."""
+class SystemTest:
+    """A paired test of the evaluation `id` against another on the same queries, by one metric."""
 
     id: str
     against: str
@@ -46,8 +46,8 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """What an evaluation reached on the queries of one topic, review or facet. means: fractions, by metric."""
+class GroupMeans:
+    """An evaluation's scores on the queries of one topic, review or facet. means: fractions, by metric."""
 
     id: str
     group: str
@@ -58,103 +58,117 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Evaluations in the order that they are told in, tests of later ones against the first of their set and split."""
+    """Evaluations, those of one set and split together; later ones are tested against the first of their set."""
 
     evaluations: tuple[Evaluation, ...]
-    tests: tuple[Tested, ...] = ()
-    groups: tuple[Group, ...] = ()
+    tests: tuple[SystemTest, ...] = ()
+    groups: tuple[GroupMeans, ...] = ()
 
     def markdown(self) -> str:
-        """The report for people: a part for every set and split."""
-        parts = [_part(self, list(evaluations)) for _, evaluations in groupby(self.evaluations, key=_place)]
-        return "\n\n".join([*parts, _footnotes(self)]) + "\n"
+        """A section for every set and split."""
+        from jinja2 import Environment
+
+        environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701  (cells are escaped by `cell`)
+        environment.filters |= {"cell": cell, "code": code}
+        packages: dict[str, dict[str, None]] = {}
+        for evaluation in self.evaluations:
+            for name, version in evaluation.versions.items():
+                packages.setdefault(name, {})[version] = None
+        text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+            parts=[_part(self, list(evaluations)) for _, evaluations in groupby(self.evaluations, key=_set_key)],
+            bootstrap_samples=f"{BOOTSTRAP_SAMPLES:,}",
+            paired_samples=f"{PAIRED_SAMPLES:,}",
+            packages=[(name, " / ".join(versions)) for name, versions in packages.items()],
+            machines=list(dict.fromkeys(evaluation.machine for evaluation in self.evaluations)),
+        )
+        return text.strip() + "\n"
 
     def csv(self) -> str:
-        """A row an evaluation; no cell is run as a formula by a spreadsheet. Scores are fractions."""
+        """A row per evaluation; no cell is a formula to a spreadsheet."""
         text = io.StringIO(newline="")
-        rows = [_row(self, one) for one in self.evaluations]
+        rows = [_csv_row(self, evaluation) for evaluation in self.evaluations]
         writer = csv.DictWriter(text, list(rows[0]) if rows else ["id"], lineterminator="\r\n")
         writer.writeheader()
         for row in rows:
             writer.writerow(
-                {name: guarded(one_line(cell)) if isinstance(cell, str) else cell for name, cell in row.items()}
+                {name: guarded(one_line(value)) if isinstance(value, str) else value for name, value in row.items()}
             )
         return text.getvalue()
 
     def json(self) -> str:
-        """All of it for programs. Scores are fractions."""
+        """The whole report, for programs."""
         content = {
             "scores": "fractions 0 … 1",
             "evaluations": [
                 {
-                    **asdict(one),
-                    "queries": one.queries,
-                    "comparable": one.comparable,
-                    "published": dict(_published(one)),
-                    "difference": _differences(one),
+                    **asdict(evaluation),
+                    "queries": evaluation.queries,
+                    "comparable": evaluation.comparable,
+                    "published": dict(_published(evaluation)),
+                    "difference": _differences(evaluation),
                 }
-                for one in self.evaluations
+                for evaluation in self.evaluations
             ],
-            "tests": [asdict(one) for one in self.tests],
-            "groups": [asdict(one) for one in self.groups],
+            "tests": [asdict(test) for test in self.tests],
+            "groups": [asdict(group) for group in self.groups],
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
+EXPORTS: dict[str, Callable[[Report], str]] = {".md": Report.markdown, ".csv": Report.csv, ".json": Report.json}
+_TEMPLATE = Path(__file__).with_name("report.md.j2")
+
+
 def report_of(evaluations: Sequence[Evaluation], scores: Sequence[Sequence[QueryScores]]) -> Report:
-    """The report of evaluations whose queries' scores are given; those of one set and split are told together."""
+    """The report of evaluations. scores: of each, those of its queries."""
     first: dict[tuple[str, ...], int] = {}
-    for i, one in enumerate(evaluations):
-        first.setdefault(_place(one), i)
-    order = sorted(range(len(evaluations)), key=lambda i: (first[_place(evaluations[i])], i))
-    tests: list[Tested] = []
+    for i, evaluation in enumerate(evaluations):
+        first.setdefault(_set_key(evaluation), i)
+    order = sorted(range(len(evaluations)), key=lambda i: (first[_set_key(evaluations[i])], i))
+    tests: list[SystemTest] = []
     for i in order:
-        base = first[_place(evaluations[i])]
-        if i != base and _queries(scores[i]) == _queries(scores[base]):
-            tests += [
-                Tested(
-                    evaluations[i].id,
-                    evaluations[base].id,
-                    metric,
-                    paired_test(by_fold(scores[i], metric), by_fold(scores[base], metric)),
-                )
-                for metric in MAIN
-            ]
+        base = first[_set_key(evaluations[i])]
+        queries, base_queries = ([(scored.fold, scored.query) for scored in scores[of]] for of in (i, base))
+        if i != base and queries == base_queries:
+            for metric in MAIN_METRICS:
+                test = paired_test(by_fold(scores[i], metric), by_fold(scores[base], metric))
+                tests.append(SystemTest(evaluations[i].id, evaluations[base].id, metric, test))
     groups = [group for i in order for group in _groups(evaluations[i], scores[i])]
     return Report(tuple(evaluations[i] for i in order), tuple(tests), tuple(groups))
 
 
-def _place(evaluation: Evaluation) -> tuple[str, ...]:
-    """What evaluations must have in common to stand in one table."""
-    one = evaluation
-    return one.set_name, one.facet, one.split, one.set_fingerprint, str(one.relevant_from)
+def _set_key(evaluation: Evaluation) -> tuple[str, ...]:
+    """What the evaluations of one table have in common."""
+    return (
+        evaluation.set_name,
+        evaluation.facet,
+        evaluation.split,
+        evaluation.set_fingerprint,
+        str(evaluation.relevant_from),
+    )
 
 
-def _queries(scores: Sequence[QueryScores]) -> list[tuple[int, str]]:
-    return [(one.fold, one.query) for one in scores]
-
-
-def _groups(evaluation: Evaluation, scores: Sequence[QueryScores]) -> list[Group]:
-    """What was reached on each group, where there are several and not too many for a table."""
-    names = list(dict.fromkeys(one.group for one in scores))
-    if not 1 < len(names) <= MOST_GROUPS:
+def _groups(evaluation: Evaluation, scores: Sequence[QueryScores]) -> list[GroupMeans]:
+    """The scores of each group, where there are several and not too many for a table."""
+    names = list(dict.fromkeys(scored.group for scored in scores))
+    if not 1 < len(names) <= MAX_GROUPS:
         return []
-    found = []
+    groups = []
     for name in names:
-        mine = [one for one in scores if one.group == name]
-        candidates = float(np.mean([one.candidates for one in mine]))
-        # Over folds as the whole is: of CSFCube, a facet has the figure that it has alone.
-        means = {metric: float(np.mean([fold.mean() for fold in by_fold(mine, metric)])) for metric in mine[0].metrics}
-        found.append(Group(evaluation.id, name, len(mine), candidates, means))
-    return found
+        members = [scored for scored in scores if scored.group == name]
+        candidates = float(np.mean([scored.candidates for scored in members]))
+        # Over folds as the whole is: a facet of CSFCube has the score that it has alone.
+        means = {metric: mean_of_folds(members, metric) for metric in members[0].metrics}
+        groups.append(GroupMeans(evaluation.id, name, len(members), candidates, means))
+    return groups
 
 
-def _published(evaluation: Evaluation) -> dict[str, float]:
-    return dict(published_figures(evaluation.system, evaluation.set_name, evaluation.facet))
+def _published(evaluation: Evaluation) -> Mapping[str, float]:
+    return published_scores(evaluation.system, evaluation.set_name, evaluation.facet)
 
 
 def _differences(evaluation: Evaluation) -> dict[str, float]:
-    """Ours less the published, by metric; none where they may not be compared."""
+    """Our scores minus the published ones, by metric; empty where they may not be compared."""
     if not evaluation.comparable:
         return {}
     return {metric: evaluation.means[metric] - value for metric, value in _published(evaluation).items()}
@@ -163,185 +177,149 @@ def _differences(evaluation: Evaluation) -> dict[str, float]:
 # Markdown
 
 
-def _part(report: Report, evaluations: list[Evaluation]) -> str:
-    """What is to be said of one set and split."""
-    ids = {one.id for one in evaluations}
-    first = evaluations[0]
-    tests = [one for one in report.tests if one.id in ids]
-    groups = [one for one in report.groups if one.id in ids]
-    parts = [f"## {cell(set_words(first))}", _facts(first), _main_table(evaluations)]
-    if reasons := list(dict.fromkeys(reason for one in evaluations for reason in one.not_comparable)):
-        parts.append("Not comparable with published figures: " + " ".join(map(cell, reasons)))
-    if rows := published_rows(first.set_name, first.facet):
-        parts.append(
-            "Published on this set (percent):\n\n"
-            + table(
-                ["encoder", *MAIN],
-                [[cell(row.encoder), *(percent(row.figures.get(metric)) for metric in MAIN)] for row in rows],
-            )
-        )
-    parts.append(
-        "The usual metrics, by ir-measures (percent):\n\n"
-        + table(
-            ["system", *USUAL],
-            [[cell(called(one)), *(percent(one.means.get(metric)) for metric in USUAL)] for one in evaluations],
-        )
-    )
-    if tests:
-        parts.append("Paired tests:\n\n" + _test_table(evaluations, tests))
-    if groups:
-        parts.append("By group (percent):\n\n" + _group_table(evaluations, groups))
-    parts.append("What ranked:\n\n" + _system_table(evaluations))
-    notes = [note for one in evaluations for note in one.notes]
-    if notes:
-        parts.append("Notes:\n\n" + "\n".join(f"- {cell(note)}" for note in notes))
-    return "\n\n".join(parts)
-
-
-def _facts(one: Evaluation) -> str:
-    sizes = one.pool_sizes
-    folds = "" if len(one.folds) == 1 else f" in {len(one.folds)} folds ({' and '.join(map(str, one.folds))})"
-    pools = f"{sizes['smallest']:,.0f} candidates each"
-    if sizes["smallest"] != sizes["largest"]:
-        pools = f"{sizes['smallest']:,.0f} to {sizes['largest']:,.0f} candidates, {sizes['mean']:,.1f} on average"
-    facts = [
-        f"{one.queries:,} queries{folds}, {one.papers:,} papers; pools of {pools}; relevant from grade "
-        f"{one.relevant_from}",
-        f"Set fingerprint `{code(one.set_fingerprint)}`; {cell(one.origin)}",
-        f"{one.without_positive:,} of the queries have no relevant candidate and count with an average precision of 0; "
-        f"{one.pools_under_five:,} have a pool under five and count with an NDCG%20 of 0",
+def _part(report: Report, evaluations: list[Evaluation]) -> dict[str, Any]:
+    """The template's values of one set and split."""
+    first, sizes = evaluations[0], evaluations[0].pool_sizes
+    ids = {evaluation.id for evaluation in evaluations}
+    pools = f"{sizes.smallest:,.0f} candidates each"
+    if sizes.smallest != sizes.largest:
+        pools = f"{sizes.smallest:,.0f} to {sizes.largest:,.0f} candidates, {sizes.mean:,.1f} on average"
+    published = [
+        [cell(row.encoder), *(percent(row.scores.get(metric)) for metric in MAIN_METRICS)]
+        for row in published_rows(first.set_name, first.facet)
     ]
-    facts += [cell(words) for words in handled_words(one.handled)]
-    if one.rules:
-        facts.append(f"How it was made: {cell(one.rules)}")
-    return "\n".join(f"- {fact}" for fact in facts)
+    standard = [
+        [cell(system_label(evaluation)), *(percent(evaluation.means.get(metric)) for metric in STANDARD_METRICS)]
+        for evaluation in evaluations
+    ]
+    return {
+        "first": first,
+        "label": set_label(first),
+        "queries": f"{first.queries:,}",
+        "papers": f"{first.papers:,}",
+        "folds": f" in {len(first.folds)} folds ({' and '.join(map(str, first.folds))})" if first.folds[1:] else "",
+        "pools": pools,
+        "without_positive": f"{first.without_positive:,}",
+        "pools_under_five": f"{first.pools_under_five:,}",
+        "issues": issue_descriptions(first.handled),
+        "main_table": _main_table(evaluations),
+        "reasons": list(dict.fromkeys(reason for evaluation in evaluations for reason in evaluation.not_comparable)),
+        "tables": [
+            ("Published on this set (percent)", published and table(["encoder", *MAIN_METRICS], published)),
+            ("Standard metrics, by ir-measures (percent)", table(["system", *STANDARD_METRICS], standard)),
+            ("Paired tests", _test_table(evaluations, [test for test in report.tests if test.id in ids])),
+            ("By group (percent)", _group_table(evaluations, [group for group in report.groups if group.id in ids])),
+            ("Systems", _system_table(evaluations)),
+        ],
+        "notes": [note for evaluation in evaluations for note in evaluation.notes],
+    }
 
 
 def _main_table(evaluations: list[Evaluation]) -> str:
-    published = {one.id: _published(one) for one in evaluations}
-    beside = any(published.values())  # else there is nothing to set beside ours
+    published = {evaluation.id: _published(evaluation) for evaluation in evaluations}
+    with_published = any(published.values())
     head = ["system"]
-    for metric in MAIN:
-        head += [metric, "95 % interval", *(["published", "difference"] if beside else [])]
+    for metric in MAIN_METRICS:
+        head += [metric, "95 % interval", *(["published", "difference"] if with_published else [])]
     rows = []
-    for one in evaluations:
-        row, differences = [cell(called(one))], _differences(one)
-        for metric in MAIN:
-            low, high = one.intervals.get(metric, (None, None))
-            row += [f"**{percent(one.means[metric])}**", f"{percent(low)} to {percent(high)}"]
-            if beside:
-                row += [percent(published[one.id].get(metric)), points(differences.get(metric))]
-        rows.append([*row, "yes" if one.comparable else "no"])
+    for evaluation in evaluations:
+        row, differences = [cell(system_label(evaluation))], _differences(evaluation)
+        for metric in MAIN_METRICS:
+            low, high = evaluation.intervals[metric]
+            row += [f"**{percent(evaluation.means[metric])}**", f"{percent(low)} to {percent(high)}"]
+            if with_published:
+                row += [percent(published[evaluation.id].get(metric)), points(differences.get(metric))]
+        rows.append([*row, "yes" if evaluation.comparable else "no"])
     return table([*head, "comparable"], rows)
 
 
-def _test_table(evaluations: list[Evaluation], tests: list[Tested]) -> str:
-    names = {one.id: cell(called(one)) for one in evaluations}
+def _test_table(evaluations: list[Evaluation], tests: list[SystemTest]) -> str:
+    names = {evaluation.id: cell(system_label(evaluation)) for evaluation in evaluations}
     rows = [
         [
-            names[one.id],
-            names.get(one.against, one.against),
-            one.metric,
-            points(one.test.difference),
-            f"{one.test.p_value:.5f}",
-            *(f"{count:,}" for count in (one.test.wins, one.test.losses, one.test.ties)),
+            names[tested.id],
+            names[tested.against],
+            tested.metric,
+            points(tested.test.difference),
+            f"{tested.test.p_value:.5f}",
         ]
-        for one in tests
+        + [f"{count:,}" for count in (tested.test.wins, tested.test.losses, tested.test.ties)]
+        for tested in tests
     ]
-    return table(["system", "against", "metric", "difference", "p", "better", "worse", "as good"], rows)
+    return table(["system", "against", "metric", "difference", "p", "better", "worse", "equal"], rows) if rows else ""
 
 
-def _group_table(evaluations: list[Evaluation], groups: list[Group]) -> str:
-    found = {(one.id, one.group): one for one in groups}
+def _group_table(evaluations: list[Evaluation], groups: list[GroupMeans]) -> str:
+    by_system = {(group.id, group.group): group for group in groups}
     rows = []
-    for name in dict.fromkeys(one.group for one in groups):
-        first = next(one for one in groups if one.group == name)
+    for name in dict.fromkeys(group.group for group in groups):
+        first = next(group for group in groups if group.group == name)
         row = [cell(name) or "(none)", f"{first.queries:,}", f"{first.candidates:,.0f}"]
-        for one in evaluations:
-            group = found.get((one.id, name))
-            row += [percent(group.means[metric] if group else None) for metric in MAIN]
+        for evaluation in evaluations:
+            group = by_system.get((evaluation.id, name))
+            row += [percent(group.means[metric] if group else None) for metric in MAIN_METRICS]
         rows.append(row)
-    systems = [f"{cell(called(one))} {metric}" for one in evaluations for metric in MAIN]
-    return table(["group", "queries", "candidates", *systems], rows)
+    systems = [f"{cell(system_label(evaluation))} {metric}" for evaluation in evaluations for metric in MAIN_METRICS]
+    return table(["group", "queries", "candidates", *systems], rows) if rows else ""
 
 
 def _system_table(evaluations: list[Evaluation]) -> str:
     rows = [
         [
-            cell(called(one)),
-            one.system.kind,
-            f"`{code(one.system.fingerprint[:16])}`",
-            cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())),
-            f"`{code(one.made)}`",
-            f"`{code(one.id)}`",
+            cell(system_label(evaluation)),
+            evaluation.system.kind,
+            f"`{code(evaluation.system.fingerprint[:16])}`",
+            cell(", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in evaluation.seconds.items())),
+            f"`{code(evaluation.made)}`",
+            f"`{code(evaluation.id)}`",
         ]
-        for one in evaluations
+        for evaluation in evaluations
     ]
     return table(["system", "kind", "fingerprint", "took", "made", "evaluation"], rows)
-
-
-def _footnotes(report: Report) -> str:
-    notes = [
-        "NDCG%20 is the NDCG of the nearest 20 % of a pool, the grade itself being the gain, and ranks 1 and 2 being "
-        "whole; it is not nDCG@20. Intervals: percentile bootstrap over queries, "
-        f"{BOOTSTRAP_SAMPLES:,} samples. p: two-sided paired randomisation test, {PAIRED_SAMPLES:,} samples."
-    ]
-    versions: dict[str, list[str]] = {}
-    for one in report.evaluations:
-        for name, version in one.versions.items():
-            versions.setdefault(name, [])
-            if version not in versions[name]:
-                versions[name].append(version)
-    notes.append(
-        "Versions: " + ", ".join(f"{cell(name)} {cell(' / '.join(of))}" for name, of in versions.items()) + "."
-    )
-    machines = dict.fromkeys(one.machine for one in report.evaluations)
-    notes.append("Machine: " + "; ".join(map(cell, machines)) + ".")
-    return "\n\n".join(notes)
 
 
 # CSV
 
 
-def _row(report: Report, one: Evaluation) -> dict[str, Any]:
-    published, differences = _published(one), _differences(one)
+def _csv_row(report: Report, evaluation: Evaluation) -> dict[str, Any]:
+    published, differences = _published(evaluation), _differences(evaluation)
     row: dict[str, Any] = {
-        "id": one.id,
-        "made": one.made,
-        "system": called(one),
-        "kind": one.system.kind,
-        "system fingerprint": one.system.fingerprint,
-        "set": one.set_name,
-        "facet": one.facet,
-        "split": one.split,
-        "origin": one.origin,
-        "set fingerprint": one.set_fingerprint,
-        "relevant from": one.relevant_from,
-        "queries": one.queries,
-        "folds": " ".join(map(str, one.folds)),
-        "candidates (mean)": one.pool_sizes.get("mean", ""),
-        "candidates (smallest)": one.pool_sizes["smallest"],
-        "candidates (largest)": one.pool_sizes["largest"],
+        "id": evaluation.id,
+        "made": evaluation.made,
+        "system": system_label(evaluation),
+        "kind": evaluation.system.kind,
+        "system fingerprint": evaluation.system.fingerprint,
+        "set": evaluation.set_name,
+        "facet": evaluation.facet,
+        "split": evaluation.split,
+        "origin": evaluation.origin,
+        "set fingerprint": evaluation.set_fingerprint,
+        "relevant from": evaluation.relevant_from,
+        "queries": evaluation.queries,
+        "folds": " ".join(map(str, evaluation.folds)),
+        "candidates (mean)": evaluation.pool_sizes.mean,
+        "candidates (smallest)": evaluation.pool_sizes.smallest,
+        "candidates (largest)": evaluation.pool_sizes.largest,
     }
-    for metric in MAIN:
-        low, high = one.intervals.get(metric, ("", ""))
-        p = next((t.test.p_value for t in report.tests if (t.id, t.metric) == (one.id, metric)), "")
+    for metric in MAIN_METRICS:
+        low, high = evaluation.intervals[metric]
+        p = next((t.test.p_value for t in report.tests if (t.id, t.metric) == (evaluation.id, metric)), "")
         row |= {
-            metric: one.means[metric],
+            metric: evaluation.means[metric],
             f"{metric} low": low,
             f"{metric} high": high,
             f"{metric} published": published.get(metric, ""),
             f"{metric} difference": differences.get(metric, ""),
             f"{metric} p against the first": p,
         }
-    row |= {metric: one.means.get(metric, "") for metric in METRICS if metric not in MAIN}
+    row |= {metric: evaluation.means.get(metric, "") for metric in STANDARD_METRICS}
     return row | {
-        "comparable": "yes" if one.comparable else "no",
-        "not comparable because": " ".join(one.not_comparable),
-        "without positive": one.without_positive,
-        "pools under five": one.pools_under_five,
-        "handled": "; ".join(handled_words(one.handled)),
-        "notes": " ".join(one.notes),
-        "versions": ", ".join(f"{name} {version}" for name, version in one.versions.items()),
-        "machine": one.machine,
+        "comparable": "yes" if evaluation.comparable else "no",
+        "not comparable because": " ".join(evaluation.not_comparable),
+        "without positive": evaluation.without_positive,
+        "pools under five": evaluation.pools_under_five,
+        "handled": "; ".join(issue_descriptions(evaluation.handled)),
+        "notes": " ".join(evaluation.notes),
+        "versions": ", ".join(f"{name} {version}" for name, version in evaluation.versions.items()),
+        "machine": evaluation.machine,
     }

@@ -1,6 +1,6 @@
-"""How sure a mean is, and whether two systems differ: a bootstrap interval and a paired randomisation test.
+"""Bootstrap intervals of a mean, and a paired randomisation test of two systems.
 
-Both keep to the folds: in sets whose figure is the mean over folds, so is every mean here.
+Means are over folds of the means over each fold's queries.
 
 B. Efron, R. Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
 M. Smucker, J. Allan, B. Carterette: A Comparison of Statistical Significance Tests for Information Retrieval
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 Values = Sequence[float] | NDArray[np.float64]
 
-BOOTSTRAP_SAMPLES = 10_000  # the ends of the interval then move by a few hundredths of its width from seed to seed
+BOOTSTRAP_SAMPLES = 10_000  # the ends of the interval vary by a few hundredths of its width between seeds
 PAIRED_SAMPLES = 100_000  # the smallest p-value is then 0.00001
-_CELLS = 2_000_000  # numbers drawn at a time: 16 MB of them
+_CELLS = 2_000_000  # random numbers at a time: 16 MB
 
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
     """Whether the first of two systems differs from the second over the same queries.
 
-    difference: of their means, the first's minus the second's. p_value: how often as large a difference, to either
-    side, comes of swapping the two systems at random query by query. wins, losses, ties: queries at which the first is
-    better, worse, as good. samples: how many swappings were drawn.
+    difference: the first's mean minus the second's. p_value: two-sided, the share of random swaps of the two systems,
+    query by query, that give as large a difference. wins, losses, ties: queries at which the first is better, worse,
+    equal. samples: the number of random swaps.
     """
 
     difference: float
@@ -41,14 +41,14 @@ class PairedTest:
 def bootstrap_interval(
     values_by_fold: Sequence[Values], *, samples: int = BOOTSTRAP_SAMPLES, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean: queries are drawn again with replacement, within their fold.
+    """The percentile bootstrap interval of a mean: queries are resampled with replacement within their fold.
 
-    values_by_fold: a metric's value for each query; folds that are empty count for nothing. The same values and seed
-    give the same interval. Raises ValueError where there is no value, one is not finite, or level is not within 0 … 1.
+    values_by_fold: a metric's value for each query; empty folds are ignored. The same values and seed give the same
+    interval. Raises ValueError where there is no value, one is not finite, or level is not between 0 and 1.
     """
     folds = _folds(values_by_fold)
     if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it lies between 0 and 1")
+        raise ValueError(f"level is {level}; use a value between 0 and 1")
     rng = np.random.default_rng(seed)
     means = np.zeros(samples)
     for values in folds:
@@ -65,18 +65,20 @@ def paired_test(
 ) -> PairedTest:
     """The two-sided paired randomisation test of the difference of two means.
 
-    Value i of a fold is of the same query in both. p = (hits + 1) / (samples + 1), hits being the samples whose
-    difference is as large as the observed one; it is 1 where no query differs. The same values and seed give the same.
-    Raises ValueError as `bootstrap_interval` does, and where the folds are not of the same lengths.
+    Value i of a fold belongs to the same query in both. p = (hits + 1) / (samples + 1), where hits are the samples
+    whose difference is as large as the observed one; p is 1 where no query differs. The same values and seed give the
+    same result. Raises ValueError as `bootstrap_interval` does, and where the folds have different lengths.
     """
     if [len(fold) for fold in first_by_fold] != [len(fold) for fold in second_by_fold]:
-        raise ValueError("the two systems were not scored on the same queries; give both, fold by fold, in one order")
+        raise ValueError(
+            "the two systems were not scored on the same queries; give both, fold by fold, in the same order"
+        )
     first, second = _folds(first_by_fold), _folds(second_by_fold)
     # Each query's share of the difference of the means.
     shares = np.concatenate([(a - b) / (len(a) * len(first)) for a, b in zip(first, second, strict=True)])
-    swapped = shares[shares != 0]  # the others change no sum
+    swapped = shares[shares != 0]
     observed = float(shares.sum())
-    # Sums of the same numbers in another order differ in their last digits, which must not decide.
+    # Sums of the same numbers in another order differ in their last digits, which must not count.
     bound = abs(observed) - 1e-12 * float(np.abs(shares).sum())
     rng = np.random.default_rng(seed)
     hits = 0
@@ -97,10 +99,10 @@ def paired_test(
 
 
 def _folds(values_by_fold: Sequence[Values]) -> list[NDArray[np.float64]]:
-    """The folds that have values, as arrays. Raises ValueError where there is none, or a value is not finite."""
+    """The folds that have values. Raises ValueError where there is none, or a value is not finite."""
     folds = [np.asarray(values, dtype=np.float64) for values in values_by_fold if len(values)]
     if not folds:
-        raise ValueError("there is no query to compute with; give at least one value")
+        raise ValueError("there are no queries; give at least one value")
     if not all(np.isfinite(values).all() for values in folds):
-        raise ValueError("a value is no finite number; score the queries again")
+        raise ValueError("a value is not a finite number; score the queries again")
     return folds

@@ -21,8 +21,8 @@ from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.thumbnail import thumbnail
 from components.encoder import Precision
 from components.jobs import runner as background
-from components.jobs.runner import encode_job, staged_job
-from components.jobs.store import Staged, clear_old, discard, waiting
+from components.jobs.model import JobRequest, encode_request
+from components.jobs.store import clear_old, discard, waiting_requests
 from components.mapping.palette import DARK, LIGHT
 from components.pages import frame, jobs
 from components.pages.corpus_dialogs import DIALOGS, DIALOGS_OF_THE_DEFAULT, REBUILD
@@ -63,14 +63,14 @@ def _clear_once() -> bool:
 def _stopped() -> None:
     """What was stopped or killed, here or by an app that ended."""
     now = background.latest()
-    staged = waiting()
+    staged = waiting_requests()
     for one in staged:
-        if now is None or now.job.staged != one.id:
+        if now is None or now.request.id != one.id:
             _stopped_one(
                 f"{_words(one)} was stopped.", key=one.id, go_on=partial(_go_on, one), throw_away=partial(_discard, one)
             )
     for build in unfinished():
-        job = now.job if now is not None else None
+        job = now.request if now is not None else None
         if job is not None and job.kind == "encode" and (job.base, job.encoder) == (build.base, build.encoder):
             continue
         if build.name in {one.name for one in staged} or build.kind != "build":
@@ -94,21 +94,21 @@ def _stopped_one(told: str, *, key: str, go_on: Callable[[], None] | None, throw
             st.button("Discard", key=f"discard-{key}", on_click=throw_away)
 
 
-def _words(one: Staged) -> str:
-    words = staged_job(one).words
+def _words(one: JobRequest) -> str:
+    words = one.words
     return escaped(words[:1].upper() + words[1:])
 
 
-def _go_on(one: Staged) -> None:
-    jobs.begin(staged_job(one))
+def _go_on(one: JobRequest) -> None:
+    jobs.begin(one)
 
 
 def _encode_on(build: Unfinished) -> None:
     precision: Precision = "bfloat16" if build.precision == "bfloat16" else "float32"
-    jobs.begin(encode_job(build.base, encoder=build.encoder, precision=precision))
+    jobs.begin(encode_request(build.base, encoder=build.encoder, precision=precision))
 
 
-def _discard(one: Staged) -> None:
+def _discard(one: JobRequest) -> None:
     def throw_away() -> None:
         discard(one.id)
         if one.kind in ("files", "query") and paths.atlas_folder(one.name).is_dir():

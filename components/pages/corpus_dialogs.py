@@ -15,8 +15,8 @@ from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.vectors_export import VECTOR_EXPORTS
 from components.jobs import runner as background
-from components.jobs.runner import staged_job
-from components.jobs.store import Staged, StagedFile, StagedKind, ask, new_staging, stage_file
+from components.jobs.model import JobKind, JobRequest, UploadedFile
+from components.jobs.store import add_file, new_request_id, save_request
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.panels.encoder_card import size
@@ -37,9 +37,9 @@ def _called(corpus: str) -> str:
     return escaped(found[0].display_title if found else corpus)
 
 
-def _begin(make: Callable[[], Staged]) -> None:
+def _begin(make: Callable[[], JobRequest]) -> None:
     """Ask for what `make` gives, begin it, and draw the whole page, which says what is refused: the dialog closes."""
-    jobs.attempt(lambda: background.start(staged_job(ask(make()))))
+    jobs.attempt(lambda: background.start(save_request(make())))
     st.rerun()
 
 
@@ -131,9 +131,9 @@ def _remove(corpus: str) -> None:
             _begin(lambda: _removal(corpus, list(found)))
 
 
-def _removal(corpus: str, ids: list[str]) -> Staged:
-    staging = new_staging()
-    file = stage_file(staging, "ids.txt", io.BytesIO("\n".join(ids).encode("utf-8", "replace")))
+def _removal(corpus: str, ids: list[str]) -> JobRequest:
+    staging = new_request_id()
+    file = add_file(staging, "ids.txt", io.BytesIO("\n".join(ids).encode("utf-8", "replace")))
     return _change(corpus, "remove", id=staging, files=(file,))
 
 
@@ -158,19 +158,21 @@ def _rebuild(corpus: str) -> None:
     st.markdown("Every point may move, and regions get new names. Nothing is encoded again: searches stay the same.")
     _only_one()
     if st.button("Lay it out again", type="primary", disabled=jobs.runs(), key=f"rebuild-{corpus}"):
-        _begin(lambda: _change(corpus, "rebuild", id=new_staging()))
+        _begin(lambda: _change(corpus, "rebuild", id=new_request_id()))
 
 
 def _change(
     corpus: str,
-    kind: StagedKind,
+    kind: JobKind,
     *,
     id: str,
-    files: tuple[StagedFile, ...] = (),
+    files: tuple[UploadedFile, ...] = (),
     keep_without_abstract: bool = False,
-) -> Staged:
+) -> JobRequest:
     title = next((one.title for one in atlases_of(corpus)), "")
-    return Staged(id=id, kind=kind, name=corpus, title=title, files=files, keep_without_abstract=keep_without_abstract)
+    return JobRequest(
+        id=id, kind=kind, name=corpus, title=title, files=files, keep_without_abstract=keep_without_abstract
+    )
 
 
 # ---------------------------------------------------------------- export

@@ -1,6 +1,5 @@
 """A new corpus: from files, from a query or from an archive, looked at before it is built in the background."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -11,8 +10,8 @@ from components.atlas.manifest import MAX_TITLE_CHARS
 from components.encoder import EMBEDDED
 from components.jobs import runner as background
 from components.jobs import store as staging
-from components.jobs.runner import staged_job
-from components.jobs.store import LONGEST_QUERY, Staged, StagedFile, ask, new_staging, waiting
+from components.jobs.model import MAX_QUERY_CHARS, JobRequest, UploadedFile
+from components.jobs.store import new_request_id, save_request, waiting_requests
 from components.pages import jobs, resources
 from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads, round_key
 from components.panels.job_status import duration
@@ -22,7 +21,7 @@ from corpus.sources.lookup import SOURCES
 from corpus.text.markdown import escaped
 
 _UPLOAD_MB, _ARCHIVE_MB = 200, 1024  # of one file; the first is .streamlit/config.toml's, too
-_MOST = 1_000  # papers of a query, unless they ask for more
+_MOST = 1_000  # papers of a query, unless they save_request for more
 _FORMATS = (
     "What Zotero, Mendeley, EndNote, PubMed, Scopus and Web of Science export: RIS, BibTeX, .nbib, MEDLINE XML, CSV, "
     "TSV, JSON Lines or Parquet. All but Parquet may be gzip."
@@ -69,7 +68,7 @@ def _from_files() -> None:
     if files and not column:
         _estimate(here, encoder)
     _ready(
-        Staged(
+        JobRequest(
             id=here.staging,
             kind="files",
             name=_free(title or _suggested(files)),
@@ -90,11 +89,11 @@ def _from_files() -> None:
     )
 
 
-def _suggested(files: tuple[StagedFile, ...]) -> str:
-    return files[0].called.split(".")[0][:MAX_TITLE_CHARS] if files else ""
+def _suggested(files: tuple[UploadedFile, ...]) -> str:
+    return files[0].original_name.split(".")[0][:MAX_TITLE_CHARS] if files else ""
 
 
-def _own_vectors(columns: list[str], files: tuple[StagedFile, ...], *, key: str) -> tuple[str, str]:
+def _own_vectors(columns: list[str], files: tuple[UploadedFile, ...], *, key: str) -> tuple[str, str]:
     """The column of vectors to take as they are, and the encoder that made them; both may be empty."""
     if not columns or len(files) != 1:
         return "", ""
@@ -137,9 +136,9 @@ def _estimate(here: Uploads, encoder: str) -> None:
 
 def _seen(here: Uploads) -> list[tuple[Path, Preview]]:
     return [
-        (staging.staged_path(here.staging, name), preview)
+        (staging.file_path(here.staging, name), preview)
         for name, preview in here.previews.items()
-        if staging.staged_path(here.staging, name).is_file()
+        if staging.file_path(here.staging, name).is_file()
     ]
 
 
@@ -171,7 +170,7 @@ def _from_query() -> None:
     source = SOURCES[name]
     with st.form(f"{key}-form", border=False):
         query = st.text_input(
-            "Query", key=f"{key}-text", max_chars=LONGEST_QUERY, placeholder="As you would type it there"
+            "Query", key=f"{key}-text", max_chars=MAX_QUERY_CHARS, placeholder="As you would type it there"
         )
         st.caption(escaped(source.help))
         if st.form_submit_button("Count the papers", icon=":material/tag:"):
@@ -195,7 +194,7 @@ def _from_query() -> None:
     title = _title(query, key=key)
     encoder = _encoder(key=key)
     _ready(
-        Staged(
+        JobRequest(
             id="",
             kind="query",
             name=_free(title or query),
@@ -203,7 +202,7 @@ def _from_query() -> None:
             encoder=encoder,
             source=name,
             query=query,
-            most=int(most),
+            limit=int(most),
         ),
         blocked="",
         key=key,
@@ -231,14 +230,14 @@ def _from_archive() -> None:
     files = tuple(here.files.values())
     suggested = _suggested(files)
     _ready(
-        Staged(id=here.staging, kind="import", name=_free(suggested), title=suggested, files=files),
+        JobRequest(id=here.staging, kind="import", name=_free(suggested), title=suggested, files=files),
         blocked="" if files else "Choose an archive first.",
         key=key,
         label="Import it",
     )
 
 
-# ---------------------------------------------------------------- what all three ask
+# ---------------------------------------------------------------- what all three need
 
 
 def _title(suggested: str, *, key: str) -> str:
@@ -261,10 +260,10 @@ def _encoder(*, key: str) -> str:
 
 
 def _free(title: str) -> str:
-    return free_name(title, taken=[one.name for one in waiting()])
+    return free_name(title, taken=[one.name for one in waiting_requests()])
 
 
-def _ready(staged: Staged, *, blocked: str, key: str, label: str, left_out: int = 0) -> None:
+def _ready(staged: JobRequest, *, blocked: str, key: str, label: str, left_out: int = 0) -> None:
     """The button that begins it, and why it cannot be pressed. left_out: files that cannot be read."""
     if jobs.runs():
         blocked = "Something is under way, as the top of this page says: this can be begun when it is done."
@@ -276,10 +275,10 @@ def _ready(staged: Staged, *, blocked: str, key: str, label: str, left_out: int 
     st.caption(blocked or "In the background: you can close this page, and search meanwhile.")
 
 
-def _begin(staged: Staged, *, key: str) -> None:
+def _begin(staged: JobRequest, *, key: str) -> None:
     def begin() -> None:
-        ready = staged if staged.id else replace(staged, id=new_staging())
-        background.start(staged_job(ask(ready)))
+        ready = staged if staged.id else staged.model_copy(update={"id": new_request_id()})
+        background.start(save_request(ready))
 
     if jobs.attempt(begin):
         forget_uploads(key)

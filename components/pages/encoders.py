@@ -12,7 +12,7 @@ from components.encoder import Precision, default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
 from components.encoder.downloads import cached, clear, fetch
 from components.jobs import runner as background
-from components.jobs.runner import encode_job
+from components.jobs.model import JobStatus, encode_request
 from components.pages import frame, jobs, resources
 from components.panels.encoder_card import encoder_facts, encoder_heading, size
 from components.panels.encoder_list import encoder_list
@@ -89,13 +89,13 @@ def _stopped(atlas: Atlas) -> None:
                 st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
 
 
-def _is_by(now: background.Progress | None, encoder: str) -> bool:
+def _is_by(now: JobStatus | None, encoder: str) -> bool:
     """Whether the job is an atlas by an encoder."""
-    return now is not None and now.job.kind == "encode" and now.job.encoder == encoder
+    return now is not None and now.request.kind == "encode" and now.request.encoder == encoder
 
 
 def _start(base: str, encoder: str, precision: Precision) -> None:
-    jobs.begin(encode_job(base, encoder=encoder, precision=precision))
+    jobs.begin(encode_request(base, encoder=encoder, precision=precision))
 
 
 def _go_on(build: Unfinished) -> None:

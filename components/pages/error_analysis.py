@@ -8,7 +8,7 @@ import streamlit as st
 from components.encoder import LEXICAL, Reading
 from components.evaluation import sets
 from components.evaluation import store as kept
-from components.evaluation.error_analysis import Looked, Placed, look
+from components.evaluation.error_analysis import QueryAnalysis, QueryComparison, analyse_query
 from components.evaluation.results import Evaluation
 from components.pages import resources, session
 from components.panels.error_analysis import query_look
@@ -20,7 +20,7 @@ from corpus.text.markdown import escaped
 _OPEN_SETS = 2  # some 100 MB each at RELISH's size
 
 
-def look_at(view: EvaluationView, one: Evaluation, placed: Sequence[Placed]) -> None:
+def look_at(view: EvaluationView, one: Evaluation, placed: Sequence[QueryComparison]) -> None:
     """Draw one query of an evaluation. placed: its queries in the order in which they are gone through."""
     place = next((place for place, other in enumerate(placed) if other.scores.query == view.query), None)
     _ways(view, place, placed)
@@ -48,7 +48,7 @@ def look_at(view: EvaluationView, one: Evaluation, placed: Sequence[Placed]) -> 
     )
 
 
-def _ways(view: EvaluationView, place: int | None, placed: Sequence[Placed]) -> None:
+def _ways(view: EvaluationView, place: int | None, placed: Sequence[QueryComparison]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         _way("All queries", replace(view, query=""), key="all-queries", icon=":material/arrow_back:")
         if place is None:
@@ -69,14 +69,14 @@ def _open(name: str, facet: str, size: int, fingerprint: str) -> JudgedSet:  # n
     return sets.read_set(name, facet=facet)
 
 
-def _looked(judged: JudgedSet, one: Evaluation, query: str) -> Looked:
+def _looked(judged: JudgedSet, one: Evaluation, query: str) -> QueryAnalysis:
     pool = next((pool for pool in judged.pools if pool.query == query), None)
     if pool is None:
         raise SetError(f"{judged.name} has no query {query!r:.80}. Choose another one.")
-    return look(judged, pool, kept.ranked_pool_of(one.id, judged, query))
+    return analyse_query(judged, pool, kept.ranked_pool_of(one.id, judged, query))
 
 
-def _readings(one: Evaluation, looked: Looked) -> dict[str, Reading] | None:
+def _readings(one: Evaluation, looked: QueryAnalysis) -> dict[str, Reading] | None:
     """How much of each text the encoder reads; None where it counts words, or is not on this machine."""
     if one.system.kind != "encoder" or one.system.source == LEXICAL:
         return None

@@ -13,11 +13,11 @@ from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
-from components.evaluation.format import handled_words
+from components.evaluation.format import issue_descriptions
 from components.evaluation.results import Evaluation
 from components.evaluation.sets import SetCard
 from components.jobs import runner as background
-from components.jobs.runner import PEERS, evaluate_job
+from components.jobs.model import BASELINES, evaluate_request
 from components.pages import frame, jobs, resources, session
 from components.pages.evaluated import leaderboard_tab, queries_tab, results_tab
 from components.pages.index_tab import index_tab
@@ -145,13 +145,13 @@ def _choose(view: EvaluationView, card: SetCard, names: list[str]) -> None:
         )
     system = st.selectbox(
         "Encoder, or words alone",
-        [*PEERS, *choices.usable_encoders()],
+        [*BASELINES, *choices.usable_encoders()],
         format_func=_called,
         key=_SYSTEM,
         help="Encoders that are on this machine. Others are fetched on the Encoders page.",
     )
     precision: Precision = "float32"
-    if system not in PEERS and has_fast_bfloat16():
+    if system not in BASELINES and has_fast_bfloat16():
         rounded = st.toggle(
             "Faster, slightly rounded (bfloat16)",
             key=_ROUNDED,
@@ -186,7 +186,7 @@ def _facts(card: SetCard, view: EvaluationView) -> None:
                 st.markdown(escaped(card.rules))
         if card.handled:
             with st.popover("What was met in it", type="tertiary"):
-                st.markdown("\n".join(f"- {escaped(words)}" for words in handled_words(card.handled)))
+                st.markdown("\n".join(f"- {escaped(words)}" for words in issue_descriptions(card.handled)))
         _delete_button(view.set)
 
 
@@ -205,7 +205,7 @@ def _called(system: str) -> str:
 
 def _estimate(system: str, card: SetCard) -> None:
     """About how long it takes; nothing is said of what takes seconds."""
-    if system in PEERS:
+    if system in BASELINES:
         st.caption(":material/schedule: Nothing is encoded: seconds, for a set of some thousand papers.")
         return
     try:
@@ -221,13 +221,13 @@ def _estimate(system: str, card: SetCard) -> None:
 
 
 def _run(view: EvaluationView, system: str, precision: Precision) -> None:
-    job = evaluate_job(
+    job = evaluate_request(
         view.set,
-        system=system,
+        encoder=system,
         facet=view.facet,
         split=view.split,
         precision=precision,
-        called=_called(system).split(" (")[0],
+        encoder_title=_called(system).split(" (")[0],
     )
     if jobs.begin(job):
         session.show_evaluation(replace(view, tab="results", system="", beside="", query=""))

@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from components.evaluation import store as kept
-from components.evaluation.error_analysis import Order, ordered, paired_by_fold
-from components.evaluation.format import called, set_words
-from components.evaluation.published import published_figures, published_rows
+from components.evaluation.error_analysis import Order, paired_by_fold, sort_queries
+from components.evaluation.format import set_label, system_label
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
+from components.evaluation.published import published_rows, published_scores
 from components.evaluation.report import Report, report_of
-from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation, QueryScores
-from components.evaluation.standard_metrics import USUAL
+from components.evaluation.results import Evaluation, QueryScores
 from components.evaluation.statistics import PairedTest, paired_test
 from components.pages import jobs, session
 from components.pages.error_analysis import look_at
@@ -28,7 +28,7 @@ from corpus.text.markdown import escaped
 _FIRST, _SECOND, _METRIC, _ORDER, _MORE, _FILTER = (
     "queries-first", "queries-second", "queries-metric", "queries-order", "queries-shown", "leaderboard-set",
 )  # fmt: skip
-_METRICS = {MAP: "Average precision", NDCG_20_PERCENT: "NDCG%20", **{name: name for name in USUAL}}
+_METRICS = {MAP: "Average precision", NDCG_20_PERCENT: "NDCG%20", **{name: name for name in STANDARD_METRICS}}
 _ORDERS: Mapping[Order, str] = {"worst": "Worst first", "best": "Best first", "lost": "Most lost", "won": "Most won"}
 _PAGE = 10  # queries that are drawn; more on asking
 _NONE = ""
@@ -46,10 +46,10 @@ def results_tab(here: Sequence[Evaluation]) -> None:
         for one in here
         if one.set_fingerprint != newest.set_fingerprint
     }
-    figures = {one.id: published_figures(one.system, one.set_name, one.facet) for one in best}
+    figures = {one.id: published_scores(one.system, one.set_name, one.facet) for one in best}
     shown = {one.system.source for one in best}
     others = [row for row in published_rows(newest.set_name, newest.facet) if row.encoder not in shown]
-    st.subheader(escaped(set_words(newest)), anchor=False)
+    st.subheader(escaped(set_label(newest)), anchor=False)
     st.caption(f"{newest.queries:,} queries. Figures are percent; higher is better.")
     evaluation_table(best, published=figures, others=others, stale=stale)
     _downloads(best)
@@ -85,7 +85,7 @@ def _downloads(shown: Sequence[Evaluation]) -> None:
             st.caption("How each system ranked, a line a candidate, as trec_eval reads it; gzip.")
             for one in shown:
                 st.download_button(
-                    escaped(called(one)),
+                    escaped(system_label(one)),
                     partial(_run_file, one.id),
                     f"{name}-{one.id}.run.txt.gz",
                     "application/gzip",
@@ -116,7 +116,7 @@ def queries_tab(view: EvaluationView, here: Sequence[Evaluation]) -> None:
         st.error(escaped(str(error)), icon=":material/error:")
         return
     order = _order_chosen(second is not None)
-    placed = ordered(scores, beside, metric=metric, order=order)
+    placed = sort_queries(scores, beside, metric=metric, order=order)
     if view.query:
         look_at(view, first, placed)
         return
@@ -185,8 +185,8 @@ def _choose(view: EvaluationView, found: Sequence[Evaluation], others: Sequence[
 
 def _distinct(one: Evaluation, found: Sequence[Evaluation]) -> str:
     """A system's name, with what tells it from another of that name."""
-    same = [other for other in found if called(other) == called(one)]
-    return called(one) if len(same) == 1 else f"{called(one)}, {one.made[:10]}, {one.id[:4]}"
+    same = [other for other in found if system_label(other) == system_label(one)]
+    return system_label(one) if len(same) == 1 else f"{system_label(one)}, {one.made[:10]}, {one.id[:4]}"
 
 
 def _orders(with_second: bool) -> None:

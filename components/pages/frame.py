@@ -34,7 +34,7 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
             for name, found in st.session_state[_PAGES].items():
                 st.page_link(found, label=name, query_params=_params(name, atlas))
         if (now := background.latest()) is not None and not now.over:
-            job = now.job
+            job = now.request
             words = f"building by {job.encoder}" if job.kind == "encode" else job.words
             st.caption(f":material/construction: {escaped(words)}")
         st.space("stretch")

@@ -7,7 +7,7 @@ import streamlit as st
 from components.atlas import paths, store
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.evaluation.index_curve import CurveDamaged, read_curve, stale_note
-from components.jobs.runner import curve_job
+from components.jobs.model import curve_request
 from components.pages import jobs, session
 from components.panels.index_curve import index_curve
 from components.search.view import EvaluationView
@@ -68,5 +68,5 @@ def _on_atlas(view: EvaluationView) -> None:
 
 
 def _measure(view: EvaluationView, name: str) -> None:
-    if jobs.begin(curve_job(name, title=store.read_manifest(name).display_title)):
+    if jobs.begin(curve_request(name, title=store.read_manifest(name).display_title)):
         session.show_evaluation(replace(view, atlas=name, tab="index"))

@@ -10,7 +10,7 @@ from components.atlas import store
 from components.atlas.manifest import Manifest
 from components.evaluation import store as evaluations
 from components.jobs import runner as background
-from components.jobs.runner import Job
+from components.jobs.model import JobRequest, JobStatus
 from components.pages import frame
 from components.panels.job_status import job_status
 from components.search.view import EvaluationView, View
@@ -20,7 +20,7 @@ from corpus.text.markdown import escaped
 _RUNS, _SAID, _CHANGED = "job-runs", "said", "job-changed"
 
 
-def begin(job: Job) -> bool:
+def begin(job: JobRequest) -> bool:
     """Begin a job; whether it was begun. What is said against it stands on the page that is drawn next."""
     return attempt(lambda: background.start(job))
 
@@ -67,13 +67,13 @@ def _status() -> None:
         job_status(
             now,
             on_stop=background.stop,
-            on_again=partial(_again, now.job),
+            on_again=partial(_again, now.request),
             on_forget=_forget,
             ready=partial(_ready, now),
         )
 
 
-def _again(job: Job) -> None:
+def _again(job: JobRequest) -> None:
     begin(job)
     st.session_state[_CHANGED] = True
 
@@ -83,18 +83,18 @@ def _forget() -> None:
     st.session_state[_CHANGED] = True
 
 
-def _ready(now: background.Progress) -> None:
-    if now.job.kind in ("evaluate", "curve"):
+def _ready(now: JobStatus) -> None:
+    if now.request.kind in ("evaluate", "curve"):
         _way_to_evaluation(now)
         return
     with suppress(CociteAtlasError):  # it was deleted meanwhile
         way_to(store.read_manifest(now.built), label="Explore it")
 
 
-def _way_to_evaluation(now: background.Progress) -> None:
+def _way_to_evaluation(now: JobStatus) -> None:
     """The link to what was evaluated or measured."""
-    view = EvaluationView(atlas=now.job.base, tab="index")
-    if now.job.kind == "evaluate":
+    view = EvaluationView(atlas=now.request.base, tab="index")
+    if now.request.kind == "evaluate":
         try:
             found = evaluations.read(now.built)
         except CociteAtlasError:  # it was deleted meanwhile

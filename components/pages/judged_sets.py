@@ -183,4 +183,4 @@ def delete_dialog(name: str) -> None:
 
 def _in_use(name: str) -> bool:
     now = background.latest()
-    return now is not None and not now.over and f"--set={name}" in now.job.options
+    return now is not None and not now.over and now.request.kind == "evaluate" and now.request.name == name

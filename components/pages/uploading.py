@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import streamlit as st
 
-from components.jobs.store import StagedFile, drop_file, new_staging, stage_file, staged_path
+from components.jobs.model import UploadedFile
+from components.jobs.store import add_file, file_path, new_request_id, remove_file
 from components.panels.file_preview import chosen_columns, file_preview, set_columns, told_columns
 from corpus.errors import CociteAtlasError
 from corpus.readers import Preview, preview
@@ -27,7 +28,7 @@ class Uploads:
     """
 
     staging: str = ""
-    files: dict[str, StagedFile] = field(default_factory=dict)
+    files: dict[str, UploadedFile] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     previews: dict[str, Preview] = field(default_factory=dict)  # by name, those that could be read
     names: set[str] = field(default_factory=set)
@@ -72,17 +73,17 @@ def _copy(here: Uploads, given: list[Any]) -> None:
     for gone in set(here.files) - kept:
         file = here.files.pop(gone)
         here.previews.pop(file.name, None)
-        drop_file(here.staging, file.name)
+        remove_file(here.staging, file.name)
     here.refused = {id: told for id, told in here.refused.items() if id in kept}
     for one in given:
         known = here.files.get(one.file_id)
-        if one.file_id in here.refused or (known and staged_path(here.staging, known.name).is_file()):
+        if one.file_id in here.refused or (known and file_path(here.staging, known.name).is_file()):
             continue
         try:
-            if not here.staging or not staged_path(here.staging, "x").parent.is_dir():
-                here.staging, here.files, here.previews = new_staging(), {}, {}
+            if not here.staging or not file_path(here.staging, "x").parent.is_dir():
+                here.staging, here.files, here.previews = new_request_id(), {}, {}
             one.seek(0)
-            file = stage_file(here.staging, one.name, one, taken=here.names)
+            file = add_file(here.staging, one.name, one, taken=here.names)
             here.files[one.file_id] = file
             here.names.add(file.name)
         except (CociteAtlasError, OSError) as error:
@@ -93,7 +94,7 @@ def draw_previews(here: Uploads, *, key: str, keep_without_abstract: bool, extra
     """Draw the files that were chosen, each with its first records. extra: draws more about one that can be read."""
     for file in here.files.values():
         with st.container(border=True, key=f"{key}-preview-{file.name.replace('.', '-').replace(' ', '-')}"):
-            st.markdown(f":material/description: **{escaped(file.called)}**")
+            st.markdown(f":material/description: **{escaped(file.original_name)}**")
             place = f"{key}-{here.staging}-{file.name}"
             try:
                 found = _preview(here, file, place)
@@ -104,7 +105,7 @@ def draw_previews(here: Uploads, *, key: str, keep_without_abstract: bool, extra
             here.previews[file.name] = found
             file_preview(
                 found,
-                called=file.called,
+                called=file.original_name,
                 key=place,
                 columns=chosen_columns(_state(), key=place),
                 keep_without_abstract=keep_without_abstract,
@@ -112,7 +113,7 @@ def draw_previews(here: Uploads, *, key: str, keep_without_abstract: bool, extra
             extra(found)
 
 
-def chosen(here: Uploads, *, key: str) -> tuple[StagedFile, ...]:
+def chosen(here: Uploads, *, key: str) -> tuple[UploadedFile, ...]:
     """The files that can be read, with what was chosen for the columns of each."""
     found = []
     for file in here.files.values():
@@ -121,7 +122,7 @@ def chosen(here: Uploads, *, key: str) -> tuple[StagedFile, ...]:
         columns = chosen_columns(_state(), key=f"{key}-{here.staging}-{file.name}") if seen.headers else {}
         if seen.papers or "title" in columns:
             told = told_columns(columns, recognised=_looked_into(here.staging, file.name, ()).columns)
-            found.append(StagedFile(name=file.name, called=file.called, columns=told if seen.headers else {}))
+            found.append(file.model_copy(update={"columns": told if seen.headers else {}}))
     return tuple(found)
 
 
@@ -129,7 +130,7 @@ def _state() -> dict[str, object]:
     return {str(key): value for key, value in st.session_state.items()}
 
 
-def _preview(here: Uploads, file: StagedFile, place: str) -> Preview:
+def _preview(here: Uploads, file: UploadedFile, place: str) -> Preview:
     """The first records by the columns as they are chosen now; those that were recognised are chosen at first."""
     recognised = _looked_into(here.staging, file.name, ())
     if not recognised.headers:
@@ -146,4 +147,4 @@ def _preview(here: Uploads, file: StagedFile, place: str) -> Preview:
 @st.cache_data(max_entries=64, show_spinner="Looking into the file…")
 def _looked_into(staging: str, name: str, columns: tuple[tuple[str, str], ...]) -> Preview:
     """The head of a staged file, read once. Raises UnreadableFileError."""
-    return preview(staged_path(staging, name), count=_HEAD, columns=dict(columns) or None)
+    return preview(file_path(staging, name), count=_HEAD, columns=dict(columns) or None)

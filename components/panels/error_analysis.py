@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from components.encoder import Reading
-from components.evaluation.error_analysis import Candidate, Looked, words_mislead
+from components.evaluation.error_analysis import Candidate, QueryAnalysis, words_mislead
 from components.evaluation.results import QueryScores
 from components.mapping.palette import css_colours
 from corpus.text.markdown import escaped
@@ -17,7 +17,7 @@ _LONGEST_TEXT = 20_000  # characters of an abstract; a page is no place for a bo
 
 
 def query_look(
-    looked: Looked, scores: QueryScores, *, system: str, ascending: bool, readings: Mapping[str, Reading] | None
+    looked: QueryAnalysis, scores: QueryScores, *, system: str, ascending: bool, readings: Mapping[str, Reading] | None
 ) -> None:
     """Draw one query. scores: its own. system: what ranked it, for people. ascending: the scores are distances.
 
@@ -58,7 +58,7 @@ def query_look(
     )
 
 
-def _strip(looked: Looked, colours: str) -> str:
+def _strip(looked: QueryAnalysis, colours: str) -> str:
     """The whole pool as a strip from the first rank to the last, a tick where a relevant candidate stands."""
     count = looked.candidates
     ticks = "".join(
@@ -76,7 +76,7 @@ def _strip(looked: Looked, colours: str) -> str:
     )
 
 
-def _verdict(looked: Looked) -> None:
+def _verdict(looked: QueryAnalysis) -> None:
     told = []
     if looked.perfect:
         told.append(
@@ -111,7 +111,7 @@ def _share(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
-def _read(looked: Looked, readings: Mapping[str, Reading] | None) -> None:
+def _read(looked: QueryAnalysis, readings: Mapping[str, Reading] | None) -> None:
     if readings is None:
         return
     reading = readings.get(looked.query.id)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from components.evaluation.format import called, handled_words, percent, points
+from components.evaluation.format import issue_descriptions, percent, points, system_label
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 from components.evaluation.published import PublishedRow
-from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
+from components.evaluation.results import Evaluation
 from components.mapping.palette import css_colours
 from corpus.text.markdown import escaped
 
@@ -34,7 +35,7 @@ def evaluation_table(
     published of encoders that are not among them. stale: by id, why one is not of the set as it is here.
     """
     columns = [
-        _Column.of(metric, evaluations, [*published.values(), *(row.figures for row in others)]) for metric in MAIN
+        _Column.of(metric, evaluations, [*published.values(), *(row.scores for row in others)]) for metric in MAIN
     ]
     head = "".join(
         f'<th title="{_HELP[column.metric]}">{column.metric}<span class="ends"><span>{column.low}</span>'
@@ -85,7 +86,7 @@ def _row(one: Evaluation, published: Mapping[str, float], stale: str, columns: S
     mark = '<span class="yes">✓ comparable</span>' if one.comparable else "not comparable"
     cells = "".join(_cell(one, column, published.get(column.metric)) for column in columns)
     return (
-        f'<tr><th scope="row">{html.escape(called(one))}<small>{_KINDS[one.system.kind]}</small>'
+        f'<tr><th scope="row">{html.escape(system_label(one))}<small>{_KINDS[one.system.kind]}</small>'
         f"<small>{mark}</small>{f'<small>⚠ {html.escape(stale)}</small>' if stale else ''}</th>{cells}</tr>"
     )
 
@@ -94,7 +95,7 @@ def _published_row(row: PublishedRow, columns: Sequence[_Column]) -> str:
     cells = "".join(
         f'<td><b>{percent(figure)}</b><span class="scale"><i class="mark" style="left:{column.at(figure)}"></i></span>'
         "</td>"
-        if (figure := row.figures.get(column.metric)) is not None
+        if (figure := row.scores.get(column.metric)) is not None
         else "<td>–</td>"
         for column in columns
     )
@@ -133,7 +134,8 @@ def _reasons(evaluations: Sequence[Evaluation]) -> None:
         for one in evaluations:
             if not one.comparable:
                 st.markdown(
-                    f"**{escaped(called(one))}**\n" + "\n".join(f"- {escaped(reason)}" for reason in one.not_comparable)
+                    f"**{escaped(system_label(one))}**\n"
+                    + "\n".join(f"- {escaped(reason)}" for reason in one.not_comparable)
                 )
 
 
@@ -142,7 +144,7 @@ def usual_table(evaluations: Sequence[Evaluation]) -> None:
     names = [name for name in evaluations[0].means if name not in MAIN]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(called(one))}</th>'
+        f'<tr><th scope="row">{html.escape(system_label(one))}</th>'
         + "".join(f"<td>{percent(one.means.get(name))}</td>" for name in names)
         + "</tr>"
         for one in evaluations
@@ -163,7 +165,7 @@ def measured(evaluations: Sequence[Evaluation]) -> None:
         ("Queries", f"{first.queries:,}{folds}"),
         (
             "Candidates a query",
-            f"{sizes['smallest']:,.0f} to {sizes['largest']:,.0f}, {sizes['median']:,.0f} in the middle",
+            f"{sizes.smallest:,.0f} to {sizes.largest:,.0f}, {sizes.median:,.0f} in the middle",
         ),
         ("Papers ranked or asked with", f"{first.papers:,}"),
         ("Relevant", f"from grade {first.relevant_from} on"),
@@ -171,7 +173,7 @@ def measured(evaluations: Sequence[Evaluation]) -> None:
         ("Pools under five", f"{first.pools_under_five:,} (NDCG%20 0)"),
     ]
     if first.handled:
-        facts.append(("Met in the set", "; ".join(handled_words(first.handled))))
+        facts.append(("Met in the set", "; ".join(issue_descriptions(first.handled))))
     if first.rules:
         facts.append(("How the set was made", first.rules))
     facts.append(("Fingerprint of the set", first.set_fingerprint))
@@ -179,7 +181,7 @@ def measured(evaluations: Sequence[Evaluation]) -> None:
         took = ", ".join(f"{stage} {seconds:,.1f} s" for stage, seconds in one.seconds.items())
         versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())
         told = [f"fingerprint {one.system.fingerprint[:16]}", one.made, took, versions, one.machine, *one.notes]
-        facts.append((called(one), " · ".join(told)))
+        facts.append((system_label(one), " · ".join(told)))
     entries = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in facts)
     with st.expander("What exactly was measured", icon=":material/fact_check:"):
         st.html(f'<dl class="facts">{entries}</dl>')

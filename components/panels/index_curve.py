@@ -47,12 +47,12 @@ def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> N
             "they are papers whose vector was moved off its place; as papers of the corpus, the same ones are asked "
             "for their nearest others.",
         )
-    off_rows = asked != _ON
+    out_of_sample = asked != _ON
     palette = DARK if st.context.theme.type == "dark" else LIGHT
-    drawn = figure(curve, size=size, off_rows=off_rows, palette=palette)
+    drawn = figure(curve, size=size, out_of_sample=out_of_sample, palette=palette)
     if drawn["data"]:  # plotly takes no figure of nothing
         st.plotly_chart(drawn, key=f"{key}-plot", theme=None, config={"displayModeBar": False}, alt=summary(curve))
-    st.caption(_legend(curve, size=size, off_rows=off_rows))
+    st.caption(_legend(curve, size=size, out_of_sample=out_of_sample))
     st.markdown(f"**The smallest ef_search that finds {100 * TARGET_RECALL:.0f} % of the nearest**")
     number = st.column_config.NumberColumn
     st.dataframe(
@@ -74,14 +74,14 @@ def index_curve(curve: Curve, *, stale: str = "", key: str = "index-curve") -> N
     _downloads(curve, key=key)
 
 
-def _legend(curve: Curve, *, size: int, off_rows: bool) -> str:
+def _legend(curve: Curve, *, size: int, out_of_sample: bool) -> str:
     told = (
         "Up is better, left is faster. The numbers beside the points are ef\\_search: how many papers the graph keeps "
         "in view as it searches. Left of the dashed line it is faster than looking at every paper."
     )
     if curve.about.ef_search and curve.about.m in curve.ms:
         told += f" The ring is what this atlas uses (M {curve.about.m}, ef\\_search {curve.about.ef_search})."
-    if below := count_undrawn(curve, size=size, off_rows=off_rows):
+    if below := count_undrawn(curve, size=size, out_of_sample=out_of_sample):
         points = f"{below:,} points" if below > 1 else "One point"
         told += f" {points} with a recall under {LOWEST_DRAWN_RECALL} cannot be seen here."
     return told

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from components.atlas.build import ENCODING, FETCHING, PROJECTING, READING
-from components.jobs.runner import Job, Progress
+from components.jobs.model import JobRequest, JobStatus
 from corpus.text.markdown import escaped
 
 _MINUTE, _HOUR = 60, 3600
@@ -23,7 +23,7 @@ _DONE = {
 
 
 def job_status(
-    now: Progress,
+    now: JobStatus,
     *,
     on_stop: Callable[[], None],
     on_again: Callable[[], None],
@@ -32,7 +32,7 @@ def job_status(
 ) -> None:
     """Draw where a job is. ready: draws what can be done with the atlas once it is there."""
     if now.state in ("running", "stopping"):
-        st.markdown(f"**{escaped(_capital(now.job.words))}**")
+        st.markdown(f"**{escaped(_capital(now.request.words))}**")
         if now.total > 1:
             st.progress(min(max(now.done / now.total, 0.0), 1.0), text=_told(now))
         else:
@@ -43,22 +43,22 @@ def job_status(
         return
     if now.state == "done":
         said = f" {now.result}" if now.result else ""
-        st.success(escaped(_done(now.job) + said), icon=":material/check_circle:")
+        st.success(escaped(_done(now.request) + said), icon=":material/check_circle:")
         with st.container(horizontal=True):
             ready()
             st.button("Close", on_click=on_forget, type="tertiary")
         return
-    what = escaped(_capital(now.job.words))
+    what = escaped(_capital(now.request.words))
     if now.state == "stopped":
         st.info(f"{what}: stopped. What it had done is kept.", icon=":material/pause_circle:")
     else:
-        st.error(f"{what}: failed. {escaped(now.told)}", icon=":material/error:")
+        st.error(f"{what}: failed. {escaped(now.message)}", icon=":material/error:")
     with st.container(horizontal=True):
         st.button("Go on" if now.state == "stopped" else "Try again", on_click=on_again, type="primary")
         st.button("Close", on_click=on_forget, type="tertiary", key="close-build")
 
 
-def _done(job: Job) -> str:
+def _done(job: JobRequest) -> str:
     return _DONE[job.kind].format(title=job.title, encoder=job.encoder)
 
 
@@ -66,7 +66,7 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _told(now: Progress) -> str:
+def _told(now: JobStatus) -> str:
     if now.state == "stopping":
         return f"{now.stage}: stopping…"
     if now.total <= 1:
@@ -74,7 +74,7 @@ def _told(now: Progress) -> str:
     rate = ""
     if now.stage == FETCHING:
         amount = f"{now.done / 1e6:,.0f} of {now.total / 1e6:,.0f} MB"
-    elif now.stage in (READING, PROJECTING) or (now.job.module != "corpus" and now.stage != ENCODING):
+    elif now.stage in (READING, PROJECTING) or (now.request.kind in ("evaluate", "curve") and now.stage != ENCODING):
         # In thousandths of the files, in epochs, and for an evaluation in queries or settings.
         amount = f"{now.done / now.total:.0%}"
     else:

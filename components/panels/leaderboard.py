@@ -6,8 +6,9 @@ from itertools import groupby
 
 import streamlit as st
 
-from components.evaluation.format import called, percent
-from components.evaluation.results import MAP, NDCG_20_PERCENT, Evaluation
+from components.evaluation.format import percent, system_label
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT
+from components.evaluation.results import Evaluation
 from corpus.text.markdown import escaped
 
 
@@ -42,7 +43,7 @@ def _row(
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"board-row-{one.id}"):
         with st.container(gap=None):
             figures = " · ".join(f"{metric} **{percent(one.means[metric])}**" for metric in (MAP, NDCG_20_PERCENT))
-            st.markdown(f"{rank}\\. **{escaped(called(one))}** · {figures}")
+            st.markdown(f"{rank}\\. **{escaped(system_label(one))}** · {figures}")
             comparable = "comparable" if one.comparable else "not comparable"
             st.caption(escaped(f"{one.queries:,} queries · {one.made[:10]} · {comparable} with published figures"))
         st.button("Open", key=f"open-{one.id}", type="tertiary", on_click=on_open, args=(one,), width="content")

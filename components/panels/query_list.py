@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.evaluation.error_analysis import Placed
+from components.evaluation.error_analysis import QueryComparison
 from components.evaluation.statistics import PairedTest
 from components.mapping.palette import css_colours
 from corpus.text.markdown import escaped
@@ -14,7 +14,7 @@ _LONGEST = 160  # characters of a title
 _SURE = 0.05
 
 
-def query_list(placed: Sequence[Placed], *, on_open: Callable[[str], None]) -> None:
+def query_list(placed: Sequence[QueryComparison], *, on_open: Callable[[str], None]) -> None:
     """Draw some queries. on_open: called with the name of the one to look at."""
     colours = css_colours(dark=st.context.theme.type == "dark")
     for number, one in enumerate(placed):
@@ -34,7 +34,7 @@ def query_list(placed: Sequence[Placed], *, on_open: Callable[[str], None]) -> N
                 st.caption(escaped(f"{scores.relevant:,} of {scores.candidates:,} relevant · {scores.query}{group}"))
 
 
-def _figure(one: Placed, colours: str) -> str:
+def _figure(one: QueryComparison, colours: str) -> str:
     """The query's figure, a bar of it, and beside it the other's."""
     value = 100 * one.value
     other, mark = "", ""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.encoder import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
-from components.evaluation.ranking import MOST_CELLS, rank_by_vectors
+from components.evaluation.ranking import MAX_CELLS, rank_by_vectors
 from components.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import Rows, TrainingPairs
@@ -208,7 +208,7 @@ def _ranks(asked: _Asked, encoder: Encoder, progress: Progress) -> HeldOut:
         progress(stage, len(sizes) + done, count)
 
     coming = asked.pools()
-    while pools := list(islice(coming, max(1, MOST_CELLS // len(everything)))):
+    while pools := list(islice(coming, max(1, MAX_CELLS // len(everything)))):
         ranking = rank_by_vectors(judged, pools, vectors, progress=of_all)
         for pool, ranked in zip(pools, ranking.pools, strict=True):
             relevant = np.isin(ranked.rows, pool.rows[pool.grades > 0])

@@ -15,7 +15,7 @@ from corpus.sources.semantic_scholar import SemanticScholar
 from corpus.sources.source import Source
 
 # In the order in which a page offers them.
-SOURCES: Mapping[str, Source] = {
+SOURCES: dict[str, Source] = {
     source.name: source for source in (PubMed(), OpenAlex(), SemanticScholar(), EuropePMC(), ArXiv(), IrDatasets())
 }
 # First the service that holds the record itself, then those with the most abstracts.

@@ -17,7 +17,8 @@ from multiprocessing import get_context
 import numpy as np
 from report import Row
 
-from components.evaluation import means, rank_by_vectors, score
+from components.evaluation.ranking import rank_by_vectors
+from components.evaluation.results import means, score
 from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper
 
 DIMENSIONS = 768

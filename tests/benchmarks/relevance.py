@@ -23,8 +23,11 @@ sys.path.insert(0, str(ROOT))
 
 from components.atlas.paths import HOME_VARIABLE  # noqa: E402
 from components.encoder import EMBEDDED, load_encoder  # noqa: E402
-from components.evaluation import encode_set, rank_by_bm25, rank_by_tfidf, rank_by_vectors, score  # noqa: E402
-from components.evaluation.results import MAP, NDCG_20_PERCENT, QueryScores, Ranking  # noqa: E402
+from components.evaluation.baselines import rank_by_bm25, rank_by_tfidf  # noqa: E402
+from components.evaluation.encoding import encode_set  # noqa: E402
+from components.evaluation.metrics import MAP, NDCG_20_PERCENT  # noqa: E402
+from components.evaluation.ranking import Ranking, rank_by_vectors  # noqa: E402
+from components.evaluation.results import QueryScores, score  # noqa: E402
 from corpus.judged_sets.builders import build_screening  # noqa: E402
 from corpus.judged_sets.model import JudgedSet, Pool  # noqa: E402
 

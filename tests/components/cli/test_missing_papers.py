@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.training.__main__ import main
+from components.cli.main import main
 from corpus.paper import Paper
 from corpus.readers import write_jsonl
 

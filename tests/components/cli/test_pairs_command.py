@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components.evaluation.__main__ import main as evaluate
-from components.training.__main__ import main
+from components.cli.main import main
+from components.cli.main import main as evaluate
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
 from corpus.paper import Paper
@@ -327,7 +327,7 @@ def test_a_wrong_call_has_its_exit_code_and_a_sentence(
     done = here(*(places.get(one, one.replace("OUT", str(tmp_path / "out"))) for one in arguments))
     assert done.returncode == code, done.stdout + done.stderr
     assert told in done.stderr
-    assert code == 2 or done.stderr.splitlines()[-1].startswith("training: ")
+    assert code == 2 or done.stderr.splitlines()[-1].startswith("cocite: ")
     # What the filters dropped is told where they left nothing, too.
     assert ("of them among the papers" in done.stdout) == ("OTHERS" in arguments or "20" in arguments)
     assert sorted(path for path in tmp_path.rglob("*") if tmp_path / "home" not in (path, *path.parents)) == before
@@ -386,6 +386,6 @@ def test_ctrl_c_leaves_nothing(home: Path, corpus: Path, tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
-    assert told.strip().splitlines()[-1] == "training: stopped. Nothing was written."
+    assert told.strip().splitlines()[-1] == "cocite: stopped. Nothing was written."
     assert "Traceback" not in told
     assert sorted(tmp_path.iterdir()) == before

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.training.__main__ import main
+from components.cli.main import main
 from corpus.cocitations.pairs_folder import read_pairs
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from components.cli.training.setting_options import settings_of
 from components.cli.training.stopping import stopping
 from components.cli.training.train import add as add_train
+
+from components.cli.main import main
 from components.encoder import CATALOGUE, EMBEDDED, load_encoder
 from components.encoder.catalogue import COCITE_FORM
-from components.training.__main__ import main
 from components.training.curves import CURVES, Curves, read_curves
 from components.training.held_out_file import HELD_OUT
 from components.training.planning import Forecast
@@ -305,7 +305,7 @@ def test_a_training_that_diverges_is_explained_and_drawn(toys: Path, tmp_path: P
     run = tmp_path / "run"
     code, out, err = call(*_train(toys, run, "--max-steps=40", "--learning-rate=1e6", "--warmup-steps=0"))
     assert code == 1 and out == ""
-    assert "training: The training diverged." in err and "a lower learning_rate" in err
+    assert "cocite: The training diverged." in err and "a lower learning_rate" in err
     page = (run / "report.html").read_text()
     assert "The training diverged." in page
     assert call("report", run)[0] == 0

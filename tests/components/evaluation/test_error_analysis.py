@@ -1,4 +1,4 @@
-"""Looking at a query: what stands wrongly, in which words that lies, queries in order; each against a plain oracle."""
+"""Error analysis: wrongly ranked candidates, distinctive words, sorted queries; each against a plain oracle."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation.error_analysis import histogram, look, ordered, paired_by_fold, words_mislead
-from components.evaluation.results import QueryScores, RankedPool
+from components.evaluation.error_analysis import analyse_query, paired_by_fold, sort_queries, words_mislead
+from components.evaluation.ranking import RankedPool
+from components.evaluation.results import QueryScores
 from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper, SetError
 
 
@@ -38,14 +39,14 @@ def ranked(order: list[int], scores: list[float] | None = None) -> RankedPool:
 
 @given(st.data())
 @settings(max_examples=60)
-def test_what_stands_wrongly_is_what_a_plain_reading_of_the_list_says(data: st.DataObject) -> None:
+def test_wrong_candidates_are_those_of_a_plain_scan(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 12))
     grades = data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
     least = data.draw(st.integers(1, 3))
     order = data.draw(st.permutations(range(1, n + 1)))
     scores = sorted(data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=n, max_size=n)))
     made = judged([("query", "")] + [("", "")] * n, grades, relevant_from=least)
-    found = look(made, made.pools[0], ranked(list(order), scores), shown=3)
+    found = analyse_query(made, made.pools[0], ranked(list(order), scores), shown=3)
 
     listed = [(row, grades[row - 1]) for row in order]
     right = [rank for rank, (_, grade) in enumerate(listed, start=1) if grade >= least]
@@ -60,7 +61,7 @@ def test_what_stands_wrongly_is_what_a_plain_reading_of_the_list_says(data: st.D
         assert (one.paper.id, one.grade, one.score) == (f"p{row}", grade, scores[one.rank - 1])
 
 
-def test_words_are_told_apart_and_the_rare_come_first() -> None:
+def test_words_are_shared_lacking_or_other_and_rare_ones_come_first() -> None:
     made = judged(
         [
             ("Sepsis in wards", "Lactate, lactate and fever. The study of a patient."),
@@ -71,7 +72,7 @@ def test_words_are_told_apart_and_the_rare_come_first() -> None:
         ],
         [0, 1, 0, 0],
     )
-    found = look(made, made.pools[0], ranked([1, 2, 3, 4]))
+    found = analyse_query(made, made.pools[0], ranked([1, 2, 3, 4]))
     (first,) = found.ahead
     assert first.paper.id == "p1"
     assert set(first.shared) == {"sepsis", "lactate", "patient"}
@@ -83,13 +84,13 @@ def test_words_are_told_apart_and_the_rare_come_first() -> None:
     assert last.other == ("galaxies",)  # one word in three forms, as it stood first
     assert first.overlap > last.overlap > 0
     assert words_mislead(found) is True
-    found = look(made, made.pools[0], ranked([4, 2, 1, 3]))
+    found = analyse_query(made, made.pools[0], ranked([4, 2, 1, 3]))
     assert words_mislead(found) is False
 
 
-def test_the_overlap_is_of_weights_by_rarity() -> None:
+def test_the_overlap_is_weighted_by_rarity() -> None:
     made = judged([("rare common", ""), ("rare", ""), ("common", ""), ("common", "")], [0, 0, 1])
-    found = look(made, made.pools[0], ranked([1, 2, 3]))
+    found = analyse_query(made, made.pools[0], ranked([1, 2, 3]))
     by_rarity = {one.paper.title: one.overlap for one in (*found.ahead, *found.behind)}
     weight = {"rare": np.log(1 + 4 / 3), "common": np.log(1 + 4 / 4)}  # of four papers, two and three have them
     for word, overlap in by_rarity.items():
@@ -99,12 +100,12 @@ def test_the_overlap_is_of_weights_by_rarity() -> None:
 
 def test_papers_without_words_share_nothing() -> None:
     made = judged([("", ""), ("", "")], [0])
-    found = look(made, made.pools[0], ranked([1]))
+    found = analyse_query(made, made.pools[0], ranked([1]))
     assert found.ahead == found.behind == ()
     assert found.relevant_ranks == ()
     assert words_mislead(found) is None
     made = judged([("", ""), ("x y", ""), ("", "")], [0, 1])
-    found = look(made, made.pools[0], ranked([1, 2]))
+    found = analyse_query(made, made.pools[0], ranked([1, 2]))
     assert [one.overlap for one in (*found.ahead, *found.behind)] == [0.0, 0.0]
 
 
@@ -112,7 +113,7 @@ def test_a_ranking_of_another_pool_is_refused() -> None:
     made = judged([("q", ""), ("a", ""), ("b", "")], [0, 1])
     for order in ([1], [1, 1], [1, 2, 2]):
         with pytest.raises(SetError, match="the ranking is not of this pool"):
-            look(made, made.pools[0], ranked(order))
+            analyse_query(made, made.pools[0], ranked(order))
 
 
 # Many queries
@@ -122,11 +123,11 @@ def scores(query: str, value: float, *, fold: int = 0, relevant: int = 1) -> Que
     return QueryScores(query, query, "", "", fold, 9, relevant, {"MAP": value})
 
 
-def test_queries_come_in_the_order_that_was_asked_for() -> None:
+def test_queries_are_sorted_by_each_order() -> None:
     first = [scores("a", 0.5), scores("b", 0.125), scores("c", 0.125, relevant=5), scores("d", 0.875)]
     second = [scores("a", 0.9), scores("b", 0.0), scores("d", 0.75)]
     names = {
-        order: [one.scores.query for one in ordered(first, second, metric="MAP", order=order)]
+        order: [one.scores.query for one in sort_queries(first, second, metric="MAP", order=order)]
         for order in ("worst", "best", "lost", "won")
     }
     assert names == {
@@ -135,23 +136,12 @@ def test_queries_come_in_the_order_that_was_asked_for() -> None:
         "lost": ["a", "b", "d"],  # the second has no c
         "won": ["b", "d", "a"],
     }
-    assert [one.other for one in ordered(first, None, metric="MAP", order="worst")] == [None] * 4
-    (lost, *_) = ordered(first, second, metric="MAP", order="lost")
+    assert [one.other for one in sort_queries(first, None, metric="MAP", order="worst")] == [None] * 4
+    (lost, *_) = sort_queries(first, second, metric="MAP", order="lost")
     assert lost.difference == pytest.approx(-0.4)
 
 
-def test_pairs_are_of_one_query_in_one_fold() -> None:
+def test_pairs_are_of_the_same_query_and_fold() -> None:
     first = [scores("a", 0.1, fold=1), scores("a", 0.2), scores("b", 0.3), scores("only", 0.4)]
     second = [scores("b", 0.7), scores("a", 0.6), scores("a", 0.5, fold=1)]
     assert paired_by_fold(first, second, metric="MAP") == ([[0.2, 0.3], [0.1]], [[0.6, 0.7], [0.5]])
-
-
-@given(st.lists(st.floats(0, 1), max_size=60), st.sampled_from([1, 7, 20]))
-@settings(max_examples=60)
-def test_a_histogram_is_numpys(values: list[float], bins: int) -> None:
-    counts = histogram(values, bins=bins)
-    assert sum(counts) == len(values)
-    edges = [value for value in values if value * bins != round(value * bins)]  # at an edge, rounding decides
-    expected = np.histogram(edges, bins=bins, range=(0, 1))[0].tolist()
-    assert histogram(edges, bins=bins) == expected
-    assert histogram([0.0, 1.0], bins=bins) == ([2] if bins == 1 else [1, *[0] * (bins - 2), 1])

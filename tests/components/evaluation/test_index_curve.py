@@ -24,7 +24,6 @@ from components.evaluation.index_curve import (
     CurveDamaged,
     _measuring_lock,
     count_undrawn,
-    delete_curve,
     figure,
     measure_atlas,
     partial_note,
@@ -108,9 +107,6 @@ def test_a_curve_is_stored_until_the_vectors_change(
     assert "60 papers" in stale_note(curve, read_manifest("one"))
     write_atlas(atlas_parts())  # the same vectors, written again
     assert stale_note(curve, read_manifest("one")) == ""
-    delete_curve("one")
-    delete_curve("one")
-    assert read_curve("one") is None
 
 
 def test_a_stopped_measurement_keeps_its_points_but_replaces_no_complete_curve(written: AtlasParts, home: Path) -> None:
@@ -140,7 +136,7 @@ def test_one_process_at_a_time_measures_an_atlas(written: AtlasParts) -> None:
 
 @pytest.mark.parametrize("name", ["../one", ".one", "One", "", "a/b", "a" * 65])
 def test_an_invalid_name_never_becomes_a_path(home: Path, name: str) -> None:
-    for act in (read_curve, delete_curve, lambda name: save_curve(planted(atlas=name))):
+    for act in (read_curve, lambda name: save_curve(planted(atlas=name))):
         with pytest.raises(NoSuchAtlas):
             act(name)
     assert not home.exists()
@@ -250,17 +246,19 @@ def test_exports_hold_every_point() -> None:
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-@pytest.mark.parametrize("off_rows", [True, False])
-def test_the_figure_has_a_line_per_m_and_exact_search_as_a_reference(palette: Palette, off_rows: bool) -> None:
-    drawn = json.loads(figure(planted(), size=9000, off_rows=off_rows, palette=palette).to_json())
+@pytest.mark.parametrize("out_of_sample", [True, False])
+def test_the_figure_has_a_line_per_m_and_exact_search_as_a_reference(palette: Palette, out_of_sample: bool) -> None:
+    drawn = json.loads(figure(planted(), size=9000, out_of_sample=out_of_sample, palette=palette).to_json())
     lines = [trace for trace in drawn["data"] if trace["name"].startswith("M ")]
     assert [trace["name"] for trace in lines] == ["M 8", "M 16", "M 32"]
     for trace, m in zip(lines, (8, 16, 32), strict=True):
-        points = [(p.p50_ms, p.recall_off_rows if off_rows else p.recall) for p in planted().line(size=9000, m=m)]
+        points = [(p.p50_ms, p.recall_off_rows if out_of_sample else p.recall) for p in planted().line(size=9000, m=m)]
         expected = [(ms, recall) for ms, recall in points if recall >= LOWEST_DRAWN_RECALL]
         assert list(zip(trace["x"], trace["y"], strict=True)) == expected
     assert len({trace["marker"]["symbol"] for trace in lines}) == len({trace["line"]["color"] for trace in lines}) == 3
-    assert sum(len(trace["x"]) for trace in lines) + count_undrawn(planted(), size=9000, off_rows=off_rows) == 12
+    assert (
+        sum(len(trace["x"]) for trace in lines) + count_undrawn(planted(), size=9000, out_of_sample=out_of_sample) == 12
+    )
     assert drawn["layout"]["shapes"][0]["x0"] == drawn["layout"]["shapes"][0]["x1"] == 4.0
     (own,) = (trace for trace in drawn["data"] if trace["name"] == "this atlas")
     assert own["x"] == [milliseconds(16, 9000, 64)]
@@ -270,7 +268,9 @@ def test_the_figure_has_a_line_per_m_and_exact_search_as_a_reference(palette: Pa
 def test_a_figure_without_points_has_no_data() -> None:
     untimed = replace(planted().points[0], p50_ms=0.0)
     for points in ((), (untimed,)):
-        assert not figure(replace(planted(), points=points, exact=()), size=1000, off_rows=True, palette=LIGHT).data
+        assert not figure(
+            replace(planted(), points=points, exact=()), size=1000, out_of_sample=True, palette=LIGHT
+        ).data
 
 
 # On the page

@@ -1,4 +1,4 @@
-"""Published figures: whose they are, and that nothing passes for comparable that is not as published."""
+"""Published scores: whose they are, and that only sets of the published shape are comparable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.evaluation.published import not_comparable, published_figures, published_rows
+from components.evaluation.published import not_comparable, published_rows, published_scores
 from components.evaluation.results import System
 from corpus.judged_sets.model import Handled, JudgedSet, Pool, PoolPaper
 from corpus.judged_sets.released import relevant_grade
@@ -75,7 +75,7 @@ def test_what_was_left_out_is_a_reason(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("judged", "told"),
+    ("judged", "reason"),
     [
         (replace(RELISH, relevant_from=1), "from grade 2"),
         (replace(CSF, relevant_from=1), "from grade 2"),
@@ -95,12 +95,12 @@ def test_what_was_left_out_is_a_reason(kind: str) -> None:
         (released("scidcite", folds=[100], rest=100, candidates=30), "Nothing is published"),
     ],
 )
-def test_another_shape_is_not_comparable(judged: JudgedSet, told: str) -> None:
-    assert any(told in reason for reason in not_comparable(judged, "test")), not_comparable(judged, "test")
+def test_another_shape_is_not_comparable(judged: JudgedSet, reason: str) -> None:
+    assert any(reason in given for given in not_comparable(judged, "test")), not_comparable(judged, "test")
 
 
 def test_figures_are_those_of_the_paper() -> None:
-    figures = {(row.encoder, name): row.figures for name in ("treccovid", "relish") for row in published_rows(name, "")}
+    figures = {(row.encoder, name): row.scores for name in ("treccovid", "relish") for row in published_rows(name, "")}
     assert figures["specter", "treccovid"] == pytest.approx({"MAP": 0.2824, "NDCG%20": 0.5928})
     assert figures["specter", "relish"] == pytest.approx({"MAP": 0.6062, "NDCG%20": 0.7720})
     assert figures["aspire-biencoder-biomed-spec", "treccovid"] == pytest.approx({"MAP": 0.2607, "NDCG%20": 0.5489})
@@ -114,7 +114,7 @@ def test_figures_are_those_of_the_paper() -> None:
 
 def test_figures_belong_to_the_released_encoder_and_not_to_a_folder_of_its_name() -> None:
     own = System("encoder", "specter", "f", source="/somewhere/specter", precision="float32")
-    assert published_figures(own, "relish", "") == {}
-    assert published_figures(replace(own, source="specter"), "relish", "")["MAP"] == pytest.approx(0.6062)
-    assert published_figures(replace(own, source="specter", kind="rankings"), "relish", "") == {}
-    assert published_figures(System("bm25", "BM25", "f"), "relish", "") == {}
+    assert published_scores(own, "relish", "") == {}
+    assert published_scores(replace(own, source="specter"), "relish", "")["MAP"] == pytest.approx(0.6062)
+    assert published_scores(replace(own, source="specter", kind="rankings"), "relish", "") == {}
+    assert published_scores(System("bm25", "BM25", "f"), "relish", "") == {}

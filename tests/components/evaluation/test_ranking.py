@@ -1,7 +1,9 @@
-"""Ranking pools against a plain second writing of it, and its ties against trec_eval's."""
+"""Ranking pools against a plain second implementation, and its ties against trec_eval's."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import ir_measures
 import numpy as np
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP
 
-from components.evaluation import RankingError, SetVectors, TieOrder, average_precision, rank_by_scores, rank_by_vectors
 from components.evaluation import ranking as under_test
+from components.evaluation.metrics import average_precision
+from components.evaluation.ranking import RankingError, SetVectors, TieOrder, rank_by_scores, rank_by_vectors
 from corpus.judged_sets.model import JudgedSet
 from corpus.progress import Cancelled
 
@@ -69,7 +72,7 @@ def shared(judged_set: Sets, *, queries: int, papers: int) -> JudgedSet:
     return judged_set({one: dict.fromkeys(ids[:i] + ids[i + 1 :], 0) for i, one in enumerate(ids[:queries])}, ids=ids)
 
 
-def test_near_neighbours_far_from_the_origin_are_told_apart(judged_set: Sets) -> None:
+def test_near_neighbours_far_from_the_origin_are_distinguished(judged_set: Sets) -> None:
     judged = shared(judged_set, queries=9, papers=40)
     rng = np.random.default_rng(1)
     # |v|² is 10^10, squared differences 10^-4: of |q|² + |c|² - 2qc alone, nothing would be left.
@@ -82,9 +85,7 @@ def test_near_neighbours_far_from_the_origin_are_told_apart(judged_set: Sets) ->
         assert (np.diff(ranked.scores) >= 0).all()
 
 
-def test_equal_vectors_are_at_equal_distances_wherever_they_stand(
-    judged_set: Sets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_vectors_have_equal_distances(judged_set: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = shared(judged_set, queries=60, papers=333)
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(333, 97)).astype(np.float32)
@@ -107,7 +108,7 @@ def test_equal_vectors_are_at_equal_distances_wherever_they_stand(
     assert (own.scores == 0).sum() == len(copies[copies != 7])
 
 
-def test_distances_are_those_of_float64_to_the_last_digit_or_the_one_beside(judged_set: Sets) -> None:
+def test_distances_are_those_of_float64_within_one_unit(judged_set: Sets) -> None:
     judged = shared(judged_set, queries=30, papers=120)
     vectors = (5 + np.random.default_rng(3).normal(size=(120, 384))).astype(np.float32)
     for pool, ranked in zip(judged.pools, rank_by_vectors(judged, judged.pools, vectors).pools, strict=True):
@@ -116,15 +117,8 @@ def test_distances_are_those_of_float64_to_the_last_digit_or_the_one_beside(judg
         np.testing.assert_array_max_ulp(ranked.scores, expected, maxulp=1)
 
 
-def test_rank_is_by_l2_and_neither_by_cosine_nor_by_inner_product(judged_set: Sets) -> None:
-    judged = judged_set({"q": {"far": 0, "near": 0}})
-    ranking = rank_by_vectors(judged, judged.pools, np.array([[1, 0], [9, 0], [1, 0.5]], dtype=np.float32))
-    assert [judged.papers[row].id for row in ranking.pools[0].rows] == ["near", "far"]
-    assert ranking.pools[0].scores.tolist() == [0.5, 8.0]
-
-
 @given(drawn_pools(), st.integers(1, 40), st.integers(0, 3))
-def test_pools_rank_alike_however_they_are_put_together(
+def test_blocks_do_not_change_the_ranking(
     judged_set: Sets, drawn: tuple[list[str], dict[str, dict[str, int]]], cells: int, alike: int
 ) -> None:
     ids, grades = drawn
@@ -133,7 +127,7 @@ def test_pools_rank_alike_however_they_are_put_together(
     vectors = np.arange(len(ids), dtype=np.float32)[stand_in][:, None] % 5
     whole = rank_by_vectors(judged, judged.pools, vectors)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(under_test, "MOST_CELLS", cells)
+        patch.setattr(under_test, "MAX_CELLS", cells)
         found = list(under_test.blocks(judged.pools, stand_in))
         parts = rank_by_vectors(judged, judged.pools, vectors)
     assert [pool for block, _ in found for pool in block] == list(judged.pools)
@@ -145,22 +139,13 @@ def test_pools_rank_alike_however_they_are_put_together(
         assert a.scores.tolist() == b.scores.tolist()
 
 
-def test_pools_that_share_their_candidates_are_one_block_and_others_are_not(judged_set: Sets) -> None:
-    judged = shared(judged_set, queries=20, papers=100)
-    same = np.arange(100, dtype=np.int32)
-    assert [len(block) for block, _ in under_test.blocks(judged.pools, same)] == [20]
-    apart = judged_set({f"q{i}": {f"c{i}-{j}": 0 for j in range(9)} for i in range(10)})
-    sizes = [len(block) for block, _ in under_test.blocks(apart.pools, np.arange(100, dtype=np.int32))]
-    assert max(sizes) <= 2
-
-
 FLOATS = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0**-149, -(2.0**-149)]), st.floats(width=32, allow_nan=False)
 )
 
 
 @given(IDS, st.data(), st.booleans())
-def test_scores_of_either_sign_are_sorted_and_given_back(
+def test_scores_of_either_sign_are_sorted_and_returned(
     judged_set: Sets, ids: list[str], data: st.DataObject, ascending: bool
 ) -> None:
     judged = judged_set({ids[0]: dict.fromkeys(ids[1:], 0)}, ids=ids)
@@ -194,28 +179,21 @@ def test_ties_are_broken_as_trec_eval_breaks_them(judged_set: Sets, ids: list[st
     assert average_precision(relevant) == pytest.approx(theirs)
 
 
-def test_the_order_of_the_file_breaks_no_tie(judged_set: Sets) -> None:
+def test_ties_do_not_depend_on_the_order_of_the_file(judged_set: Sets) -> None:
     for candidates in (["b", "a", "c"], ["c", "b", "a"], ["a", "b", "c"]):
         judged = judged_set({"q": dict.fromkeys(candidates, 1)})
         pool = rank_by_vectors(judged, judged.pools, np.zeros((4, 2), dtype=np.float32)).pools[0]
         assert [judged.papers[row].id for row in pool.rows] == ["c", "b", "a"]
 
 
-def test_numbers_that_float32_does_not_tell_apart_are_a_tie(judged_set: Sets) -> None:
-    judged = judged_set({"q": {"a": 0, "b": 0}})
-    scores = np.array([1.0 + 1e-12, 1.0])
-    ranked = TieOrder(judged).ranked("q", judged.pools[0].rows, scores, ascending=False)
-    assert [judged.papers[row].id for row in ranked.rows] == ["b", "a"]
-
-
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39])
-def test_a_score_that_is_no_finite_number_is_refused(judged_set: Sets, score: float) -> None:
+def test_a_score_that_is_not_finite_is_refused(judged_set: Sets, score: float) -> None:
     judged = judged_set({"q": {"a": 0, "b": 0}})
-    with pytest.raises(RankingError, match="planted, query q: .* no finite number"):
+    with pytest.raises(RankingError, match="planted, query q: .* not a finite number"):
         TieOrder(judged).ranked("q", judged.pools[0].rows, np.array([score, 1]), ascending=True)
 
 
-def test_vectors_may_stand_elsewhere_and_those_that_nobody_asks_for_may_be_missing(judged_set: Sets) -> None:
+def test_unneeded_vectors_may_be_missing(judged_set: Sets) -> None:
     judged = judged_set({"q": {"a": 0, "b": 0}, "r": {"a": 0}})
     given = SetVectors(np.array([[4.0], [1.0], [2.0]], np.float32), np.array([1, -1, 0, 2], np.int32))
     ranked = rank_by_vectors(judged, judged.pools[:1], given).pools
@@ -226,44 +204,32 @@ def test_vectors_may_stand_elsewhere_and_those_that_nobody_asks_for_may_be_missi
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_vectors_that_cannot_be_ranked_by_are_refused(judged_set: Sets, value: float) -> None:
+def test_invalid_vectors_are_refused(judged_set: Sets, value: float) -> None:
     judged = judged_set({"q": {"a": 0, "b": 0}})
     vectors = np.ones((3, 2), np.float32)
     vectors[2, 1] = value
-    with pytest.raises(RankingError, match="the paper b has a vector with a value that is no finite number"):
+    with pytest.raises(RankingError, match="the paper b has a vector with a value that is not finite"):
         rank_by_vectors(judged, judged.pools, vectors)
+    with pytest.raises(RankingError, match="not a finite number"):  # too far for float32
+        rank_by_vectors(judged, judged.pools, np.array([[-3e38], [3e38], [2e38]], np.float32))
     for shape in ((2, 2), (4, 2), (3,)):
         with pytest.raises(RankingError, match="Encode the set again"):
             rank_by_vectors(judged, judged.pools, np.ones(shape, np.float32))
 
 
-def test_distances_beyond_float32_are_refused_and_not_tied(judged_set: Sets) -> None:
-    judged = judged_set({"q": {"a": 0, "b": 0}})
-    with pytest.raises(RankingError, match="no finite number"):
-        rank_by_vectors(judged, judged.pools, np.array([[-3e38], [3e38], [2e38]], np.float32))
-
-
-def test_a_query_that_is_in_two_folds_is_ranked_once(judged_set: Sets) -> None:
-    judged = judged_set({"q": {"a": 0}, "r": {"a": 0}})
-    pools = [*judged.pools, judged.pools[0]]
-    ranked = rank_by_vectors(judged, pools, np.ones((3, 2), np.float32)).pools
-    assert [pool.query for pool in ranked] == ["q", "r"]
-
-
-def test_progress_is_told_to_the_end_and_can_stop_it(judged_set: Sets) -> None:
+def test_progress_reaches_the_end_and_a_query_in_two_folds_is_ranked_once(judged_set: Sets) -> None:
     judged = judged_set({f"q{i}": {f"c{i}-{j}": 0 for j in range(5)} for i in range(6)})
+    pools = [*judged.pools, judged.pools[0]]
+    progress: list[tuple[str, int, int]] = []
     vectors = np.ones((len(judged.papers), 2), np.float32)
-    told: list[tuple[str, int, int]] = []
-    rank_by_vectors(judged, judged.pools, vectors, progress=lambda *now: told.append(now))
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    assert {stage for stage, _, _ in told} == {under_test.RANKING}
-    assert told[0][1:] == (0, 6)
-    assert told[-1][1:] == (6, 6)
+    ranking = rank_by_vectors(judged, pools, vectors, progress=lambda *step: progress.append(step))
+    assert [pool.query for pool in ranking.pools] == [pool.query for pool in judged.pools]
+    assert {stage for stage, _, _ in progress} == {under_test.RANKING}
+    assert (progress[0][1:], progress[-1][1:]) == ((0, 6), (6, 6))
 
-    def stop() -> Iterator[None]:
-        yield
-        raise Cancelled("stopped")
+    def stop(stage: str, done: int, total: int) -> None:
+        if done:
+            raise Cancelled(stage)
 
-    steps = stop()
     with pytest.raises(Cancelled):
-        rank_by_vectors(judged, judged.pools, vectors, progress=lambda *_: next(steps))
+        rank_by_vectors(judged, judged.pools, vectors, progress=stop)

@@ -13,41 +13,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from components.evaluation.format import cell, handled_words, percent, points, summary, table
+from components.evaluation.format import cell, issue_descriptions, percent, points, summary, table
 from components.evaluation.report import Report, report_of
-from components.evaluation.results import Evaluation, QueryScores, System
+from components.evaluation.results import PoolSizes, QueryScores
 from components.evaluation.statistics import paired_test
 from corpus.judged_sets.model import Handled, HandledKind
+from tests.components.evaluation.planted import evaluation
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> | [x](javascript:1) `\n# :red[x] $a$ @www.x.y \u202e\x00"
-
-
-def evaluation(id: str, name: str, *, means: tuple[float, float] = (0.5, 0.6), **changes: object) -> Evaluation:
-    found = Evaluation(
-        id=id * 16,
-        made="2026-11-22T21:40:00Z",
-        system=System("encoder", name, id * 64, name, "float32"),
-        set_name="relish",
-        facet="",
-        split="test",
-        origin="released",
-        set_fingerprint="f" * 16,
-        rules="",
-        relevant_from=2,
-        papers=70,
-        folds=(4,),
-        pool_sizes={"smallest": 3, "median": 50, "mean": 50.25, "largest": 60},
-        means={"MAP": means[0], "NDCG%20": means[1], "nDCG@20": 0.123},
-        intervals={"MAP": (0.4, 0.55), "NDCG%20": (0.5, 0.65)},
-        handled=(Handled("title_only", 1234, ("p1", "p2")),),
-        without_positive=1,
-        pools_under_five=2,
-        not_comparable=(),
-        seconds={"encoding": 1.26},
-        versions={"python": "3.11.7"},
-        machine="A machine",
-    )
-    return replace(found, **changes)  # type: ignore[arg-type]
 
 
 def scores(values: Sequence[float], *, groups: Sequence[str] = ("a", "a", "b", "b")) -> list[QueryScores]:
@@ -92,40 +65,40 @@ def test_what_is_not_comparable_is_not_compared(report: Report) -> None:
     row = rows_of(found.markdown(), "| system | MAP | 95 %")[0]
     assert row[3:5] == ["60.62", "–"]
     assert row[-1] == "no"
-    assert "Not comparable with published figures: Another split." in found.markdown()
+    assert "Not comparable with published scores: Another split." in found.markdown()
     assert json.loads(found.json())["evaluations"][0]["difference"] == {}
     assert next(csv.DictReader(io.StringIO(found.csv())))["MAP difference"] == ""
 
 
-def test_pools_of_one_size_are_told_as_such() -> None:
-    sizes = {"smallest": 60, "median": 60, "mean": 60.0, "largest": 60}
-    told = report_of([evaluation("a", "mine", pool_sizes=sizes)], [scores([0.1, 0.2, 0.3, 0.4])]).markdown()
-    assert "4 queries, 70 papers; pools of 60 candidates each; relevant from grade 2" in told
+def test_pools_of_one_size_are_described_briefly() -> None:
+    sizes = PoolSizes(smallest=60, median=60, mean=60.0, largest=60)
+    text = report_of([evaluation("a", "mine", pool_sizes=sizes)], [scores([0.1, 0.2, 0.3, 0.4])]).markdown()
+    assert "4 queries, 70 papers; pools of 60 candidates each; relevant from grade 2" in text
 
 
 def test_all_that_the_set_has_is_printed(report: Report) -> None:
-    told = report.markdown()
-    assert "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2" in told
-    assert "1,234 papers with a title alone or an abstract alone, ranked by what is there (such as p1, p2)" in told
-    assert "1 of the queries have no relevant candidate" in told
-    assert "2 have a pool under five" in told
-    assert f"`{'f' * 16}`" in told
-    assert f"`{'a' * 16}`" in told
-    assert "encoding 1.3 s" in told
-    assert "python 3.11.7" in told
-    assert "A machine" in told
-    assert "it is not nDCG@20" in told
+    text = report.markdown()
+    assert "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2" in text
+    assert "1,234 papers with only a title or only an abstract, ranked by what is there (such as p1, p2)" in text
+    assert "1 of the queries have no relevant candidate" in text
+    assert "2 have a pool under five" in text
+    assert f"`{'f' * 16}`" in text
+    assert f"`{'a' * 16}`" in text
+    assert "encoding 1.3 s" in text
+    assert "python 3.11.7" in text
+    assert "A machine" in text
+    assert "it is not nDCG@20" in text
 
 
 def test_tests_are_of_the_later_against_the_first_and_groups_are_means(report: Report) -> None:
-    wanted = paired_test([np.array([0.1, 0.1, 0.2, 0.5])], [np.array([0.1, 0.2, 0.3, 0.4])])
+    expected = paired_test([np.array([0.1, 0.1, 0.2, 0.5])], [np.array([0.1, 0.2, 0.3, 0.4])])
     assert [(one.id, one.against, one.metric) for one in report.tests] == [
         ("b" * 16, "a" * 16, "MAP"),
         ("b" * 16, "a" * 16, "NDCG%20"),
     ]
-    assert report.tests[0].test == wanted
+    assert report.tests[0].test == expected
     row = rows_of(report.markdown(), "| system | against")[0]
-    assert row[:4] == ["mine", "specter", "MAP", points(wanted.difference)]
+    assert row[:4] == ["mine", "specter", "MAP", points(expected.difference)]
     assert row[5:] == ["1", "2", "1"]
     groups = rows_of(report.markdown(), "| group | queries")
     assert groups[0] == ["a", "2", "50", "15.00", "7.50", "10.00", "5.00"]
@@ -158,16 +131,16 @@ def test_nothing_in_a_report_is_markup_or_a_formula() -> None:
         handled=(Handled("title_only", 1, (HOSTILE,)),), versions={HOSTILE: HOSTILE}, seconds={HOSTILE: 1.0},
     )  # fmt: skip
     found = report_of([one], [scores([0.1, 0.2, 0.3, 0.4], groups=[HOSTILE, HOSTILE, "b", "b"])])
-    told = found.markdown()
-    unescaped = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", told))  # what is left can be markup; in code nothing is
+    text = found.markdown()
+    unescaped = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", text))  # what is left can be markup; in code nothing is
     for danger in ("<", ">", "[", "]", "$", ":r", "\u202e", "\x00", "www."):
         assert danger not in unescaped, danger
-    assert "\n#" not in told.replace("\n## ", "\n")
-    for line in told.splitlines():
+    assert "\n#" not in text.replace("\n## ", "\n")
+    for line in text.splitlines():
         if line.startswith("|"):
             # Every bar that is not escaped parts two cells.
             bars = len(re.findall(r"(?<!\\)\|", line))
-            assert bars in {len(re.findall(r"(?<!\\)\|", other)) for other in told.splitlines() if "| ---" in other}
+            assert bars in {len(re.findall(r"(?<!\\)\|", other)) for other in text.splitlines() if "| ---" in other}
     for row in csv.reader(io.StringIO(found.csv())):
         assert not any(re.match(r"\s*[=+@]", one) for one in row)
     json.loads(found.json())
@@ -185,12 +158,12 @@ def test_cells_show_what_they_are_given() -> None:
 
 
 def test_a_summary_is_one_sentence() -> None:
-    told = summary(evaluation("a", "specter", facet="method", set_name="csfcube"))
-    assert told == "specter on csfcube (method), split test: MAP 50.00 %, NDCG%20 60.00 %, over 4 queries."
+    text = summary(evaluation("a", "specter", facet="method", set_name="csfcube"))
+    assert text == "specter on csfcube (method), split test: MAP 50.00 %, NDCG%20 60.00 %, over 4 queries."
 
 
 def test_all_that_can_be_met_in_a_set_has_its_words() -> None:
     met = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
-    words = handled_words(met)
+    words = issue_descriptions(met)
     assert len(set(words)) == len(met)
     assert words[0] == "1 queries without a text, left out (such as a)"

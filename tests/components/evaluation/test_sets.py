@@ -1,4 +1,6 @@
-"""Judged sets that are kept: uploads checked before that, cards that follow the files, names that are no paths."""
+"""Stored judged sets: uploads are checked first, cards follow the files, names never become paths."""
+
+from __future__ import annotations
 
 import io
 import json
@@ -38,21 +40,15 @@ def left(home: Path) -> list[str]:
     return sorted(path.name for path in (home / ".sets").iterdir())
 
 
-def test_who_is_slower_to_keep_a_set_is_told_and_the_first_stays(home: Path, folder: Path, judged: JudgedSet) -> None:
+def test_of_two_processes_with_one_name_the_first_wins(home: Path, folder: Path, judged: JudgedSet) -> None:
     def at_last(stage: str, done: int, total: int) -> None:
         if set_names() == []:
             keep_set(judged, "mine")
 
-    with pytest.raises(SetError, match="'mine' already"):
+    with pytest.raises(SetError, match="a judged set 'mine' already. Give this one another name"):
         keep_files("mine", uploaded(folder), progress=at_last)
     assert (set_names(), left(home)) == (["mine"], ["mine"])
     assert describe("mine").splits == {"dev": 1, "test": 1}
-
-
-def test_without_a_home_there_are_no_sets(home: Path) -> None:
-    assert set_names() == []
-    with pytest.raises(SetError, match="No judged set is kept under the name 'relish'. Sets kept: none yet"):
-        read_set("relish")
 
 
 def test_uploaded_files_are_kept_and_read_by_name(home: Path, folder: Path, judged: JudgedSet) -> None:
@@ -68,7 +64,7 @@ def test_uploaded_files_are_kept_and_read_by_name(home: Path, folder: Path, judg
     assert card.bytes == sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_a_set_that_was_made_is_kept_with_its_rules_and_counts(home: Path, judged: JudgedSet) -> None:
+def test_a_constructed_set_keeps_its_issues(home: Path, judged: JudgedSet) -> None:
     card = keep_set(judged, "made-1")
     found = read_set("made-1")
     assert (found.fingerprint, found.handled) == (judged.fingerprint, judged.handled)
@@ -85,17 +81,7 @@ def test_a_set_of_facets_is_described_as_a_whole(home: Path, tmp_path: Path) -> 
         read_set("csfcube")
 
 
-@pytest.mark.parametrize("facet", ["method", "all"])
-def test_one_facet_or_all_of_a_set_are_kept(home: Path, tmp_path: Path, facet: str) -> None:
-    judged = read_released(cube(tmp_path / "cube"), facet=facet)
-    card = keep_set(judged, "mine")
-    assert card.facets == (("method",) if facet == "method" else ("background", "method", "result"))
-    assert (card.pools, card.splits["test"]) == (len(judged.pools), sum(map(len, judged.splits["test"])))
-    found = read_set("mine", facet=facet)
-    assert (found.fingerprint, found.splits, found.origin) == (judged.fingerprint, judged.splits, "own")
-
-
-def test_a_folder_is_read_where_it_lies(home: Path, folder: Path, judged: JudgedSet) -> None:
+def test_a_folder_is_read_in_place(home: Path, folder: Path, judged: JudgedSet) -> None:
     assert read_set("relish", data=folder).fingerprint == judged.fingerprint
     assert read_set("", data=folder).name == "relish"
     with pytest.raises(SetError, match="It has the texts of: relish"):
@@ -103,7 +89,7 @@ def test_a_folder_is_read_where_it_lies(home: Path, folder: Path, judged: Judged
     assert set_names() == []
 
 
-def test_the_card_is_read_once_and_again_when_a_file_changes(
+def test_the_card_is_computed_again_only_when_a_file_changes(
     home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = keep_files("mine", uploaded(folder))
@@ -126,24 +112,24 @@ def test_the_card_is_read_once_and_again_when_a_file_changes(
 def test_a_damaged_card_is_made_again(home: Path, folder: Path, damage: str | None) -> None:
     first = keep_files("mine", uploaded(folder))
     path = home / ".sets" / "mine" / "card.json"
-    told = json.loads(path.read_text())
-    told["card"].pop("papers")
-    path.write_text(json.dumps(told) if damage is None else damage)
+    card_file = json.loads(path.read_text())
+    card_file["card"].pop("papers")
+    path.write_text(json.dumps(card_file) if damage is None else damage)
     assert describe("mine") == first
     assert json.loads(path.read_text())["card"]["papers"] == 6
 
 
-def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
+def test_invalid_files_leave_nothing(home: Path, folder: Path) -> None:
     files = uploaded(folder)
     files["test-pid2anns-relish.json"] = io.BytesIO(b'{"1": {"cands": ["2"], "relevance_adju": [-1]}}')
     with pytest.raises(SetError, match="query '1': -1 is not a grade"):
         keep_files("mine", files)
     del files["test-pid2anns-relish.json"]
-    with pytest.raises(SetError, match="^What was given has no test-pid2anns-relish.json.* Add it.$"):
+    with pytest.raises(SetError, match="^The upload has no test-pid2anns-relish.json.* Add it.$"):
         keep_files("mine", files)
-    with pytest.raises(SetError, match="^What was given has the texts of several sets"):
+    with pytest.raises(SetError, match="^The upload has the texts of several sets"):
         keep_files("mine", {**uploaded(folder), "abstracts-mine.jsonl": io.BytesIO(b"")})
-    with pytest.raises(SetError, match="^What was given has no abstracts-<set>.jsonl"):
+    with pytest.raises(SetError, match="^The upload has no abstracts-<set>.jsonl"):
         keep_files("mine", {})
     assert (left(home), set_names()) == ([], [])
 
@@ -151,14 +137,16 @@ def test_files_that_are_no_set_leave_nothing(home: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     "called", ["../abstracts-x.jsonl", "/etc/passwd", "notes.txt", "card.json", "abstracts-x.jsonl/y"]
 )
-def test_a_name_that_is_no_file_of_a_set_is_refused(home: Path, folder: Path, called: str) -> None:
-    with pytest.raises(SetError, match="is no file of a judged set. Give abstracts-<set>.jsonl.* make plain --help$"):
+def test_a_file_name_of_no_set_is_refused(home: Path, folder: Path, called: str) -> None:
+    with pytest.raises(
+        SetError, match="is not a file of a judged set. Give abstracts-<set>.jsonl.* make plain --help$"
+    ):
         keep_files("mine", uploaded(folder) | {called: io.BytesIO(b"x")})
     assert not (home / ".sets").exists()
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "A", "a/b", ".hidden", "ir:x", "a" * 65, "a\n"])
-def test_what_cannot_be_a_name_is_refused(home: Path, judged: JudgedSet, folder: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(home: Path, judged: JudgedSet, folder: Path, name: str) -> None:
     for attempt in (
         lambda: keep_set(judged, name),
         lambda: keep_files(name, uploaded(folder)),
@@ -169,37 +157,7 @@ def test_what_cannot_be_a_name_is_refused(home: Path, judged: JudgedSet, folder:
             attempt()
 
 
-def test_a_name_is_taken_once(home: Path, judged: JudgedSet, folder: Path) -> None:
-    first = keep_set(judged, "mine")
-    with pytest.raises(SetError, match="'mine' already. Give this one another name"):
-        keep_files("mine", uploaded(folder))
-    assert (describe("mine"), left(home)) == (first, ["mine"])
-
-
-def test_too_many_bytes_are_refused(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "LARGEST_FILES", 500)
-    with pytest.raises(SetError, match="with it the files have more than 500 bytes"):
-        keep_files("mine", uploaded(folder))
-    assert left(home) == []
-
-
-def test_stopping_keeps_nothing(home: Path, folder: Path) -> None:
-    def stop(stage: str, done: int, total: int) -> None:
-        raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        keep_files("mine", uploaded(folder), progress=stop)
-    assert left(home) == []
-
-
-def test_a_set_is_deleted(home: Path, judged: JudgedSet) -> None:
-    keep_set(judged, "mine")
-    delete_set("mine")
-    delete_set("mine")
-    assert (set_names(), left(home)) == ([], [])
-
-
-def test_what_a_killed_process_left_goes_with_the_next_set(home: Path, judged: JudgedSet) -> None:
+def test_what_a_killed_process_left_is_deleted_by_the_next(home: Path, judged: JudgedSet) -> None:
     for name in (".gone-1", ".new-old", ".new-young"):
         (home / ".sets" / name / "x").mkdir(parents=True)
     os.utime(home / ".sets" / ".new-old", (0, 0))
@@ -208,15 +166,15 @@ def test_what_a_killed_process_left_goes_with_the_next_set(home: Path, judged: J
     assert set_names() == ["mine"]
 
 
-def test_links_are_no_sets(home: Path, tmp_path: Path, judged: JudgedSet, folder: Path) -> None:
+def test_links_are_not_sets(home: Path, tmp_path: Path, judged: JudgedSet, folder: Path) -> None:
     keep_set(judged, "mine")
     (home / ".sets" / "linked").symlink_to(folder)
     assert set_names() == ["mine"]
-    with pytest.raises(SetError, match="No judged set is kept under the name 'linked'"):
+    with pytest.raises(SetError, match="There is no judged set 'linked'. Stored sets: mine"):
         read_set("linked")
 
 
-def test_a_home_that_cannot_be_written_to_is_told(
+def test_a_home_that_cannot_be_written_to_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: JudgedSet
 ) -> None:
     from corpus.io.disk import CannotWrite
@@ -228,6 +186,25 @@ def test_a_home_that_cannot_be_written_to_is_told(
         keep_set(judged, "mine")
 
 
-def test_ir_datasets_has_no_facets(home: Path) -> None:
+def test_a_stop_or_too_many_bytes_store_nothing(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        raise Cancelled(stage)
+
+    with pytest.raises(Cancelled):
+        keep_files("mine", uploaded(folder), progress=stop)
+    monkeypatch.setattr(sets, "MAX_FILES_BYTES", 500)
+    with pytest.raises(SetError, match="the files exceed 500 Bytes together"):
+        keep_files("mine", uploaded(folder))
+    assert left(home) == []
+
+
+def test_a_deleted_or_unknown_set_is_named(home: Path, judged: JudgedSet) -> None:
+    assert set_names() == []
+    keep_set(judged, "mine")
+    delete_set("mine")
+    delete_set("mine")
+    assert (set_names(), left(home)) == ([], [])
+    with pytest.raises(SetError, match="There is no judged set 'mine'. Stored sets: none yet"):
+        read_set("mine")
     with pytest.raises(SetError, match="has no facets"):
         read_set("ir:beir/scifact/test", facet="method")

@@ -1,128 +1,104 @@
-"""Jobs in the background, as real processes of the real command line."""
+"""Background jobs, as real processes."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from components.atlas.corpora import unfinished
 from components.atlas.store import open_atlas, read_manifest
-from components.jobs import runner as background
-from components.jobs.runner import BackgroundJob, JobUnderWay, Progress, curve_job, encode_job, evaluate_job
+from components.jobs import runner
+from components.jobs.model import Event, JobStatus, curve_request, encode_request, evaluate_request
+from components.jobs.runner import BackgroundJob, JobRunning
 
-PATIENCE = 300  # seconds; a busy machine is slow, not wrong
+MAX_SECONDS = 150
 
 
 @pytest.fixture(autouse=True)
-def nothing_runs() -> None:
-    """The app remembers its last build; each test begins as a new process does."""
-    background._last = None
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app remembers its latest job; each test starts as a new process does."""
+    monkeypatch.setattr(runner, "_latest", None)
 
 
-def ended(build: BackgroundJob) -> Progress:
-    build.wait(PATIENCE)
-    return build.progress()
+def ended(job: BackgroundJob) -> JobStatus:
+    job.wait(MAX_SECONDS)
+    return job.status()
 
 
-def test_a_build_goes_on_in_the_background_and_leaves_an_atlas(topics: str) -> None:
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    first = background.latest()
+def test_a_job_runs_in_the_background_and_leaves_an_atlas(topics: str) -> None:
+    job = runner.start(encode_request(topics, encoder="tfidf-svd"))
+    first = runner.latest()
     assert first is not None
-    assert (first.job.base, first.job.encoder, first.state) == (topics, "tfidf-svd", "running")
-    last = ended(build)
-    assert (last.state, last.told) == ("done", "")
-    assert last.over
+    assert (first.request.base, first.request.encoder, first.state) == (topics, "tfidf-svd", "running")
+    with pytest.raises(JobRunning, match="building an atlas with tfidf-svd"):
+        runner.start(encode_request(topics, encoder="all-minilm-l6-v2"))
+    runner.forget()  # it runs: nothing to forget
+    assert runner.latest() is not None
+    last = ended(job)
+    assert (last.state, last.message, last.over) == ("done", "", True)
     assert last.stage == "Writing the atlas"
     assert last.built == "topics--tfidf-svd"
     manifest = read_manifest("topics--tfidf-svd")
     assert (manifest.corpus, manifest.encoder.name) == (topics, "tfidf-svd")
     assert open_atlas("topics--tfidf-svd").papers.equals(open_atlas(topics).papers)
-    background.forget()
-    assert background.latest() is None
+    runner.forget()
+    assert runner.latest() is None
 
 
-def test_one_at_a_time(topics: str) -> None:
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    with pytest.raises(JobUnderWay, match="building an atlas by tfidf-svd"):
-        background.start(encode_job(topics, encoder="all-minilm-l6-v2"))
-    background.forget()  # it runs: nothing to forget
-    assert background.latest() is not None
-    ended(build)
-    again = background.start(encode_job(topics, encoder="tfidf-svd"))
-    assert ended(again).state == "done"
-
-
-def test_a_build_that_is_cancelled_stops_and_can_be_taken_up(topics: str) -> None:
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    background.stop()
-    background.stop()  # twice is once
-    now = build.progress()
-    assert now.state in ("stopping", "stopped")
-    assert ended(build).state == "stopped"
-    assert [one.encoder for one in unfinished()] in ([], ["tfidf-svd"])
-    assert ended(background.start(encode_job(topics, encoder="tfidf-svd"))).state == "done"
+def test_a_cancelled_job_stops_and_is_resumed(topics: str) -> None:
+    job = runner.start(encode_request(topics, encoder="tfidf-svd"))
+    runner.stop()
+    runner.stop()  # twice is the same as once
+    assert job.status().state in ("stopping", "stopped")
+    assert ended(job).state == "stopped"
+    assert [build.encoder for build in unfinished()] in ([], ["tfidf-svd"])
+    assert ended(runner.start(encode_request(topics, encoder="tfidf-svd"))).state == "done"
     assert unfinished() == []
 
 
-def test_a_build_that_fails_says_why_in_its_own_words(topics: str) -> None:
-    last = ended(background.start(encode_job(topics, encoder="no-such-encoder")))
+def test_the_error_of_a_failed_job_is_its_message(topics: str) -> None:
+    last = ended(runner.start(encode_request(topics, encoder="no-such-encoder")))
     assert last.state == "failed"
-    assert "No encoder is called 'no-such-encoder'" in last.told
-    assert "Known by name: all-minilm-l6-v2" in last.told
+    assert "no-such-encoder" in last.message
 
 
-def test_a_build_that_is_killed_failed_and_says_so(topics: str) -> None:
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    build._process.kill()
-    last = ended(build)
+def test_a_killed_job_has_failed(topics: str) -> None:
+    job = runner.start(encode_request(topics, encoder="tfidf-svd"))
+    job._process.kill()
+    last = ended(job)
     assert last.state == "failed"
-    assert "ended without a word of its own" in last.told
+    assert "ended without an error message" in last.message
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="niceness is not Windows's")
-def test_a_build_lets_every_other_program_go_first(topics: str) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no niceness")
+def test_a_job_has_low_priority(topics: str) -> None:
     import psutil
 
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    process = psutil.Process(build._process.pid)
-    nice = 0
-    while build.progress().state == "running" and nice != 19:
-        try:
-            nice = process.nice()
-        except psutil.NoSuchProcess:
-            break
-    ended(build)
+    job = runner.start(encode_request(topics, encoder="tfidf-svd"))
+    process = psutil.Process(job._process.pid)
+    assert job._process.stdout is not None
+    while job.status().stage == "Starting" and not job.status().over:
+        job._readers[0].join(0.05)  # its first event comes after it has lowered its priority
+    nice = process.nice()
+    job.stop()
+    ended(job)
     assert nice == 19
 
 
-def test_time_left_is_told_by_what_was_done(topics: str) -> None:
-    build = background.start(encode_job(topics, encoder="tfidf-svd"))
-    seen = []
-    while not (now := build.progress()).over:
-        seen.append(now)
-    assert all(now.seconds >= 0 for now in seen)
-    assert all(now.seconds_left is None or now.seconds_left >= 0 for now in seen)
-    assert all((now.rate is None) == (now.seconds_left is None) and (now.rate or 1) > 0 for now in seen)
+def test_the_time_left_follows_the_pace_of_the_stage(topics: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 10.0, 30.0, 30.0])
+    job = BackgroundJob(encode_request(topics, encoder="no-such-encoder"))
+    ended(job)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
+    job._event, job._since = Event(stage="Encoding", done=50, total=200), (0.0, 0)
+    next(clock)
+    status = job.status()  # 10 s for 50 of 200
+    assert (status.seconds, status.rate, status.seconds_left) == (10.0, 5.0, 30.0)
+    job._event = Event(stage="Encoding", done=0, total=200)
+    assert (job.status().rate, job.status().seconds_left) == (None, None)
 
 
-def test_an_evaluation_is_asked_for_in_its_own_command_line() -> None:
-    job = evaluate_job("relish", system="specter", split="--rankings", facet="-x", precision="bfloat16")
-    assert job.module == "components.evaluation"
-    # A split that is called like an option stays a value.
-    assert job.arguments == (
-        "--set=relish", "--split=--rankings", "--facet=-x", "--encoder=specter", "--precision=bfloat16",
-    )  # fmt: skip
-    assert job.words == "evaluating specter on relish (-x)"
-    peer = evaluate_job("relish", system="tfidf", split="test", called="TF-IDF")
-    assert peer.arguments == ("--set=relish", "--split=test", "--peer=tfidf")
-    assert peer.words == "evaluating TF-IDF on relish"
-    index = curve_job("topics", title="Hearts")
-    assert (index.module, index.arguments) == ("components.evaluation", ("index", "--atlas", "topics"))
-    assert index.words == "measuring the index of Hearts"
-    assert encode_job("topics", encoder="m").module == "corpus"
-
-
-def test_an_evaluation_that_fails_says_why_in_its_own_words(home: Path) -> None:
-    last = ended(background.start(evaluate_job("nothing", system="tfidf", split="all")))
-    assert last.state == "failed"
-    assert last.told.startswith("No judged set is kept under the name 'nothing'")
+def test_requests_say_what_they_do() -> None:
+    request = evaluate_request("relish", encoder="specter", split="test", facet="method", encoder_title="SPECTER")
+    assert request.words == "evaluating SPECTER on relish (method)"
+    assert evaluate_request("relish", encoder="tfidf", split="test").words == "evaluating tfidf on relish"
+    assert curve_request("topics", title="Hearts").words == "measuring the index of Hearts"

@@ -11,7 +11,8 @@ from streamlit.util import calc_hash
 from components.atlas import paths, store
 from components.atlas.corpora import note_request, rename_corpus
 from components.jobs import runner as background
-from components.jobs.store import Staged, ask, new_staging, stage_file, waiting
+from components.jobs.model import JobRequest
+from components.jobs.store import add_file, new_request_id, save_request, waiting_requests
 from components.pages import resources
 
 APP = Path(__file__).parents[3] / "app.py"
@@ -22,7 +23,7 @@ PATIENCE = 120  # seconds; nothing is measured by it
 def a_new_process(monkeypatch: pytest.MonkeyPatch, topics: str, home: Path) -> None:
     """Nothing is open or under way, and the default atlas's manifest is there, so that it is not assembled."""
     resources._open.clear()
-    background._last = None
+    background._latest = None
     manifest = json.loads((home / topics / "manifest.json").read_text())
     (home / "medline").mkdir()
     (home / "medline" / "manifest.json").write_text(json.dumps({**manifest, "name": "medline", "corpus": "medline"}))
@@ -60,23 +61,23 @@ def test_an_atlas_that_cannot_be_read_is_told_of_and_hides_no_other(topics: str,
 
 
 def test_what_was_stopped_can_be_thrown_away(topics: str) -> None:
-    new = new_staging()
-    file = stage_file(new, "a.ris", io.BytesIO(b"x"))
-    asked = ask(Staged(id=new, kind="files", name="mine", title="My **papers**", files=(file,)))
+    new = new_request_id()
+    file = add_file(new, "a.ris", io.BytesIO(b"x"))
+    asked = save_request(JobRequest(id=new, kind="files", name="mine", title="My **papers**", files=(file,)))
     test = page()
     assert "Building My \\*\\*papers\\*\\* was stopped" in texts(test)
     test.button(key=f"discard-{asked.id}").click().run()
     assert not test.exception
-    assert waiting() == []
+    assert waiting_requests() == []
     assert "was stopped" not in texts(test)
 
 
 def test_what_was_encoded_for_a_stopped_addition_is_thrown_away_with_it(topics: str, home: Path) -> None:
     work = paths.work_folder(topics, {"kind": "add"})
     note_request(work, corpus=topics, base=topics, encoder="m", precision="float32", papers=9, kind="add")
-    new = new_staging()
-    file = stage_file(new, "a.ris", io.BytesIO(b"x"))
-    asked = ask(Staged(id=new, kind="add", name=topics, files=(file,)))
+    new = new_request_id()
+    file = add_file(new, "a.ris", io.BytesIO(b"x"))
+    asked = save_request(JobRequest(id=new, kind="add", name=topics, files=(file,)))
     test = page()
     test.button(key=f"discard-{asked.id}").click().run()
     assert not test.exception
@@ -85,17 +86,17 @@ def test_what_was_encoded_for_a_stopped_addition_is_thrown_away_with_it(topics: 
 
 
 def test_a_job_that_fails_is_told_of_in_its_own_words_and_waits(topics: str) -> None:
-    new = new_staging()
-    file = stage_file(new, "empty.ris", io.BytesIO(b""))
-    asked = ask(Staged(id=new, kind="files", name="mine", title="Mine", files=(file,)))
+    new = new_request_id()
+    file = add_file(new, "empty.ris", io.BytesIO(b""))
+    asked = save_request(JobRequest(id=new, kind="files", name="mine", title="Mine", files=(file,)))
     test = page()
     test.button(key=f"go-on-{asked.id}").click().run()
-    assert background._last is not None
-    background._last.wait(PATIENCE * 2)
+    assert background._latest is not None
+    background._latest.wait(PATIENCE * 2)
     test.run()
     assert "Building Mine: failed" in texts(test)
     assert "it is empty" in texts(test)
-    assert waiting() == [asked]
+    assert waiting_requests() == [asked]
 
 
 def dialog(called: str) -> None:

@@ -14,7 +14,7 @@ from streamlit.util import calc_hash
 
 from components.atlas.store import AtlasParts, write_atlas
 from components.evaluation import sets, store
-from components.evaluation.evaluating import Choice, evaluate_set
+from components.evaluation.evaluate import SystemSpec, evaluate_set
 from components.jobs import runner as background
 from components.pages import error_analysis as looked
 from components.pages import evaluated, resources
@@ -33,7 +33,7 @@ def a_new_process() -> None:
     looked._open.clear()
     evaluated._read_scores.clear()
     evaluated._tested.clear()
-    background._last = None
+    background._latest = None
 
 
 def hearts_and_galaxies(planted: Callable[[int], list[Paper]], *, name: str = "sky") -> JudgedSet:
@@ -73,7 +73,7 @@ def evaluated_home(tmp_path_factory: pytest.TempPathFactory, planted: Callable[[
         sets.keep_set(hearts_and_galaxies(planted), "sky")
         judged = sets.read_set("sky")
         for kind in ("tfidf", "bm25"):
-            evaluation, scores, ranking = evaluate_set(judged, "test", Choice(kind))
+            evaluation, scores, ranking = evaluate_set(judged, "test", SystemSpec(kind))
             store.save(evaluation, scores, ranking, judged)
     return home
 
@@ -169,8 +169,8 @@ def test_a_page_that_was_never_used_says_what_it_is_for_and_goes_from_nothing_to
     assert params(app) == {"set": "medline-topics"}
     assert "Nothing was evaluated on medline\\-topics yet" in said(app)
     press(app, "first-run")
-    assert background._last is not None
-    background._last.wait(PATIENCE * 2)
+    assert background._latest is not None
+    background._latest.wait(PATIENCE * 2)
     whole(app.run())
     (one,) = store.evaluations()
     assert (one.system.name, one.set_name, one.split) == ("TF-IDF", "medline-topics", "all")

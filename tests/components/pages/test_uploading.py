@@ -5,7 +5,7 @@ import io
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from components.jobs.store import staged_path
+from components.jobs.store import file_path
 from components.pages.uploading import Uploads, _copy
 from components.panels.file_preview import told_columns
 from corpus.export import to_csv
@@ -27,10 +27,10 @@ def drawn(staging: str, name: str) -> None:
     """A page with the preview of one file, and what is asked for."""
     import streamlit as st
 
-    from components.jobs.store import StagedFile
+    from components.jobs.model import UploadedFile
     from components.pages.uploading import Uploads, chosen, draw_previews
 
-    here = Uploads(staging=staging, files={"1": StagedFile(name=name, called=name)})
+    here = Uploads(staging=staging, files={"1": UploadedFile(name=name, original_name=name)})
     draw_previews(here, key="k", keep_without_abstract=True, extra=lambda _preview: None)
     st.session_state["asked"] = [dict(file.columns) for file in chosen(here, key="k")]
 
@@ -60,9 +60,9 @@ def test_a_file_taken_back_and_chosen_again_is_another_file() -> None:
     _copy(here, [second])  # what was looked into and chosen of the first goes by its name
     (new,) = here.files.values()
     assert new.name != old.name
-    assert new.called == old.called == "a.csv"
-    assert staged_path(here.staging, new.name).read_bytes() == second.getvalue()
-    assert not staged_path(here.staging, old.name).exists()
+    assert new.original_name == old.original_name == "a.csv"
+    assert file_path(here.staging, new.name).read_bytes() == second.getvalue()
+    assert not file_path(here.staging, old.name).exists()
 
 
 @pytest.mark.usefixtures("home")
@@ -77,7 +77,7 @@ def test_columns_as_they_were_recognised_leave_the_reading_as_it_is_without_a_pa
 def test_a_field_that_no_column_is_chosen_for_is_not_read() -> None:
     test, here = page(TABLE)
     (asked,) = column(test, here, "topics", "(none)")
-    with read(staged_path(here.staging, "a.csv"), columns=asked) as reading:
+    with read(file_path(here.staging, "a.csv"), columns=asked) as reading:
         (paper,) = reading
     assert (paper.topics, paper.year, paper.abstract) == ((), 1999, "B")
 
@@ -86,7 +86,7 @@ def test_a_field_that_no_column_is_chosen_for_is_not_read() -> None:
 def test_a_column_may_stand_for_two_fields() -> None:
     test, here = page(b"Title,Summary\nA,B\n")
     (asked,) = column(test, here, "venue", "Summary")
-    with read(staged_path(here.staging, "a.csv"), columns=asked) as reading:
+    with read(file_path(here.staging, "a.csv"), columns=asked) as reading:
         (paper,) = reading
     assert (paper.venue, paper.abstract) == ("B", "B")
 
@@ -96,7 +96,7 @@ def test_what_is_recognised_beside_an_unknown_title_is_chosen_already() -> None:
     test, here = page(b"Wording,Abstract,Year\nA,B,1999\n")
     assert test.session_state["asked"] == []
     (asked,) = column(test, here, "title", "Wording")
-    with read(staged_path(here.staging, "a.csv"), columns=asked) as reading:
+    with read(file_path(here.staging, "a.csv"), columns=asked) as reading:
         (paper,) = reading
     assert (paper.title, paper.abstract, paper.year) == ("A", "B", 1999)
     assert test.selectbox(key=f"k-{here.staging}-a.csv-column-abstract").value == "Abstract"
@@ -107,7 +107,7 @@ def test_an_export_of_this_app_is_read_exactly_when_it_is_uploaded() -> None:
     paper = Paper(id="a <b>1</b>", title="A", abstract="B", authors=("One, Two, Three",), topics=("Behavior, Animal",))
     test, here = page(to_csv([paper]))
     (asked,) = test.session_state["asked"]
-    with read(staged_path(here.staging, "a.csv"), columns=asked or None) as reading:
+    with read(file_path(here.staging, "a.csv"), columns=asked or None) as reading:
         assert list(reading) == [paper]
 
 

@@ -208,7 +208,7 @@ def test_progress_counts_all_queries_and_may_stop_it(monkeypatch: pytest.MonkeyP
     from components.evaluation.ranking import RANKING
     from corpus.progress import Cancelled
 
-    monkeypatch.setattr("components.training.held_out.MOST_CELLS", 40)
+    monkeypatch.setattr("components.training.held_out.MAX_CELLS", 40)
     told: list[tuple[str, int, int]] = []
     pairs = pairs_of(20, test=[(i, i + 1) for i in range(0, 20, 2)])
     whole: HeldOut = held_out_ranks(pairs, Placed([[i] for i in range(20)]), progress=lambda *one: told.append(one))

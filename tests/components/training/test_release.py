@@ -340,10 +340,11 @@ def test_the_app_uses_it_by_path_and_as_ones_own(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from components.atlas.encoder_options import encoder_options
     from components.cli.corpus.main import main
-    from components.encoder import own_checkpoints
     from components.evaluation.__main__ import main as evaluate
+
+    from components.atlas.encoder_options import encoder_options
+    from components.encoder import own_checkpoints
     from corpus.judged_sets.model import RawPool, judged_set, pool_paper
     from corpus.judged_sets.released import write_released
     from corpus.readers import read

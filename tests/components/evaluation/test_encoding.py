@@ -1,4 +1,6 @@
-"""Encoding a judged set: each text once, nothing twice, whatever stops it; and what is kept between runs."""
+"""Encoding a judged set: each text once, resumed after a stop, and the vectors stored between runs."""
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -9,16 +11,18 @@ import numpy as np
 import pytest
 
 from components.atlas.build import ENCODING
-from components.encoder import Reading, TitleAndAbstract, load_encoder
-from components.evaluation import clear_vectors, encode_set, encoding, kept_vectors, rank_by_vectors
-from corpus.judged_sets.model import JudgedSet
+from components.encoder import TitleAndAbstract, load_encoder
+from components.evaluation import encoding
+from components.evaluation.encoding import clear_vectors, encode_set, kept_vectors
+from components.evaluation.ranking import rank_by_vectors
+from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Cancelled
 
 Sets = Callable[..., JudgedSet]
 
 
 class Planted:
-    """An encoder whose vectors are a hash of the text, which notes what it was given."""
+    """An encoder whose vectors are hashes of texts, and which notes the texts."""
 
     name = source = "planted"
     normalised = False
@@ -26,43 +30,33 @@ class Planted:
     def __init__(self, fingerprint: str = "f" * 64, dimensions: int = 5) -> None:
         self.fingerprint = fingerprint
         self.dimensions = dimensions
-        self.given: list[TitleAndAbstract] = []
+        self.encoded: list[TitleAndAbstract] = []
 
     def vector(self, title: str, abstract: str) -> np.ndarray:
         digest = hashlib.sha256(f"{self.fingerprint}{title}|{abstract}".encode("utf-8", "surrogatepass")).digest()
         return np.frombuffer(digest, np.uint8)[: self.dimensions].astype(np.float32)
 
-    def encode(
-        self, texts: Sequence[TitleAndAbstract], *, on_progress: Callable[[int], None] | None = None
-    ) -> np.ndarray:
-        self.given += texts
-        return np.stack([self.vector(*text) for text in texts])
-
     def stream(
-        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None] | None = None
+        self, texts: Iterable[TitleAndAbstract], *, chunk: int, on_progress: Callable[[int], None]
     ) -> Iterator[np.ndarray]:
-        waiting, done = list(texts), 0
+        waiting = list(texts)
         for start in range(0, len(waiting), chunk):
-            part = self.encode(waiting[start : start + chunk])
-            done += len(part)
-            if on_progress is not None:
-                on_progress(done)
-            yield part
-
-    def reading(self, title: str, abstract: str) -> Reading:
-        raise AssertionError("to encode a set, nobody asks how much of a text is read")
+            part = waiting[start : start + chunk]
+            self.encoded += part
+            on_progress(start + len(part))
+            yield np.stack([self.vector(*text) for text in part])
 
 
 @pytest.fixture(autouse=True)
 def small(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Chunks of four texts, in a home of this test's own. Gives where they lie."""
+    """Chunks of four texts; the folder of stored vectors."""
     monkeypatch.setattr(encoding, "CHUNK", 4)
     return home / ".evaluations" / ".vectors"
 
 
 @pytest.fixture
 def judged(judged_set: Sets) -> JudgedSet:
-    """Twenty papers in three pools, the last of which is of its own."""
+    """Twenty papers in three pools, the last of which shares none."""
     grades = {
         "q0": {f"c{i}": 0 for i in range(9)},
         "q1": {f"c{i}": 0 for i in range(5, 13)},
@@ -71,23 +65,30 @@ def judged(judged_set: Sets) -> JudgedSet:
     return judged_set(grades)
 
 
-def check(judged: JudgedSet, pools: Sequence[object], encoder: Planted) -> int:
-    """Encode, check every vector that was asked for against its text, and give how many texts were encoded."""
-    before = len(encoder.given)
-    found = encode_set(judged, pools, encoder)  # type: ignore[arg-type]
-    asked = {row for pool in pools for row in (pool.row, *pool.rows.tolist())}  # type: ignore[attr-defined]
+def check(judged: JudgedSet, pools: Sequence[Pool], encoder: Planted) -> int:
+    """Encode pools, check every vector against its text, and return how many texts were encoded."""
+    before = len(encoder.encoded)
+    vectors = encode_set(judged, pools, encoder)  # type: ignore[arg-type]
+    needed = {row for pool in pools for row in (pool.row, *pool.rows.tolist())}
     for row, paper in enumerate(judged.papers):
-        if row in asked:
-            assert found.vectors[found.at[row]].tolist() == encoder.vector(paper.title, paper.abstract).tolist()
+        if row in needed:
+            assert vectors.vectors[vectors.at[row]].tolist() == encoder.vector(paper.title, paper.abstract).tolist()
         else:
-            assert found.at[row] == -1
-    return len(encoder.given) - before
+            assert vectors.at[row] == -1
+    return len(encoder.encoded) - before
 
 
-def test_every_text_that_is_needed_is_encoded_once(judged: JudgedSet) -> None:
+def test_every_text_is_encoded_once_whatever_the_split(judged: JudgedSet) -> None:
     encoder = Planted()
-    assert check(judged, judged.pools[:2], encoder) == 15
-    assert len(set(encoder.given)) == 15
+    splits = (judged.pools[:1], judged.pools[1:2], judged.pools)
+    assert [check(judged, pools, encoder) for pools in splits] == [10, 5, 5]
+    assert check(judged, judged.pools, encoder) == 0
+    assert check(judged, judged.pools, Planted("e" * 64)) == 20
+    assert check(judged, judged.pools, Planted(dimensions=6)) == 20
+    assert kept_vectors() > 0
+    clear_vectors()
+    assert kept_vectors() == 0
+    assert check(judged, judged.pools, encoder) == 20
 
 
 def test_equal_texts_are_encoded_once_and_titles_do_not_run_into_abstracts(judged_set: Sets) -> None:
@@ -103,28 +104,14 @@ def test_equal_texts_are_encoded_once_and_titles_do_not_run_into_abstracts(judge
     encoder = Planted()
     assert check(judged, judged.pools, encoder) == 4
     assert check(judged, judged.pools, encoder) == 0
-    found = encode_set(judged, judged.pools, encoder)
+    found = encode_set(judged, judged.pools, encoder)  # type: ignore[arg-type]
     ranked = rank_by_vectors(judged, judged.pools, found).pools[0]
     assert [judged.papers[row].id for row in ranked.rows[:2]] == ["z", "y"]
     assert ranked.scores[:2].tolist() == [0.0, 0.0]
 
 
-def test_another_split_or_facet_finds_what_is_there(judged: JudgedSet) -> None:
-    encoder = Planted()
-    assert check(judged, judged.pools[:1], encoder) == 10
-    assert check(judged, judged.pools[1:2], encoder) == 5
-    assert check(judged, judged.pools, encoder) == 5
-    assert check(judged, judged.pools, encoder) == 0
-
-
-def test_other_encoders_find_nothing(judged: JudgedSet) -> None:
-    assert check(judged, judged.pools, Planted()) == 20
-    assert check(judged, judged.pools, Planted("e" * 64)) == 20
-    assert check(judged, judged.pools, Planted(dimensions=6)) == 20
-
-
-@pytest.mark.parametrize("after", [4, 8, 16])
-def test_a_stopped_run_is_taken_up_where_it_was(judged: JudgedSet, after: int) -> None:
+@pytest.mark.parametrize("after", [4, 16])
+def test_a_stopped_run_resumes_at_its_last_chunk(judged: JudgedSet, after: int) -> None:
     encoder = Planted()
 
     def stop(stage: str, done: int, total: int) -> None:
@@ -133,14 +120,12 @@ def test_a_stopped_run_is_taken_up_where_it_was(judged: JudgedSet, after: int) -
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        encode_set(judged, judged.pools, encoder, progress=stop)
-    told: list[int] = []
-    encoder.given.clear()
-    encode_set(judged, judged.pools, encoder, progress=lambda _, done, __: told.append(done))
-    assert len(encoder.given) == 20 - after
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (after, 20)
-    assert check(judged, judged.pools, encoder) == 0
+        encode_set(judged, judged.pools, encoder, progress=stop)  # type: ignore[arg-type]
+    progress: list[int] = []
+    encoder.encoded.clear()
+    encode_set(judged, judged.pools, encoder, progress=lambda _, done, __: progress.append(done))  # type: ignore[arg-type]
+    assert len(encoder.encoded) == 20 - after
+    assert (progress[0], progress[-1]) == (after, 20)
 
 
 def flip(content: bytes) -> bytes:
@@ -165,7 +150,7 @@ def write(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def test_a_chunk_of_other_things_is_not_believed(judged: JudgedSet, small: Path) -> None:
+def test_a_chunk_of_another_form_is_encoded_again(judged: JudgedSet, small: Path) -> None:
     encoder = Planted()
     check(judged, judged.pools, encoder)
     for number, chunk in enumerate(sorted(small.glob("*/*.npz"))):
@@ -187,7 +172,7 @@ def test_a_chunk_of_other_things_is_not_believed(judged: JudgedSet, small: Path)
     assert len(list(small.glob("*/*.npz"))) == 5
 
 
-def test_what_was_not_used_for_longest_goes_first(
+def test_the_least_recently_used_chunks_are_deleted_first(
     judged: JudgedSet, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, used, new = Planted("a" * 64), Planted("b" * 64), Planted("c" * 64)
@@ -198,47 +183,24 @@ def test_what_was_not_used_for_longest_goes_first(
     one = kept_vectors() // 10
     assert one > 4 * 20
     check(judged, judged.pools, used)
-    monkeypatch.setattr(encoding, "LARGEST_KEPT", 12 * one)
+    monkeypatch.setattr(encoding, "MAX_BYTES", 12 * one)
     check(judged, judged.pools, new)
     assert 11 * one <= kept_vectors() <= 12 * one
     assert check(judged, judged.pools, used) == 0
     assert check(judged, judged.pools, new) == 0
-    monkeypatch.setattr(encoding, "LARGEST_KEPT", 0)
+    monkeypatch.setattr(encoding, "MAX_BYTES", 0)
     assert check(judged, judged.pools, old) >= 12
     assert kept_vectors() == 0
 
 
-def test_what_was_never_finished_goes_some_day(judged: JudgedSet, small: Path) -> None:
-    encoder = Planted()
-    check(judged, judged.pools[:1], encoder)
-    folder = next(small.iterdir())
-    for name, age in (("old", 0), ("new", None)):
-        torn = folder / f"{name}.npz.partial"
-        torn.write_bytes(b"PK")
-        if age is not None:
-            os.utime(torn, (age, age))
-    check(judged, judged.pools, encoder)
-    assert [path.name for path in folder.glob("*.partial")] == ["new.npz.partial"]
-
-
-def test_kept_vectors_are_counted_and_cleared(judged: JudgedSet, small: Path) -> None:
-    assert kept_vectors() == 0
-    clear_vectors()
-    check(judged, judged.pools, Planted())
-    assert kept_vectors() == sum(path.stat().st_size for path in small.rglob("*") if path.is_file()) > 0
-    clear_vectors()
-    assert kept_vectors() == 0
-    assert not small.exists()
-
-
-def test_clearing_while_it_is_encoded_harms_nothing(judged: JudgedSet) -> None:
+def test_vectors_may_be_cleared_during_encoding(judged: JudgedSet) -> None:
     encoder = Planted()
     found = encode_set(judged, judged.pools, encoder, progress=lambda *_: clear_vectors())
     paper = judged.papers[19]
     assert found.vectors[found.at[19]].tolist() == encoder.vector(paper.title, paper.abstract).tolist()
 
 
-def test_a_real_encoder_gives_what_it_gives_alone(judged_set: Sets, tiny: Path) -> None:
+def test_a_real_encoder_gives_the_same_vectors_as_alone(judged_set: Sets, tiny: Path) -> None:
     texts = {"q": ("heart", "failure of the heart"), "a": ("heart", "failure"), "b": ("galaxy", "a star in the galaxy")}
     judged = judged_set({"q": {"a": 1, "b": 0}}, texts=texts)
     encoder = load_encoder(str(tiny), device="cpu")

@@ -1,19 +1,22 @@
-"""One evaluation from end to end: its numbers against plain ones, its facts, and being stopped at any point."""
+"""One evaluation from end to end: its scores against plain ones, its facts, and stopping it at any point."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.atlas.build import ENCODING
 from components.encoder import load_encoder
 from components.evaluation import store
-from components.evaluation.evaluating import Choice, evaluate_set
-from components.evaluation.results import SystemKind, evaluation_id
+from components.evaluation.evaluate import SCORING, SystemSpec, default_split, evaluate_and_save, evaluate_set
+from components.evaluation.ranking import RANKING
+from components.evaluation.results import PoolSizes, SystemKind, evaluation_id
 from corpus.judged_sets.model import Handled, JudgedSet, SetError
 from corpus.progress import Cancelled
 
@@ -49,22 +52,22 @@ def by_hand(judged: JudgedSet, vectors: np.ndarray) -> tuple[float, float]:
             precisions.append(sum((n + 1) / rank for n, rank in enumerate(hits)) / len(hits) if hits else 0.0)
             k = int(0.2 * len(ranked))
             best = sorted(ranked, reverse=True)
-            told, ideal = (
+            dcg, ideal = (
                 sum(one / math.log2(max(i, 2)) for i, one in enumerate(row[:k], start=1)) for row in (ranked, best)
             )
-            gains.append(told / ideal if ideal else 0.0)
+            gains.append(dcg / ideal if ideal else 0.0)
         fold_means.append((np.mean(precisions), np.mean(gains)))
     found = np.mean(fold_means, axis=0)
     return float(found[0]), float(found[1])
 
 
-def test_an_encoder_s_figures_are_those_of_a_plain_computation(judged: JudgedSet, tiny: Path) -> None:
-    evaluation, scores, ranking = evaluate_set(judged, "test", Choice("encoder", str(tiny)))
+def test_an_encoder_s_scores_are_those_of_a_plain_computation(judged: JudgedSet, tiny: Path) -> None:
+    evaluation, scores = evaluate_and_save(judged, "test", SystemSpec("encoder", str(tiny)))
     encoder = load_encoder(str(tiny))
     vectors = encoder.encode([(paper.title, paper.abstract) for paper in judged.papers])
-    wanted = by_hand(judged, vectors)
-    assert evaluation.means["MAP"] == pytest.approx(wanted[0])
-    assert evaluation.means["NDCG%20"] == pytest.approx(wanted[1])
+    expected = by_hand(judged, vectors)
+    assert evaluation.means["MAP"] == pytest.approx(expected[0])
+    assert evaluation.means["NDCG%20"] == pytest.approx(expected[1])
     low, high = evaluation.intervals["MAP"]
     assert low <= evaluation.means["MAP"] <= high
     assert evaluation.folds == (2, 4)
@@ -72,59 +75,60 @@ def test_an_encoder_s_figures_are_those_of_a_plain_computation(judged: JudgedSet
     assert evaluation.system.fingerprint == encoder.fingerprint
     assert evaluation.system.precision == encoder.precision
     assert evaluation.handled == judged.handled
-    assert evaluation.pool_sizes == {"smallest": 5, "median": 5.0, "mean": 5.0, "largest": 5}
+    assert evaluation.pool_sizes == PoolSizes(smallest=5, median=5.0, mean=5.0, largest=5)
     assert evaluation.id == evaluation_id(evaluation.system, judged, "test")
     assert set(evaluation.seconds) == {"loading", "encoding", "ranking", "scoring"}
     assert {"python", "torch", "numpy", "ir-measures"} <= evaluation.versions.keys()
     assert "scikit-learn" not in evaluation.versions
     assert not evaluation.comparable
-    assert ranking.ascending
-    store.save(evaluation, scores, ranking, judged)
     assert store.read(evaluation.id) == evaluation
     assert store.scores_of(evaluation.id) == scores
 
 
 @pytest.mark.parametrize("kind", ["tfidf", "bm25"])
-def test_a_peer_is_evaluated_the_same_way(judged: JudgedSet, kind: SystemKind) -> None:
-    evaluation, scores, ranking = evaluate_set(judged, "test", Choice(kind))
+def test_a_baseline_is_evaluated_the_same_way(judged: JudgedSet, kind: SystemKind) -> None:
+    evaluation, scores, ranking = evaluate_set(judged, "test", SystemSpec(kind))
     assert evaluation.system.kind == kind
     assert len(scores) == 6
     assert not ranking.ascending
-    assert evaluate_set(judged, "test", Choice(kind))[0].means == evaluation.means
+    assert evaluate_set(judged, "test", SystemSpec(kind))[0].means == evaluation.means
 
 
-def test_queries_without_positives_and_small_pools_count_and_are_counted(judged_set: MakeSet, home: Path) -> None:
+def test_queries_without_positives_and_small_pools_are_counted(judged_set: MakeSet, home: Path) -> None:
     judged = judged_set({"a": {"b": 0, "c": 0}, "b": {"a": 1, "c": 0, "d": 0, "e": 0, "f": 0}}, texts=WORDS)
-    evaluation, scores, _ = evaluate_set(judged, "test", Choice("tfidf"))
+    evaluation, scores, _ = evaluate_set(judged, "test", SystemSpec("tfidf"))
     assert (evaluation.without_positive, evaluation.pools_under_five) == (1, 1)
     assert scores[0].metrics["MAP"] == scores[0].metrics["NDCG%20"] == 0.0
     assert evaluation.means["MAP"] == pytest.approx(scores[1].metrics["MAP"] / 2)
 
 
-def test_rounded_vectors_are_no_published_ones(judged: JudgedSet, tiny: Path) -> None:
-    evaluation, *_ = evaluate_set(judged, "test", Choice("encoder", str(tiny), "bfloat16"))
+def test_scores_in_bfloat16_are_not_comparable(judged: JudgedSet, tiny: Path) -> None:
+    evaluation, *_ = evaluate_set(judged, "test", SystemSpec("encoder", str(tiny), "bfloat16"))
     assert any("bfloat16" in reason for reason in evaluation.not_comparable)
-    assert evaluation.id != evaluate_set(judged, "test", Choice("encoder", str(tiny), "float32"))[0].id
+    assert evaluation.id != evaluate_set(judged, "test", SystemSpec("encoder", str(tiny), "float32"))[0].id
 
 
-def test_a_split_that_is_not_there_is_refused(judged: JudgedSet) -> None:
+def test_an_unknown_split_is_refused(judged: JudgedSet) -> None:
     with pytest.raises(SetError, match="no split 'train'"):
-        evaluate_set(judged, "train", Choice("tfidf"))
+        evaluate_set(judged, "train", SystemSpec("tfidf"))
+    assert default_split(judged) == "test"
+    assert default_split(replace(judged, splits={"all": ()})) == "all"
+    with pytest.raises(SetError, match="several splits: dev, train"):
+        default_split(replace(judged, splits={"train": (), "dev": ()}))
 
 
-def test_it_can_be_stopped_at_every_point_and_leaves_no_evaluation(judged: JudgedSet, tiny: Path) -> None:
-    seen: list[str] = []
-    for _ in range(2):  # the second time, as ever after, its vectors are kept
-        seen.clear()
-        evaluate_set(judged, "test", Choice("encoder", str(tiny)), progress=lambda stage, *_: seen.append(stage))
-    assert list(dict.fromkeys(seen)) == ["Encoding papers", "Ranking the pools", "Scoring"]
+def test_it_can_be_stopped_at_every_point_and_saves_nothing_then(judged: JudgedSet, tiny: Path) -> None:
+    spec, seen = SystemSpec("encoder", str(tiny)), []
+    evaluate_set(judged, "test", spec)  # stores the vectors
+    evaluate_set(judged, "test", spec, progress=lambda stage, *_: seen.append(stage))
+    assert list(dict.fromkeys(seen)) == [ENCODING, RANKING, SCORING]
     for stop_at in range(len(seen)):
-        left = iter(range(stop_at))
+        steps = count()
 
-        def stopping(stage: str, done: int, total: int, left: Iterator[int] = left) -> None:
-            if next(left, None) is None:
-                raise Cancelled("stopped")
+        def stop(stage: str, done: int, total: int, steps: Iterator[int] = steps, stop_at: int = stop_at) -> None:
+            if next(steps) == stop_at:
+                raise Cancelled(stage)
 
         with pytest.raises(Cancelled):
-            evaluate_set(judged, "test", Choice("encoder", str(tiny)), progress=stopping)
+            evaluate_and_save(judged, "test", spec, progress=stop)
     assert store.evaluations() == []

@@ -1,1 +1,0 @@
-"""The verbs of `python -m components.training`, one file each."""
