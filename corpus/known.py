@@ -11,11 +11,11 @@ from corpus.paper import Paper, paper_at, text_hash
 
 
 class Known:
-    """The papers of a table with `SCHEMA`, and those that were taken in after them."""
+    """The papers of a table with `SCHEMA`, and those that were added after them."""
 
     def __init__(self, papers: pa.Table) -> None:
         self._papers = papers
-        self._taken_in: list[Paper] = []
+        self._added: list[Paper] = []
         self._ids: dict[str, int] = {}  # as `unique_id` wants them
         self._rows_of: dict[bytes, list[int]] = {}  # by key
         columns = (papers[name].to_pylist() for name in ("id", "title", "year", "doi", "pmid"))
@@ -24,7 +24,7 @@ class Known:
             # Without the abstract: those of a large corpus, as Python's own strings, would fill the memory.
             self._know(Paper(id=paper_id, title=title, abstract="", year=year, doi=doi, pmid=pmid), row)
 
-    def take_in(self, paper: Paper) -> Paper | None:
+    def add_if_new(self, paper: Paper) -> Paper | None:
         """The paper, known from now on, under an id that was free; None where it repeats one that is known.
 
         It repeats a paper with which it shares a PMID, a DOI, or title and year, where nothing speaks against it (see
@@ -32,9 +32,9 @@ class Known:
         """
         if self._is_known(paper):
             return None
-        row = self._papers.num_rows + len(self._taken_in)
+        row = self._papers.num_rows + len(self._added)
         paper = replace(paper, id=unique_id(paper.id, self._ids))
-        self._taken_in.append(paper)
+        self._added.append(paper)
         self._know(paper, row)
         return paper
 
@@ -52,7 +52,7 @@ class Known:
 
     def _at(self, row: int) -> Paper:
         there = self._papers.num_rows
-        return paper_at(self._papers, row) if row < there else self._taken_in[row - there]
+        return paper_at(self._papers, row) if row < there else self._added[row - there]
 
 
 def _text_key(paper: Paper) -> bytes:
@@ -60,7 +60,7 @@ def _text_key(paper: Paper) -> bytes:
     return b"x" + text_hash(paper.title, "")
 
 
-def rows_called(papers: pa.Table, names: Sequence[str]) -> tuple[list[int], list[str]]:
+def find_rows(papers: pa.Table, names: Sequence[str]) -> tuple[list[int], list[str]]:
     """The rows of the table that some names mean, in order, and the names that mean none.
 
     A name is an id; where no paper has that id, the PMID or the DOI, in any form, of one or more papers.

@@ -197,10 +197,10 @@ def _train(folder: Path) -> None:
 
 def _trained(folder: Path) -> list[Any]:
     """The losses of every step and every validation, to the bit."""
-    from components.training.curves import CURVES, read_curves
+    from components.training.run import read_curves
 
-    curves = read_curves(folder / "run" / CURVES)
-    return [[record.loss for record in curves.steps], [record.dev_loss for record in curves.looks]]
+    curves = read_curves(folder / "run")
+    return [[record.loss for record in curves.steps], [record.dev_loss for record in curves.validations]]
 
 
 def _nothing_to_check(folder: Path) -> None:

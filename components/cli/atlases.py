@@ -187,7 +187,7 @@ def compare(
         encoders = [encoder_of(atlas.manifest, local_files_only=True) for atlas in atlases]
         queries = [text_query(encoder, query.title, query.abstract) for encoder in encoders]
         lists = compare_queries(*atlases, queries=(queries[0], queries[1]), k=k)
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         overall = agreement(*atlases, k=k, sample=sample, progress=progress)
     if as_json:
         print_json({"agreement": overall.to_dict(), "query": lists.comparison.to_dict() if lists else None})

@@ -88,7 +88,7 @@ def build(
     files = files or []
     if not as_json:
         _announce_replacement(name or (_name_of(files[0]) if files else ""), base)
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         if base is not None:
             manifest = _reencode(base, encoder or "", name, precision, progress)
         elif files == [MEDLINE] and vectors is None and not Path(MEDLINE).exists():
@@ -182,7 +182,7 @@ def add_papers(
 ) -> int:
     """Add papers to an atlas. Only new papers are encoded; old ones keep their position on the map."""
     from components.atlas import grow, store
-    from components.atlas.build import READING, describe_files, read_files
+    from components.atlas.build import describe_files, read_files
     from corpus.readers import WithoutAbstract
 
     grow.check_not_default(atlas)
@@ -192,13 +192,13 @@ def add_papers(
     paths = existing_files(files)
     columns = [parse_columns(column)] * len(paths)
     without_abstract: WithoutAbstract = "keep" if keep_without_abstract else "leave_out"
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         checksums, kept = describe_files(paths, columns=columns, without_abstract=without_abstract)
         read = read_files(
             paths,
             columns=columns,
             without_abstract=without_abstract,
-            on_progress=lambda done, total: progress(READING, done, total),
+            progress=progress,
         )
         source = {"files": checksums, **kept, **read.account}
         if all_encoders:
@@ -227,7 +227,7 @@ def remove(
         raise typer.BadParameter("give ids or --file FILE, not both")
     grow.check_not_default(atlas)
     removed = ids or read_ids(file)  # type: ignore[arg-type]
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         if all_encoders:
             grown = grow.grow_corpus(store.read_manifest(atlas).corpus, remove=removed, progress=progress)
         else:
@@ -240,7 +240,7 @@ def rebuild(atlas: AtlasName, as_json: AsJson = False) -> int:
     from components.atlas import grow
     from components.atlas.map_state import map_words
 
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         manifest = grow.rebuild(atlas, progress=progress)
     if as_json:
         return _print_changes([grow.GrowResult(atlas, grow.Change(manifest))], as_json=True)

@@ -88,7 +88,7 @@ def fetch(name: EncoderName, as_json: AsJson = False) -> None:
     from components.encoder import find_checkpoint
 
     name = _entry(name).name
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         download(name, progress=lambda done, total: progress(f"Downloading {name}", done, total))
     fingerprint = find_checkpoint(name, local_files_only=True).fingerprint
     if as_json:

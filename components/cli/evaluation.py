@@ -86,7 +86,7 @@ def evaluate(
     for path in outputs:
         check_output(path, REPORT_ENDINGS)
     done = []
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         judged = read_set(set_name, data=data, facet=facet, progress=progress)
         split = split or default_split(judged)
         judged.folds(split)  # a missing split is not a system's fault

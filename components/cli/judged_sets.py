@@ -57,7 +57,7 @@ def list_sets(as_json: AsJson = False) -> int:
     from components.evaluation.sets import describe, set_names
 
     cards, damaged = [], []
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         for name in set_names():
             try:
                 cards.append(describe(name, progress=progress))
@@ -111,7 +111,7 @@ def _make(name: str, build: Callable[[Progress], "JudgedSet"], folder: Path | No
     from corpus.judged_sets.released import write_released
 
     check_new_name(name)  # before minutes of reading
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         judged = build(progress)
         if folder is not None:
             with disk_errors(folder.parent):
@@ -188,8 +188,7 @@ def make_topics(
             table = open_atlas(atlas).papers
         else:
             files = existing_files(papers or ())
-            stage = "Reading the papers"
-            table = read_files(files, on_progress=lambda done, total: progress(stage, done, total)).papers
+            table = read_files(files, progress=progress).papers
         return build_from_topics(table, name=name, queries=queries, seed=seed)
 
     _make(name, build, output, as_json=as_json)
@@ -267,7 +266,7 @@ def index_benchmark(
             raise CociteAtlasError(f"Nothing is measured of {atlas!r} yet. Measure it: cocite index-benchmark {atlas}")
         doubt = index_curve.stale_note(curve, store.read_manifest(atlas)) or index_curve.partial_note(curve)
     else:
-        with progress_bars() as progress:
+        with progress_bars(as_json=as_json) as progress:
             curve = index_curve.measure_atlas(store.open_atlas(atlas), settings=settings, progress=progress)
     if output is not None:
         with disk_errors(output.parent):

@@ -160,7 +160,7 @@ def pairs(
     tables, files = existing_files(options.pairs), existing_files(options.papers)
     account = _Account(FullTextReport())
     try:
-        with progress_bars() as progress, _disk_errors(out.resolve().parent):
+        with progress_bars(as_json=as_json) as progress, _disk_errors(out.resolve().parent):
             made = _make(options, tables, files, rules, split_rules, account, progress)
     except PairsError as error:
         if not as_json:  # which filter dropped the most is what helps now

@@ -62,7 +62,7 @@ def fetch(
     if output.suffix not in (".jsonl", ".gz"):
         raise CociteAtlasError(f"{output}: the file will be JSON Lines; let its name end in .jsonl or .jsonl.gz.")
     folder = output.with_name(f".{output.name}.fetching")
-    with progress_bars() as progress, Client(cache=folder / "answers") as client:
+    with progress_bars(as_json=as_json) as progress, Client(cache=folder / "answers") as client:
         report = fetch_papers(SOURCES[source], query, folder, limit=limit, progress=progress, client=client)
     if report.kept:
         _finish(folder / PAPERS, output)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas.build import FETCHING, LEARNING
-from components.atlas.encoders import choose_encoder
+from components.atlas.encoders import LEARNING, choose_encoder
 from components.atlas.paths import home_errors
 from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
 from components.evaluation import store
@@ -138,9 +137,7 @@ def _rank(
 
 
 def _load(judged: JudgedSet, spec: SystemSpec, progress: Progress) -> tuple[Encoder, Precision, tuple[str, ...]]:
-    chosen = choose_encoder(
-        spec.name, precision=spec.precision, on_fetch=lambda done, total: progress(FETCHING, done, total)
-    )
+    chosen = choose_encoder(spec.name, precision=spec.precision, progress=progress)
     if chosen.loaded is not None:
         return chosen.loaded, chosen.precision, ()
     n = len(judged.papers)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.atlas.archive import import_archive
-from components.atlas.build import READING, NothingToBuild, build_atlas, describe_files, read_files
+from components.atlas.build import NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
 from components.atlas.default import ensure_medline
 from components.atlas.grow import Change, GrowResult, grow_corpus, rebuild
@@ -106,7 +106,7 @@ def _add(request: JobRequest, progress: Progress) -> Event:
         request.paths,
         columns=columns,
         without_abstract=without_abstract,
-        on_progress=lambda done, total: progress(READING, done, total),
+        progress=progress,
     )
     source = {"files": checksums, **kept, **read.account}
     grown = grow_corpus(request.name, add=read.papers, source=source, problems=read.problems, progress=progress)

@@ -75,7 +75,7 @@ def _stopped() -> None:
             continue
         if build.name in {one.name for one in staged} or build.kind != "build":
             continue
-        done = f"{build.rows_done:,} of {build.rows_total:,} papers encoded" if build.rows_total else "nothing yet done"
+        done = f"{build.rows_done:,} of {build.papers:,} papers encoded" if build.papers else "nothing yet done"
         told = f"A build of {escaped(build.name)} by {escaped(build.encoder)} was stopped: {done}."
         _stopped_one(
             told if build.base else f"{told} The command that began it goes on with it.",

@@ -23,7 +23,7 @@ from components.pages.uploading import chosen, draw_previews, file_chooser, forg
 from components.panels.encoder_card import size
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
-from corpus.known import rows_called
+from corpus.known import find_rows
 from corpus.readers import problems_csv
 from corpus.text.markdown import escaped
 
@@ -145,7 +145,7 @@ def _ids(text: str) -> list[str]:
 def _found(corpus: str, ids: list[str]) -> tuple[dict[str, str], list[str]]:
     """The papers of a corpus's first atlas that are named by id, PMID or DOI, id → title; and what names none."""
     papers = resources.atlas(atlases_of(corpus)[0].name).papers
-    rows, unknown = rows_called(papers, ids)
+    rows, unknown = find_rows(papers, ids)
     named = papers.select(["id", "title"]).take(pa.array(rows, type=pa.int64()))
     return dict(zip(named["id"].to_pylist(), named["title"].to_pylist(), strict=True)), unknown
 

@@ -82,7 +82,7 @@ def _stopped(atlas: Atlas) -> None:
         if _is_by(now, option_name(build.encoder)):
             continue
         with st.container(border=True):
-            done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
+            done = f"{build.rows_done:,} of {build.papers:,} papers" if build.papers else "nothing yet"
             st.markdown(f"A build by **{escaped(option_name(build.encoder))}** was stopped: {done} encoded.")
             with st.container(horizontal=True):
                 st.button("Go on", key=f"go-on-{build.name}", on_click=_go_on, args=(build,), type="primary")

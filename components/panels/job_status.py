@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from components.atlas.build import ENCODING, FETCHING, PROJECTING, READING
+from components.atlas.build import ENCODING, PROJECTING, READING
+from components.atlas.encoders import FETCHING
 from components.jobs.model import JobRequest, JobStatus
 from corpus.text.markdown import escaped
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from components.atlas.facets import Filters
+from components.atlas.map_state import PLACING_NEIGHBOURS
 from components.atlas.store import Atlas
 from components.encoder import Encoder
 from components.index.exact import Vectors
@@ -15,7 +16,6 @@ from components.mapping.projection import near_on_map, place
 from corpus.errors import CociteAtlasError
 
 MOST_HITS = 200  # a list longer than this is no longer read; the map is for that
-PLACING_NEIGHBOURS = 10  # the query lies at their weighted mean; with more it drifts to the middle of the map
 MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to the query's place
 
 # The same text encoded twice differs by rounding alone. As a share of the median distance of random pairs this is

@@ -19,7 +19,7 @@ from components.atlas.store import Atlas
 from components.encoder import EMBEDDED, find_checkpoint, load_encoder
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings
-from components.training.training import Training
+from components.training.trainer import Trainer
 from corpus.cocitations.full_text_report import FullTextReport
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.reading import read_citing_sentences
@@ -53,7 +53,7 @@ def steps(source: str, name: str, texts: Texts, *, batch: int, device: str, coun
     start = find_checkpoint(source)
     pairs = paired(texts)
     settings = TrainingSettings(batch=batch, warmup_steps=0, epochs=count + 1, max_steps=count + 1)
-    ours = Training(pairs, start, settings)
+    ours = Trainer(pairs, start, settings)
     peer = Peer(start.folder, pairs, settings, tokens=start.form.max_tokens, device=device)
     ours.step(1)
     peer.step(1)

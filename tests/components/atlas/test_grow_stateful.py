@@ -80,7 +80,8 @@ def start(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Path
         yield folder / "home"
 
 
-def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_rows_hold_through_any_sequence(start: Path, tiny: Path, examples: int) -> None:
     encoder = load_encoder(str(tiny), device="cpu")
 
     class Growing(RuleBasedStateMachine):
@@ -102,8 +103,8 @@ def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
             fail=FAILURES,
         )
         def add(self, papers: tuple[Paper, ...], fail: int | None) -> None:
-            told = dict.fromkeys(paper_number(paper) for paper in papers)
-            new = [number for number in told if number not in self.numbers]
+            numbers = dict.fromkeys(paper_number(paper) for paper in papers)
+            new = [number for number in numbers if number not in self.numbers]
             with suppress(Failure):
                 change = add_papers("mine", papers, progress=Failing(fail))
                 assert (change.added, change.already_there) == (len(new), len(papers) - len(new))
@@ -198,7 +199,7 @@ def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
         run_state_machine_as_test(
             Growing,
             settings=settings(
-                max_examples=18, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=examples, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
     finally:

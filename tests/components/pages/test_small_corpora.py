@@ -108,7 +108,7 @@ def test_from_one_paper_up_and_down_again(built: Build, planted: Planted) -> Non
 @pytest.mark.parametrize(("count", "words"), [(1, "has one paper"), (2, "has 2 papers")])
 def test_the_page_says_why_there_is_no_map(page: Callable[..., AppTest], count: int, words: str) -> None:
     app = page(count)
-    assert f"{words}, so there is no map to speak of" in said(app)
+    assert f"{words}, too few for a map" in said(app)
     assert [element.key for element in app.get("bidi_component") if element.key == "map"] == []
     app = search_for(app, TEXT)
     assert len(cards(app)) == count

@@ -1,4 +1,4 @@
-"""Trained encoders, written: transformers, sentence-transformers and the app give the vectors that training had."""
+"""Exports: transformers, sentence-transformers and the app give the vectors that training had; model cards."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 
 from components.encoder import BiEncoder, find_checkpoint, load_encoder
 from components.encoder.catalogue import InputForm
 from components.encoder.word_pieces import load_tokenizer
+from components.training.export import copy_checkpoint, model_card, recover_folder, write_checkpoint, write_full
 from components.training.model import TrainedEncoder, load_trained
-from components.training.release import copy_checkpoint, recover_checkpoint, write_checkpoint, write_full
+from components.training.run import Curves
 from components.training.settings import TrainingError, TrainingSettings
+from tests.components.training.test_report import scores
+from tests.components.training.test_run import RUN
+from tests.components.training.training_toys import planted_step, planted_validation, run_script
 
-ROOT = Path(__file__).resolve().parents[3]
 TEXTS = [("Heart failure", "of the galaxy"), ("star", "a star " * 20), ("the galaxy", ""), ("", "hearts")]
 OTHER_MIX = torch.tensor([0.5, -1.0, 2.0])
 
@@ -90,9 +93,7 @@ def read(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("pooling", ["start", "scalar_mix", "cls", "mean"])
 @pytest.mark.parametrize("longest", [0, 9])
-def test_what_is_written_gives_the_vectors_that_training_had(
-    start: Path, pooling: str, longest: int, tmp_path: Path
-) -> None:
+def test_an_export_gives_the_vectors_of_training(start: Path, pooling: str, longest: int, tmp_path: Path) -> None:
     encoder = trained(start, pooling=pooling, max_tokens=longest)
     folder = tmp_path / "written" / "mine"
     write_checkpoint(folder, encoder, start=find_checkpoint(str(start)))
@@ -113,20 +114,20 @@ def test_what_is_written_gives_the_vectors_that_training_had(
 
 @pytest.mark.skipif(os.name != "posix", reason="files have no such rights there")
 @pytest.mark.parametrize("pooling", ["scalar_mix", "mean"])
-def test_whoever_may_read_one_file_may_read_the_weights(tiny: Path, pooling: str, tmp_path: Path) -> None:
+def test_all_files_have_the_same_permissions(tiny: Path, pooling: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     write_checkpoint(folder, trained(tiny, pooling=pooling), start=find_checkpoint(str(tiny)))
     assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
 
 
-def test_what_a_run_left_has_the_name_of_the_run(tiny: Path, tmp_path: Path) -> None:
+def test_a_runs_checkpoint_has_the_name_of_the_run(tiny: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine"):
         write_checkpoint(folder, trained(tiny, pooling="mean"), start=find_checkpoint(str(tiny)))
     found = [find_checkpoint(str(folder)) for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine")]
     assert [one.name for one in found] == ["run-2", "mine"]
 
 
-def test_training_goes_on_from_what_was_written(start: Path, tmp_path: Path) -> None:
+def test_training_starts_from_an_export(start: Path, tmp_path: Path) -> None:
     encoder = trained(start, pooling="scalar_mix")
     first, second = tmp_path / "first", tmp_path / "second"
     write_checkpoint(first, encoder, start=find_checkpoint(str(start)))
@@ -165,9 +166,7 @@ def test_sentence_transformers_gives_the_same_vectors(start: Path, pooling: str,
     assert np.abs(read(tmp_path / "mine")[:2] - expected).max() < 1e-5
 
 
-def test_the_embedded_model_and_its_word_pieces_are_carried_on_as_they_are(
-    encoder: BiEncoder, planted, tmp_path: Path
-) -> None:
+def test_the_embedded_model_keeps_its_word_pieces(encoder: BiEncoder, planted, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     texts = [(paper.title, paper.abstract) for paper in planted(6)]
@@ -182,9 +181,7 @@ def test_the_embedded_model_and_its_word_pieces_are_carried_on_as_they_are(
     assert theirs == [one.ids for one in load_tokenizer(encoder.checkpoint)[0].encode_batch(joined)]
 
 
-def test_a_model_of_another_kind_is_written_with_its_own_inputs(
-    tiny_copy: Path, tiny_words: list[str], tmp_path: Path
-) -> None:
+def test_another_model_is_exported_with_its_own_inputs(tiny_copy: Path, tiny_words: list[str], tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer, DistilBertConfig, DistilBertModel
 
     config = DistilBertConfig(
@@ -197,18 +194,18 @@ def test_a_model_of_another_kind_is_written_with_its_own_inputs(
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "mine")
     inputs = tokenizer(["a heart", "star"], padding=True, return_tensors="pt")
     assert AutoModel.from_pretrained(tmp_path / "mine")(**inputs).last_hidden_state.shape == (2, 4, 32)
-    with pytest.raises(TrainingError, match="Take pooling cls or mean"):
+    with pytest.raises(TrainingError, match="Set pooling to cls or mean"):
         trained(tiny_copy, pooling="scalar_mix")
 
 
-def test_a_mix_that_nothing_could_read_again_is_refused_before_training(tiny_copy: Path) -> None:
+def test_a_mix_without_gelu_is_refused_before_training(tiny_copy: Path) -> None:
     config = json.loads((tiny_copy / "config.json").read_text())
     (tiny_copy / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
     with pytest.raises(TrainingError, match="GELU"):
         trained(tiny_copy)
 
 
-def test_no_pointer_to_code_is_carried_on(tiny_copy: Path, tmp_path: Path) -> None:
+def test_no_pointer_to_code_is_exported(tiny_copy: Path, tmp_path: Path) -> None:
     config = json.loads((tiny_copy / "config.json").read_text())
     (tiny_copy / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "someone/else--m.Own"}}))
     (tiny_copy / "m.py").write_text("raise SystemExit\n")
@@ -220,7 +217,7 @@ def test_no_pointer_to_code_is_carried_on(tiny_copy: Path, tmp_path: Path) -> No
 # The -full release
 
 
-def test_a_full_release_is_of_the_released_form_and_the_same_bytes_every_time(tiny: Path, tmp_path: Path) -> None:
+def test_a_full_release_has_the_released_form_and_always_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     encoder = trained(tiny, scalars=OTHER_MIX)
     start = find_checkpoint(str(tiny))
     write_checkpoint(tmp_path / "mine", encoder, start=start)
@@ -242,9 +239,7 @@ def test_a_full_release_is_of_the_released_form_and_the_same_bytes_every_time(ti
     assert np.array_equal(read(tmp_path / "unpacked" / "mine-full"), read(one))
 
 
-def test_a_full_release_of_a_known_model_names_it(tiny: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
+def test_a_full_release_names_a_known_base_model(tiny: Path, tmp_path: Path) -> None:
     start = find_checkpoint(str(tiny))
     write_checkpoint(tmp_path / "mine", trained(tiny), start=start)
     write_full(tmp_path / "x.zip", tmp_path / "mine", start=replace(start, source="aspire-biencoder-biomed-scib-full"))
@@ -256,7 +251,7 @@ def test_a_full_release_of_a_known_model_names_it(tiny: Path, tmp_path: Path) ->
 # Whole or not at all
 
 
-def test_a_checkpoint_is_replaced_as_a_whole(tiny: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     start = find_checkpoint(str(tiny))
     folder = tmp_path / "mine"
     write_checkpoint(folder, trained(tiny), start=start)
@@ -274,7 +269,7 @@ def test_a_kill_between_two_renames_loses_nothing(tiny: Path, tmp_path: Path) ->
     fingerprint = find_checkpoint(str(folder)).fingerprint
     folder.rename(tmp_path / ".mine.old")  # which is what a kill would leave
     (tmp_path / ".mine.partial").mkdir()
-    recover_checkpoint(folder)
+    recover_folder(folder)
     assert find_checkpoint(str(folder)).fingerprint == fingerprint
     shutil.copytree(folder, tmp_path / ".mine.old")  # or this, a moment later
     write_checkpoint(folder, trained(tiny, pooling="mean"), start=start)
@@ -287,7 +282,7 @@ import resource, sys
 from pathlib import Path
 from components.encoder import find_checkpoint
 from components.training.model import load_trained
-from components.training.release import write_checkpoint, write_full
+from components.training.export import write_checkpoint, write_full
 from components.training.settings import TrainingSettings
 tiny, folder = map(Path, sys.argv[1:])
 start = find_checkpoint(str(tiny))
@@ -305,80 +300,127 @@ for most in (200, 3_000, 50_000):
 """
 
 
-def test_a_file_that_cannot_grow_leaves_the_earlier_checkpoint_whole(tiny: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     write_checkpoint(folder, trained(tiny, scalars=OTHER_MIX), start=find_checkpoint(str(tiny)))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, tiny, folder], cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert done.stdout.split() == ["27"] * 6, done.stderr  # EFBIG, each time
+    assert run_script(FULL_DISK, tiny, folder).split() == ["27"] * 6  # EFBIG, each time
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_copy_is_the_checkpoint(tiny: Path, tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "mine", trained(tiny, pooling="mean"), start=find_checkpoint(str(tiny)))
-    (tmp_path / "own").mkdir()
-    for _ in range(2):
-        copy_checkpoint(tmp_path / "mine", tmp_path / "own" / "mine")
-    assert (
-        find_checkpoint(str(tmp_path / "own" / "mine")).fingerprint
-        == find_checkpoint(str(tmp_path / "mine")).fingerprint
-    )
-    assert [path.name for path in (tmp_path / "own").iterdir()] == ["mine"]
-
-
-# Used like any other encoder
-
-
-def test_the_app_uses_it_by_path_and_as_ones_own(
-    tiny: Path,
-    planted_file: Path,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_copy_is_the_checkpoint_and_is_one_of_the_apps_own(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.cli.corpus.main import main
-    from components.evaluation.__main__ import main as evaluate
-
-    from components.atlas.encoder_options import encoder_options
     from components.encoder import own_checkpoints
-    from corpus.judged_sets.model import RawPool, judged_set, pool_paper
-    from corpus.judged_sets.released import write_released
-    from corpus.readers import read
 
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))
+    own = tmp_path / "encoders" / "own" / "mine"
+    own.parent.mkdir(parents=True)
+    write_checkpoint(tmp_path / "mine", trained(tiny), start=find_checkpoint(str(tiny)))
+    for _ in range(2):
+        copy_checkpoint(tmp_path / "mine", own)
+    assert own_checkpoints() == {"own/mine": own}
+    assert load_encoder("own/mine", device="cpu").fingerprint == find_checkpoint(str(tmp_path / "mine")).fingerprint
+
+
+# -- The model card ----------------------------------------------------------------------------------------------------
+
+PAPERS = [("Heart failure", "of the galaxy"), ("star", "a star and the heart")]
+CURVES = Curves(
+    [planted_step(i + 1, epoch=(i + 1) / 20, loss=1.0 - i / 40, self_negatives=i % 2) for i in range(20)],
+    [
+        planted_validation(0, 1.25, best=True, mix=(0.3, 0.3, 0.4)),
+        planted_validation(10, 0.75, best=True, mix=(0.25, 0.5, 0.25)),
+        planted_validation(20, 0.8, best=False, mix=(0.25, 0.5, 0.25)),
+    ],
+)
+TOLD = {"filters": {"too_long": 1200, "by word": [1, 2]}, "sources": [{"name": "plos", "documents": 60}], "seed": 3}
+
+
+def card(folder: Path, tiny: Path, **changes: object) -> str:
+    """The card of an encoder that is written into `folder`."""
     start = find_checkpoint(str(tiny))
-    folder, packed = tmp_path / "encoders" / "own" / "mine", tmp_path / "mine-full.zip"
-    write_checkpoint(folder, trained(tiny, scalars=OTHER_MIX), start=start)
-    write_full(packed, folder, start=start)
-    assert own_checkpoints() == {"own/mine": folder}
-    assert load_encoder("own/mine", device="cpu").fingerprint == find_checkpoint(str(folder)).fingerprint
-
-    for name, place in (("by-folder", folder), ("by-zip", packed)):
-        assert main(["build", str(planted_file), "--name", name, "--encoder", str(place)]) == 0
-    assert any(choice.name == "own/mine" and choice.atlases for choice in encoder_options("by-folder"))
-    assert main(["verify", "by-folder"]) == 0
-    assert main(["compare", "by-folder", "by-zip", "--text", "Heart failure\n\nOf the heart.", "-k", "3"]) == 0
-    told = capsys.readouterr().out
-    assert "3 of 3 papers are in both lists" in told
-
-    papers = list(read(planted_file))
-    judged = judged_set(
-        name="planted",
-        origin="own",
-        papers={paper.id: pool_paper(paper.id, paper.title, paper.abstract) for paper in papers},
-        pools=[
-            RawPool(one.id, one.id, [o.id for o in papers if o is not one], [1] * 5 + [0] * 6, "") for one in papers
-        ],
-        splits={"test": [[one.id for one in papers]]},
-        relevant_from=1,
+    if not folder.exists():
+        write_checkpoint(folder, trained(tiny, scalars=OTHER_MIX), start=start)
+    pairs = RUN.pairs.model_copy(update={"name": "plos-60", "train": 2_500, "told": TOLD})
+    record = RUN.model_copy(update={"settings": TrainingSettings(), "pairs": pairs})
+    return model_card(
+        folder, **{"name": "mine", "start": start, "record": record, "curves": CURVES, "scores": scores()} | changes
     )
-    write_released(judged, tmp_path / "planted")
-    arguments = ["--set", "planted", "--data", str(tmp_path / "planted")]
-    assert evaluate([*arguments, "--encoder", "own/mine", "--encoder", str(packed), "--precision", "float32"]) == 0
-    scores = re.findall(r"^\| mine(?:-full)? \| \**([\d.]+)", capsys.readouterr().out, flags=re.MULTILINE)
-    assert len(scores) >= 2
-    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("pooling", ["scalar_mix", "cls", "mean", "normalised"])
+def test_the_code_in_the_card_gives_the_vectors(
+    tiny_copy: Path, tmp_path: Path, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if pooling == "normalised":
+        declare(tiny_copy, pooling="mean", longest=16, normalised=True)
+        pooling = "mean"
+    folder = tmp_path / "mine"
+    write_checkpoint(folder, trained(tiny_copy, pooling=pooling), start=find_checkpoint(str(tiny_copy)))
+    text = card(folder, tiny_copy)
+    source = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+    source, replaced = re.subn(r"(?m)^papers = .*$", f"papers = {PAPERS!r}", source)
+    assert replaced == 1
+    monkeypatch.chdir(folder)
+    scope: dict[str, torch.Tensor] = {}
+    exec(source, scope)
+    expected = load_encoder(str(folder), device="cpu").encode(PAPERS)
+    assert np.abs(scope["vectors"].numpy() - expected).max() < 1e-5
+    assert scope["distances"].shape == (2, 2)
+    assert ("sentence-transformers" in text) == (pooling != "scalar_mix")
+
+
+def test_the_card_says_what_was_done(tiny: Path, tmp_path: Path) -> None:
+    text = card(tmp_path / "mine", tiny)
+    for words in (
+        "2,500 to train on, 2 to choose the checkpoint by, 1 held out",
+        "| filters › too long | 1,200 |",
+        "| filters › by word | 1, 2 |",
+        "| sources › 1 › documents | 60 |",
+        "All settings are those of the SPECTER-CoCite card, except for the negatives, which its authors drew by a "
+        "plain permutation; where the card is silent, the defaults of Cocite Atlas.",
+        "20 steps (1.00 epochs)",
+        "from 0.988 to 0.538",
+        "10 triplets had their own positive as the negative",
+        "from 1.2500 to 0.7500 at step 10",
+        "layer 1 weighs most (0.500)",
+        "| Mean rank | 20.00 | 10.00 | −10.00 | 9.00 to 11.00 | 0.0100 |",
+        "cut off at 24 word pieces",
+        "The licence of tiny, from which it was trained, is not known here",
+    ):
+        assert words in text, words
+    assert text.startswith("---\nlibrary_name: transformers\n") and "license:" not in text
+    settings = TrainingSettings(learning_rate=2e-5, batch=60, negatives="permutation")
+    record = RUN.model_copy(update={"settings": settings})
+    other = card(tmp_path / "mine", tiny, record=record, scores=None, curves=Curves())
+    for words in (
+        "All other settings are those of the SPECTER-CoCite card; where the card is silent",
+        "| learning rate | 2e-05 | 1e-05 |",
+        "| batch | 60 | 30 |",
+        "not scored on held-out pairs",
+    ):
+        assert words in other, words
+    known = replace(find_checkpoint(str(tiny)), name="specter", source="specter")
+    assert "license: apache-2.0\nbase_model: allenai/specter\n---" in card(tmp_path / "mine", tiny, start=known)
+
+
+def test_hostile_text_in_a_card_stays_text(tiny: Path, tmp_path: Path) -> None:
+    bad = "<script>x</script> [a](javascript:b) | ![i](http://x.y/z) \n\n# Head `c` \u202e"
+    told = {bad: {bad: [bad], "deep": [[bad]]}, "none": None} | {f"key {i}": "x" * 10_000 for i in range(1_000)}
+    text = card(
+        tmp_path / "mine",
+        tiny,
+        record=RUN.model_copy(
+            update={"pairs": RUN.pairs.model_copy(update={"name": bad, "fingerprint": bad, "told": told})}
+        ),
+        name=bad,
+        start=replace(find_checkpoint(str(tiny)), name=bad),
+        scores=scores().model_copy(update={"before": scores().before.model_copy(update={"encoder": bad})}),
+    )
+    assert "more, in the folder of the pairs" in text and len(text) < 120_000
+    assert text.count("\n# ") == 1 and "\u202e" not in text
+    html = MarkdownIt("commonmark").enable("table").render(text.partition("\n---\n")[2])
+    assert "<script" not in html and html.count("<h1>") == 1
+    assert re.findall(r'(?:href|src)="([^"]*)"', html) == ["https://arxiv.org/abs/2111.08366"]
