@@ -32,15 +32,11 @@ from components.atlas.corpora import atlases_of
 from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged, Region
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, GRAPH, PAIRS, REGIONS, VECTORS, Atlas
-from components.encoder import (
-    CATALOGUE,
-    LEXICAL,
-    EncoderUnavailable,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    find_checkpoint,
-    own_checkpoints,
-)
+from components.encoder.cache import own_checkpoints
+from components.encoder.catalogue import CATALOGUE, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged
 from components.encoder.stored import BROKEN, wrong_member
 from components.index.exact import Vectors
 from corpus.errors import CociteAtlasError, UnreadableFileError, validation_reason

@@ -31,7 +31,8 @@ from components.atlas.manifest import (
     Region,
 )
 from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NoSuchAtlas, atlas_folder, atlas_names
-from components.encoder import LEXICAL, LexicalEncoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import ExactIndex, Vectors
 from components.index.hnsw import HnswIndex, NeighbourIndex
 from corpus.errors import CociteAtlasError

@@ -13,10 +13,10 @@ from typing import IO
 
 from components.encoder.errors import EncoderUnavailable, first_line
 
-LARGEST_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
-LARGEST_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
-_MOST_MEMBERS = 10_000
-_MOST_SWELLING = 200  # times; weights swell by a tenth, JSON tenfold
+MAX_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
+MAX_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
+_MAX_MEMBERS = 10_000
+_MAX_COMPRESSION_RATIO = 200  # times; weights swell by a tenth, JSON tenfold
 _UNSUSPECTED = 1024**2  # bytes that no swelling makes dangerous
 _PIECE = 1024**2
 
@@ -51,7 +51,7 @@ class StoredFile:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise EncoderUnavailable(f"{self.place} cannot be read ({reason}). Fetch it again.") from error
 
-    def read(self, *, most: int = LARGEST_SMALL) -> bytes:
+    def read(self, *, most: int = MAX_SMALL) -> bytes:
         """All of its bytes. Raises EncoderUnavailable where there are more than `most`, whatever the zip declares."""
         with self.open() as file:
             content = file.read(min(most, self.size) + 1)
@@ -66,7 +66,7 @@ class StoredFile:
                 return self.path.open("rb")
             except OSError as error:
                 raise EncoderUnavailable(f"{self.place} cannot be opened ({error.strerror}).") from error
-        return io.BytesIO(self.read(most=LARGEST_ARCHIVE))
+        return io.BytesIO(self.read(most=MAX_ARCHIVE))
 
     def sha256(self) -> str:
         """SHA-256 (hex) of its bytes."""
@@ -132,7 +132,7 @@ def _checked_members(path: Path) -> dict[str, int]:
             members = archive.infolist()
     except (OSError, ValueError, NotImplementedError, *BROKEN) as error:
         raise EncoderUnavailable(f"{path.name} is not a readable zip ({first_line(error)}). Fetch it again.") from error
-    if len(members) > _MOST_MEMBERS:
+    if len(members) > _MAX_MEMBERS:
         raise EncoderUnavailable(f"{path.name} holds {len(members):,} files; a model has a few.")
     sizes: dict[str, int] = {}
     for info in members:
@@ -140,7 +140,7 @@ def _checked_members(path: Path) -> dict[str, int]:
             raise EncoderUnavailable(f"{path.name} is refused: {info.orig_filename!r:.100} in it {reason}.")
         if not info.is_dir():
             sizes[info.filename] = info.file_size
-    if sum(sizes.values()) > LARGEST_ARCHIVE:
+    if sum(sizes.values()) > MAX_ARCHIVE:
         raise EncoderUnavailable(f"{path.name} is refused: unpacked it would take {sum(sizes.values()):,} bytes.")
     return sizes
 
@@ -160,9 +160,9 @@ def wrong_member(info: zipfile.ZipInfo, known: Mapping[str, int]) -> str:
         return "is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return f"is compressed in a way that is not supported ({info.compress_type})"
-    if info.file_size > LARGEST_ARCHIVE:
+    if info.file_size > MAX_ARCHIVE:
         return f"declares {info.file_size:,} bytes"
-    if info.file_size > _UNSUSPECTED and info.file_size > _MOST_SWELLING * max(1, info.compress_size):
+    if info.file_size > _UNSUSPECTED and info.file_size > _MAX_COMPRESSION_RATIO * max(1, info.compress_size):
         return f"swells from {info.compress_size:,} to {info.file_size:,} bytes"
     if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
         return "declares two sizes"

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from components.atlas.manifest import MAX_TITLE_CHARS
 from components.atlas.paths import FOLDER, atlas_folder, home
-from components.encoder import Precision
+from components.encoder.base import Precision
 
 # encode: an atlas's papers with another encoder; files, query: a new corpus; add, remove, rebuild: a change of one;
 # import: an archive; evaluate: a judged set; curve: the benchmark of a neighbour index.

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from components.encoder import EncoderUnavailable, find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.weights import load_weights
 
 State = dict[str, torch.Tensor]

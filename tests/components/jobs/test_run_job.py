@@ -13,7 +13,7 @@ import pytest
 from components.atlas.archive import write_archive
 from components.atlas.corpora import corpora
 from components.atlas.store import open_atlas, read_manifest
-from components.encoder import LEXICAL
+from components.encoder.catalogue import LEXICAL
 from components.jobs.model import Event, JobRequest, UploadedFile
 from components.jobs.run_job import run_job
 from components.jobs.store import (

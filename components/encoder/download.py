@@ -1,4 +1,4 @@
-"""Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it away."""
+"""Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it."""
 
 import importlib.util
 import stat
@@ -11,7 +11,6 @@ from components.encoder import hub
 from components.encoder.cache import (
     OWN,
     PARTIAL,
-    Progress,
     cache_folder,
     forget_record,
     one_at_a_time,
@@ -22,10 +21,11 @@ from components.encoder.cache import (
 )
 from components.encoder.catalogue import CATALOGUE, CatalogueEntry
 from components.encoder.errors import EncoderUnavailable, UnknownEncoder
-from components.encoder.full_release import base_of, carries_configuration, files_of_zip, is_full
+from components.encoder.forms import base_of, carries_configuration, files_of_zip, is_full
 from components.encoder.stored import StoredFiles
 from components.encoder.transfer import discard_partial, download
 from components.encoder.weights import FULL_FILE
+from corpus.progress import Progress
 
 _IN_ZIP = ("run_info.json", FULL_FILE, "config.json", *hub.TOKENIZER)
 
@@ -225,5 +225,5 @@ def _lying(name: str, path: Path, *, partial: bool = False) -> CachedEncoder:
     return CachedEncoder(name=name, bytes=total, path=path, when=datetime.fromtimestamp(changed, UTC), partial=partial)
 
 
-def _busy(done: int, total: int) -> None:  # noqa: ARG001
+def _busy(stage: str, done: int, total: int) -> None:  # noqa: ARG001
     raise EncoderUnavailable("It is being fetched at this moment. Stop that first, or wait for its end.")
