@@ -28,7 +28,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from components.atlas import paths, store
 from components.atlas.build import CHUNK, READING, assemble
-from components.atlas.corpora import atlases_of
+from components.atlas.corpora import atlases_of, taken_names
 from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, GRAPH, PAIRS, REGIONS, VECTORS, Atlas
@@ -172,7 +172,9 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
         _check_free(name)
     with paths.home_errors(), _open_archive(path) as archive:
         manifest = _read_manifest(archive)
-        name = name or paths.free_name(manifest.name, paths.taken_names())
+        if name is None:
+            works = (work.parent.name for work in paths.work_folders())
+            name = paths.free_name(manifest.name, {*taken_names(), *filter(paths.being_built, works)})
         with paths.build_lock(name) as folder:
             _check_free(name)  # another process may have been quicker
             work = paths.work_folder(name, {"import": True})
@@ -208,7 +210,7 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
 
 def _check_free(name: str) -> None:
     paths.check_name(name)
-    if name in paths.taken_names():
+    if name in taken_names():
         raise NameTaken(f"An atlas or an unfinished build is called {name!r} already. Choose another: --name NAME")
 
 
