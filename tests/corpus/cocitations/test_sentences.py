@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.cocitations.full_text import Citation, FullText, Paragraph, Reference
-from corpus.cocitations.identifiers import reference
-from corpus.cocitations.jats import read_jats
+from corpus.cocitations.full_text import Citation, FullText, FullTextReport, Paragraph, Reference, reference
+from corpus.cocitations.jats import read_articles
 from corpus.cocitations.sentences import Span, citing_sentences, sentences_in
 
 PLOS = Path(__file__).resolve().parents[4] / "shared" / "data" / "plos" / "articles.tar.gz"
@@ -156,7 +155,7 @@ def _articles() -> Iterator[tuple[str, FullText]]:
         for member in archive:
             file = archive.extractfile(member)
             if file and member.name.endswith(".xml"):
-                yield member.name, read_jats(file.read())
+                yield member.name, next(read_articles(file.read(), report=FullTextReport()))
 
 
 def test_real_articles_are_read(plos: Mapping[str, FullText]) -> None:
