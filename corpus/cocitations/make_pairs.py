@@ -159,7 +159,7 @@ def make_pairs(
 
 
 class _Sentences:
-    """Sentences and ready pairs that wait for the papers, in a file without a name, which ends with the process."""
+    """Sentences and ready pairs that wait for the papers, in a file without a name, which the system deletes."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 (see `close`)
