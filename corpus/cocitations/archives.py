@@ -59,7 +59,7 @@ class Budget:
 
 
 class _CheckedInput(io.RawIOBase):
-    """Fills whole buffers, so that `peek` shows them, and raises FullTextError for damage, after the bytes before it."""
+    """Fills whole buffers, which `peek` shows. Raises FullTextError for damage, after the bytes before it."""
 
     def __init__(self, read: Callable[[int], bytes], budget: Budget | None) -> None:
         super().__init__()

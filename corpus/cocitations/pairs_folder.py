@@ -276,7 +276,7 @@ def _table(path: Path, schema: pa.Schema, *, rows: int | None) -> pa.Table:
             if rows is not None and metadata.num_rows != rows:
                 raise PairsError(f"{path} has {metadata.num_rows:,} rows instead of {rows:,}. {_AGAIN}")
             if file.schema_arrow.names != schema.names or not all(
-                _ENCODINGS.issuperset(one.encodings) for one in chunks
+                _ENCODINGS.issuperset(chunk.encodings) for chunk in chunks
             ):
                 raise PairsError(f"{path} is no table that this version writes. {_AGAIN}")
             if sum(chunk.total_uncompressed_size for chunk in chunks) > _MAX_TABLE_BYTES:
