@@ -8,7 +8,7 @@ import json
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -385,7 +385,7 @@ def _full_text(
         for marker in markers:
             if len(numbers := numbers_in(text[marker.start : marker.end])) == 1:
                 shifts[place_of[marker.keys[0]] - numbers[0]] += 1
-        read.append((text, _without_overlap(markers, report)))
+        read.append((text, markers))
     shift = max(shifts, key=lambda shift: (shifts[shift], -abs(shift), shift), default=0)
     number_of = {key: place - shift for key, place in place_of.items()}
     numbering = Numbering(number_of, {number: (key,) for key, number in number_of.items()})
@@ -416,31 +416,23 @@ def _ordered(references: Mapping[str, Reference]) -> list[str]:
 def _checked_markers(
     text: str, spans: Iterable[Span], references: Mapping[str, Reference], report: FullTextReport
 ) -> list[Marker]:
-    """The valid markers of a paragraph, in order."""
+    """The valid markers of a paragraph, in order, overlapping ones joined."""
     places = _SpanPlaces(text)
-    markers: list[Marker] = []
+    valid: list[Marker] = []
     for span in spans:
         if not isinstance(span.key, str) or span.key not in references:
             report.dropped[UNKNOWN_REFERENCE if isinstance(span.key, str) and span.key else NO_REFERENCE] += 1
-            continue
-        place = places.find(span)
-        if isinstance(place, str):
+        elif isinstance(place := places.find(span), str):
             report.dropped[place] += 1
-            continue
-        start, end, repair = place
-        if repair:
-            report.repaired[repair] += 1
-        markers.append(Marker(start, end, [span.key]))
-    return sorted(markers, key=lambda marker: (marker.start, marker.end))
-
-
-def _without_overlap(markers: Sequence[Marker], report: FullTextReport) -> list[Marker]:
-    """The markers, overlapping ones joined."""
+        else:
+            start, end, repair = place
+            report.repaired.update([repair] if repair else [])
+            valid.append(Marker(start, end, [span.key]))
     apart: list[Marker] = []
-    for marker in markers:
+    for marker in sorted(valid, key=lambda marker: (marker.start, marker.end)):
         before = apart[-1] if apart else None
         if before is None or marker.start >= before.end:
-            apart.append(Marker(marker.start, marker.end, [*marker.keys]))
+            apart.append(marker)
         elif max(marker.end, before.end) - before.start <= _MAX_MARKER_CHARS:
             before.end = max(marker.end, before.end)
             before.keys += [key for key in marker.keys if key not in before.keys]
