@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.atlas import paths, store
 from components.atlas.corpora import note_request
 from components.atlas.encoders import LEARNING, ChosenEncoder, choose_encoder
-from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest, Region
+from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
 from components.atlas.map_state import recount_regions
 from components.encoder.base import Encoder, Precision
 from components.encoder.catalogue import LEXICAL
@@ -26,12 +26,14 @@ from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
-from components.mapping.regions import find_regions, name_regions, region_colours
+from components.mapping.regions import Region, find_regions, name_regions, region_colours
 from corpus.dedup import Merger
 from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, WithoutAbstract, problems_table, read
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import WithoutAbstract, problems_table
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"

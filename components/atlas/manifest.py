@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from components.atlas.paths import FOLDER, NAME
 from components.mapping.palette import REGION_COLOURS
+from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError, validation_reason
 
 FORMAT: Literal[1] = 1
@@ -89,24 +90,6 @@ class Growth:
     added: Count = 0
     removed: Count = 0
     far: Count = 0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Region:
-    """A labelled gathering of papers on the map.
-
-    id: its number in regions.npy, 0 for the largest. name: unlike every other region's. size: papers.
-    x, y: map coordinates of a paper in a dense part of it. terms: what sets it apart, best first; the first ones make
-    the name. colour: a place in the palette, other than that of the regions beside it.
-    """
-
-    id: int
-    name: str
-    size: int
-    x: float
-    y: float
-    terms: tuple[str, ...] = ()
-    colour: int = 0
 
 
 def _check_regions(regions: tuple[Region, ...]) -> tuple[Region, ...]:

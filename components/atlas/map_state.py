@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.atlas.manifest import Manifest, Region
+from components.atlas.manifest import Manifest
 from components.index.exact import Neighbours
 from components.mapping.projection import DEFAULT_SETTINGS, place
-from components.mapping.regions import dense_centre, smallest_region
+from components.mapping.regions import Region, dense_centre, smallest_region
 
 Array = npt.NDArray[Any]
 

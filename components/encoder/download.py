@@ -4,7 +4,6 @@ import importlib.util
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from components.encoder import hub
@@ -34,13 +33,12 @@ _IN_ZIP = ("run_info.json", FULL_FILE, "config.json", *hub.TOKENIZER)
 class CachedEncoder:
     """What lies on the disk of one encoder. name: as in the catalogue; a base model's is its hub id.
 
-    bytes: on the disk. path: the file or folder. when: last changed, in UTC. partial: stopped before its end.
+    bytes: on the disk. path: the file or folder. partial: stopped before its end.
     """
 
     name: str
     bytes: int
     path: Path
-    when: datetime
     partial: bool
 
 
@@ -215,14 +213,13 @@ def _target(entry: CatalogueEntry) -> Path | None:
 
 def _lying(name: str, path: Path, *, partial: bool = False) -> CachedEncoder:
     """What lies there; nothing of what a download or a removal, here or elsewhere, takes away meanwhile."""
-    total, changed = 0, 0.0
+    total = 0
     with suppress(OSError):
         for file in (path, *path.rglob("*")):
             with suppress(OSError):
                 status = file.stat()
-                changed = max(changed, status.st_mtime)
                 total += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return CachedEncoder(name=name, bytes=total, path=path, when=datetime.fromtimestamp(changed, UTC), partial=partial)
+    return CachedEncoder(name=name, bytes=total, path=path, partial=partial)
 
 
 def _busy(stage: str, done: int, total: int) -> None:  # noqa: ARG001

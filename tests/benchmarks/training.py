@@ -22,7 +22,7 @@ from components.encoder.checkpoints import find_checkpoint
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings
 from components.training.trainer import Trainer
-from corpus.cocitations.full_text_report import FullTextReport
+from corpus.cocitations.full_text import FullTextReport
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.paper import Paper, to_table
@@ -126,7 +126,7 @@ def paired(texts: Texts) -> TrainingPairs:
         train=rows,
         dev=np.column_stack([rows, np.roll(rows[:, 1], 1)]).astype(np.int32),
         test=rows[:0],
-        told={},
+        provenance={},
     )
 
 

@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from components.api.routes import MOST_TITLES, NO_CODE, PREFIX, map_routes, map_scale, plotly_path, points_payload
-from components.atlas.manifest import Region
 from components.atlas.store import Atlas, open_atlas
+from components.mapping.regions import Region
 from corpus.paper import Paper, to_table
 
 

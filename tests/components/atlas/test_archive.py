@@ -190,9 +190,14 @@ def test_the_default_atlas_is_not_replaced(trial: Trial) -> None:
     assert atlas_names() == ["medline-2"]
 
 
-def test_an_import_does_not_wait_for_a_build(alone: Path, home: Path) -> None:
-    with paths.build_lock("one"), pytest.raises(paths.AtlasBusy):
-        import_archive(alone, name="one")
+def test_an_import_does_not_wait_for_a_build_nor_mind_what_a_killed_import_left(alone: Path, home: Path) -> None:
+    paths.work_folder("one", {"import": True})
+    with paths.build_lock("one"):
+        assert import_archive(alone).name == "one-2"
+        with pytest.raises(paths.AtlasBusy):
+            import_archive(alone, name="one")
+    assert import_archive(alone, name="one").name == "one"
+    assert list(home.glob("one/work-*")) == []
 
 
 def test_which_corpus_an_import_joins(packed: Path, atlas_parts: MakeParts) -> None:

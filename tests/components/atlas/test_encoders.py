@@ -18,8 +18,8 @@ from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.encoder.errors import EncoderUnavailable
 from components.encoder.lexical import LexicalEncoder, NoWordsToLearn
 from components.search.search import NoKnownWord, search, seed_query, text_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from components.atlas.manifest import Checksum, Manifest, ManifestDamaged, Region
+from components.atlas.manifest import Checksum, Manifest, ManifestDamaged
 from components.atlas.paths import atlas_folder, atlas_names
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest
+from components.mapping.regions import Region
 
 FILES = ("papers.parquet", "vectors.npy", "coordinates.npy", "regions.npy", "pair_distances.npy", "index.hnsw")
 

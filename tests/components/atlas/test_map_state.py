@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.atlas.manifest import Growth, Manifest, Region
+from components.atlas.manifest import Growth, Manifest
 from components.atlas.map_state import (
     laid_out_with,
     map_words,
@@ -19,6 +19,7 @@ from components.atlas.map_state import (
 )
 from components.atlas.store import AtlasParts, write_atlas
 from components.index.exact import ExactIndex, Neighbours
+from components.mapping.regions import Region
 
 MakeManifest = Callable[..., Manifest]
 

@@ -18,9 +18,9 @@ from components.atlas.verify import verify_atlas
 from components.encoder.bi_encoder import load_encoder
 from components.encoder.catalogue import LEXICAL
 from components.encoder.errors import UnknownEncoder
+from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 from tests.components.atlas.growing import encoded_texts
 
 Planted = Callable[[int], list[Paper]]

@@ -46,7 +46,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train=cited[60:],
         dev=np.column_stack([cited[:20], negatives]).astype(np.int32),
         test=cited[20:60],
-        told={"of": "<b>toys</b>"},
+        provenance={"of": "<b>toys</b>"},
     )
     toy_start(folder / "start")
     return folder

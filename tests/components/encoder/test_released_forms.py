@@ -22,6 +22,8 @@ from components.encoder.catalogue import EMBEDDED
 from components.encoder.checkpoints import find_checkpoint
 from corpus.sources.bundled import bundled_medline
 
+pytestmark = pytest.mark.slow  # models of BERT-base size
+
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
 TEXTS = [
     ("Heart failure and its treatment", SENTENCE * 6),

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from components.atlas.build import random_pair_distances
 from components.atlas.facets import Facets, Filters
-from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest, Region
+from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.store import Atlas, FingerprintMismatch, open_atlas
 from components.encoder.bi_encoder import BiEncoder
 from components.index.exact import ExactIndex
 from components.index.hnsw import NeighbourIndex
+from components.mapping.regions import Region
 from components.search.search import MOST_HITS, Query, example_rows, search, seed_query, text_query
 from corpus.paper import Paper, to_table
 

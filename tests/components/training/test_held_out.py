@@ -69,7 +69,7 @@ def pairs_of(
         train=np.array(train, dtype=np.int32).reshape(-1, 2),
         dev=np.array(dev, dtype=np.int32).reshape(-1, 3),
         test=np.array(test, dtype=np.int32).reshape(-1, 2),
-        told={},
+        provenance={},
     )
 
 

@@ -65,7 +65,7 @@ def toy_pairs(papers: int = 60, *, train: int = 200, dev: int = 20, seed: int = 
         train=rows[0][:, :2].astype(np.int32),
         dev=rows[1][:, :3].astype(np.int32),
         test=np.empty((0, 2), dtype=np.int32),
-        told={"of": "toys"},
+        provenance={"of": "toys"},
     )
 
 
@@ -108,7 +108,7 @@ def planted(*, topics: int = 10, pairs: int = 1_200, unseen: int = 8, seed: int 
             train=np.array(train, dtype=np.int32),
             dev=np.array(dev, dtype=np.int32),
             test=np.empty((0, 2), dtype=np.int32),
-            told={},
+            provenance={},
         ),
         words=tuple(word for words in vocabulary.values() for word in words),
         unseen=np.array(rows),

@@ -1,20 +1,16 @@
-"""Identifiers of references: one form for each, whatever a file writes for it, and nothing for what is none."""
-
 import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.cocitations.full_text import Reference
-from corpus.cocitations.identifiers import KINDS, Kind, identifier, reference, surest, title_identifier
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import ID_KINDS, IdKind, citation_key, parse_identifier, title_key
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "written"),
+    ("kind", "values", "key"),
     [
         ("doi", ["10.1000/ABC.1", "https://doi.org/10.1000/abc.1", "doi: 10.1000/abc.1."], "doi:10.1000/abc.1"),
         ("doi", ["10.48550/arXiv.1706.03762", "https://doi.org/10.48550/ARXIV.1706.03762v2"], "arxiv:1706.03762"),
@@ -36,14 +32,14 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
         ("id", [42, " 42 "], "id:42"),
     ],
 )  # fmt: skip
-def test_one_form_for_all_that_is_written(kind: Kind, values: list[object], written: str) -> None:
-    assert {identifier(kind, value) for value in values} == {written}
+def test_all_forms_of_an_identifier_have_one_key(kind: IdKind, values: list[object], key: str) -> None:
+    assert {citation_key(kind, value) for value in values} == {key}
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [None, "", "  ", True, False, -1, 0, 1.5, [], {"doi": 1}, "x" * 10_000, 10**20])
-def test_what_is_no_identifier(kind: Kind, value: object) -> None:
-    assert identifier(kind, value) == ""
+def test_other_values_have_no_key(value: object) -> None:
+    assert {citation_key(kind, value) for kind in ID_KINDS} == {""}
+    assert citation_key("pmid", 10**6_000) == ""  # Python refuses to write it
 
 
 @pytest.mark.parametrize(
@@ -52,8 +48,8 @@ def test_what_is_no_identifier(kind: Kind, value: object) -> None:
      ("arxiv", "1713.03762"), ("arxiv", "10.1000/x"), ("s2", SHA[:-1]), ("openalex", "A42"), ("acl", "P19"),
      ("mag", "x"), ("pmid", "٣١٢")],
 )  # fmt: skip
-def test_near_misses(kind: Kind, value: str) -> None:
-    assert identifier(kind, value) == ""
+def test_near_misses_have_no_key(kind: IdKind, value: str) -> None:
+    assert citation_key(kind, value) == ""
 
 
 @given(
@@ -65,43 +61,23 @@ def test_near_misses(kind: Kind, value: str) -> None:
         st.from_regex(r"10\.[0-9]{4}/[a-z0-9.()-]{1,20}[a-z0-9]", fullmatch=True),
     ),
 )
-def test_agrees_with_what_a_query_box_reads(kind: Kind, value: str) -> None:
-    """The other reader of identifiers, which was written apart from this one."""
+def test_keys_agree_with_the_query_box(kind: IdKind, value: str) -> None:
     prefix = {"pmid": "PMID:", "pmcid": "PMC", "arxiv": "arXiv:", "s2": "", "doi": ""}[kind]
-    told = identifier_in(prefix + value)
-    if told is not None and told.kind == kind:
-        assert identifier(kind, value) == f"{kind}:{told.value}"
+    found = parse_identifier(prefix + value)
+    if found is not None and found.kind == kind:
+        assert citation_key(kind, value) == f"{kind}:{found.value}"
 
 
-@given(st.sampled_from(KINDS), st.text(max_size=60))
-def test_what_is_written_reads_back_as_itself(kind: Kind, value: str) -> None:
-    written = identifier(kind, value)
-    if written:
-        again, _, plain = written.partition(":")
-        assert identifier(again, plain) == written  # type: ignore[arg-type]
-        assert plain == plain.strip()
+@given(st.sampled_from(ID_KINDS), st.text(max_size=60))
+def test_the_value_of_a_key_has_the_same_key(kind: IdKind, value: str) -> None:
+    if key := citation_key(kind, value):
+        again, _, plain = key.partition(":")
+        assert citation_key(again, plain) == key  # type: ignore[arg-type]
 
 
-def test_titles_are_told_apart_by_words_and_year() -> None:
-    one = title_identifier("Naïve B-cells: a “review”.", 2020)
-    assert one == title_identifier("naive  B cells, a review", 2020)
-    assert len({one, title_identifier("Naïve B-cells: a review", 2021), title_identifier("Naive B-cells", None)}) == 3
-    assert title_identifier("…?!", 2020) == title_identifier("", None) == ""
-    assert title_identifier("\ud800 x", 1)  # half a character, as JSON can hold one
-
-
-def test_a_reference_says_the_surest_first_and_each_once() -> None:
-    found = reference(
-        [("mag", 5), ("pmid", "7"), ("doi", "10.1/none"), ("doi", "10.1000/B"), ("doi", "doi:10.1000/b"), ("s2", None)],
-        title=" A  title. ",
-        year=2001,
-    )
-    assert found == Reference(("doi:10.1000/b", "pmid:7", "mag:5", title_identifier("A title", 2001)), "A title.", 2001)
-    assert surest(found) == "doi:10.1000/b"
-    assert reference([]) == Reference(()) and surest(reference([])) == ""
-    assert reference([], title="x", year=20211).year is None
-    assert surest(reference([], title="x")).startswith("title:")
-
-
-def test_a_number_of_thousands_of_digits_is_none() -> None:
-    assert {identifier(kind, 10**6_000) for kind in KINDS} == {""}  # Python refuses to write it
+def test_title_keys_depend_on_words_and_year() -> None:
+    key = title_key("Naïve B-cells: a “review”.", 2020)
+    assert key == title_key("naive  B cells, a review", 2020)
+    assert len({key, title_key("Naïve B-cells: a review", 2021), title_key("Naive B-cells", None)}) == 3
+    assert title_key("…?!", 2020) == title_key("", None) == ""
+    assert title_key("\ud800 x", 1)  # a lone surrogate, as JSON can hold one
