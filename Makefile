@@ -64,8 +64,9 @@ clean: ## remove .venv/ and caches (atlases that you built stay)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find app.py components corpus tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUNTIME): requirements.txt $(GONE)
+$(RUNTIME): requirements.txt pyproject.toml $(GONE)
 	@PYTHON='$(PYTHON)' .ci/install requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --editable .  # the command cocite
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)

@@ -58,7 +58,7 @@ def _home(folder: Path) -> None:
 
 
 def _write_papers(papers: list[Paper], path: Path) -> None:
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     write_jsonl(papers, path)
 
@@ -188,7 +188,7 @@ def _prepare_training(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
     from components.training.loop import train
     from tests.components.training.training_toys import TINY, toy_pairs
 
@@ -197,10 +197,10 @@ def _train(folder: Path) -> None:
 
 def _trained(folder: Path) -> list[Any]:
     """The losses of every step and every validation, to the bit."""
-    from components.training.curves import CURVES, read_curves
+    from components.training.run import read_curves
 
-    curves = read_curves(folder / "run" / CURVES)
-    return [[record.loss for record in curves.steps], [record.dev_loss for record in curves.looks]]
+    curves = read_curves(folder / "run")
+    return [[record.loss for record in curves.steps], [record.dev_loss for record in curves.validations]]
 
 
 def _nothing_to_check(folder: Path) -> None:

@@ -197,6 +197,7 @@ def planned(folder: Path, *arguments: str) -> str:
         pytest.skip("make is not installed")
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
+    (folder / "pyproject.toml").touch()
     (folder / "requirements-dev.txt").touch()
     told = subprocess.run(["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return told.stdout

@@ -16,33 +16,31 @@ from numpy.typing import NDArray
 
 from components.atlas import paths, store
 from components.atlas.corpora import note_request
-from components.atlas.encoders import ChosenEncoder, choose_encoder
-from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
-from components.atlas.paths import home_errors
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.atlas.encoders import LEARNING, ChosenEncoder, choose_encoder
+from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
+from components.atlas.map_state import recount_regions
+from components.encoder.base import Encoder, Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.projection import ProjectionSettings, fit_projection
-from components.mapping.regions import find_regions, name_regions, region_colours
+from components.mapping.regions import Region, find_regions, name_regions, region_colours
 from corpus.dedup import Merger
-from corpus.errors import CociteAtlasError
+from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, UnreadableFileError, WithoutAbstract, problems_table, read
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import WithoutAbstract, problems_table
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"
-FETCHING, LEARNING = "Fetching the encoder", "Learning vocabulary"
-STAGES = (READING, ENCODING, PROJECTING, NAMING, INDEXING, WRITING)
-LEXICAL_STAGES = (READING, LEARNING, *STAGES[1:])  # of the lexical encoder, which is fitted first
 
-CHUNK = 1024  # rows a file of vectors in the work folder: what a kill can cost, a minute at most on two cores
+CHUNK = 1024  # rows per file of vectors in the work folder: what a kill can cost, a minute at most on two cores
 RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them
 _PAIRS_SEED = 7
-
-
-_BETWEEN = 1024  # papers between two words of progress
 
 
 class NothingToBuild(CociteAtlasError):
@@ -50,85 +48,8 @@ class NothingToBuild(CociteAtlasError):
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
-    """What was read. papers: a table with `SCHEMA`. account: for the manifest's source. problems: all left out."""
-
-    papers: pa.Table
-    account: dict[str, Any]
-    problems: pa.Table
-
-
-def read_files(
-    files: Sequence[Path],
-    *,
-    columns: Sequence[Columns | None] | None = None,
-    without_abstract: WithoutAbstract = "leave_out",
-    on_progress: Callable[[int, int], None],
-) -> Papers:
-    """The papers of some files, merged.
-
-    columns: for each file, which headers its fields stand under; without_abstract: see `corpus.readers.read`.
-    on_progress: told how much is read, in thousandths of a file, and of how much; may raise to stop.
-    Raises NothingToBuild, TooManyPapers, UnreadableFileError.
-    """
-    merger = Merger()
-    reports = []
-    for number, (path, mapping) in enumerate(zip(files, columns or [None] * len(files), strict=True)):
-        with read(path, columns=mapping, without_abstract=without_abstract) as reading:
-            for paper in reading:
-                merger.add(paper, report=reading.report, place=reading.place)
-                if reading.report.kept % _BETWEEN == 0:
-                    on_progress(round(1000 * (number + reading.fraction)), 1000 * len(files))
-        on_progress(1000 * (number + 1), 1000 * len(files))
-        reports.append(reading.report)
-    if not len(merger):
-        wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
-        bare = any(report.empty for report in reports) and without_abstract == "leave_out"
-        raise NothingToBuild(
-            f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
-            f"{' '.join(report.summary() for report in reports)}"
-            f"{' To keep records that have a title alone: --keep-without-abstract' if bare else ''}"
-        )
-    return Papers(
-        papers=pa.concat_tables(merger.tables()).combine_chunks(),
-        account={"reports": [report.to_dict() for report in reports], "merged": merger.merged},
-        problems=problems_table(reports),
-    )
-
-
-def describe_files(
-    files: Sequence[Path], *, columns: Sequence[Columns | None] | None, without_abstract: WithoutAbstract
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What is recorded of files and of how they are read: for each what it was, and what is so for all of them.
-
-    Raises UnreadableFileError where one cannot be read.
-    """
-    sealed = [
-        describe_file(path) | ({"columns": dict(mapping)} if mapping else {})
-        for path, mapping in zip(files, columns or [None] * len(files), strict=True)
-    ]
-    return sealed, {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
-
-
-def describe_file(path: Path) -> dict[str, Any]:
-    """What is recorded of a file of papers. Raises UnreadableFileError where it cannot be read."""
-    try:
-        return {"name": path.name, **asdict(store.checksum(path))}
-    except OSError as error:
-        unreadable = UnreadableFileError(
-            f"it cannot be read ({error.strerror})", advice="Check the path, and who may read it."
-        )
-        unreadable.locate(file=path.name)
-        raise unreadable from error
-
-
-class NameReserved(CociteAtlasError):
-    """A name that another atlas has a right to: the default one, whose repair would put it back, or the base."""
-
-
-@dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """The settings of every stage of a build; a build with others starts afresh."""
+    """The settings of the map and the index. Work of a stopped build is only resumed with the same settings."""
 
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     index: HnswSettings = field(default_factory=HnswSettings)
@@ -148,31 +69,28 @@ def build_atlas(
 ) -> Manifest:
     """Build the atlas `name` from files of papers. Until it is done, the atlas of that name stays what it was.
 
-    encoder: a catalogue name, or a folder or zip; fetched where it is not here. precision: as in `load_encoder`.
-    columns: for each file, which headers its fields stand under (see `read`). without_abstract: as in `read`.
-    A build that was stopped or killed is taken up where it was when the files, how they are read, the encoder and the
-    settings are the same.
-    Raises NameReserved, NothingToBuild, TooManyPapers, AtlasBusy, NoSpaceLeft, CannotWrite, EncoderUnavailable,
-    UnreadableFileError, and what `progress` does.
+    encoder: a catalogue name, or a folder or zip; downloaded if needed. precision: as in `load_encoder`.
+    columns: for each file, the headers of its fields; without_abstract: see `corpus.readers.read`.
+    A build that was stopped or killed is resumed when the files, how they are read, the encoder and the settings are
+    the same. Raises NameReserved, NothingToBuild, TooManyPapers, AtlasBusy, NoSpaceLeft, CannotWrite,
+    EncoderUnavailable, UnreadableFileError, and what `progress` does.
     """
-    paths.atlas_folder(name)  # a bad name is said before minutes of work
-    if name == paths.DEFAULT_ATLAS:
-        raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
-    chosen = choose_encoder(encoder, precision=precision, on_fetch=lambda done, total: progress(FETCHING, done, total))
-    sealed, kept = describe_files(files, columns=columns, without_abstract=without_abstract)
-    with home_errors(), paths.build_lock(name):
-        work = work_folder(name, files=[*sealed, kept], fingerprint=chosen.work_key, settings=settings)
+    paths.check_name(name)
+    chosen = choose_encoder(encoder, precision=precision, progress=progress)
+    described, options = describe_files(files, columns=columns, without_abstract=without_abstract)
+    with paths.home_errors(), paths.build_lock(name):
+        work = work_folder(name, files=[*described, options], fingerprint=chosen.work_key, settings=settings)
         note_request(work, corpus=name, base="", encoder=chosen.source, precision=chosen.precision)
-        found = _papers(work, files, progress, columns=columns, without_abstract=without_abstract)
+        read = _read_resumably(work, files, progress, columns=columns, without_abstract=without_abstract)
         return build_from(
             work,
-            found.papers,
+            read.papers,
             name=name,
             corpus=name,
             base="",
             chosen=chosen,
-            source={"files": sealed, **kept, **found.account},
-            problems=found.problems,
+            source={"files": described, **options, **read.account},
+            problems=read.problems,
             title=title,
             settings=settings,
             progress=progress,
@@ -193,38 +111,35 @@ def build_from(
     settings: BuildSettings,
     progress: Progress,
 ) -> Manifest:
-    """The atlas `name` of papers that were read, from encoding on; the work folder goes when it is written.
+    """The atlas `name` of papers that were read, from encoding on; deletes the work folder at the end.
 
-    base: the atlas that the papers are of, empty where they come from files. problems: as in `AtlasParts`.
-    The caller holds the build lock.
+    base: the atlas that the papers are from, "" for files. The caller holds the build lock.
     """
     n = papers.num_rows
     note_request(work, corpus=corpus, base=base, encoder=chosen.source, precision=chosen.precision, papers=n)
     if chosen.source == LEXICAL:
         progress(LEARNING, 0, n)
-    encoder = chosen.ready(work, papers, on_progress=lambda done: progress(LEARNING, done, n))
+    encoder = chosen.ready(work, papers, progress=progress)
     vectors = encode_resumably(work, papers, encoder, progress)
-    coordinates = project_resumably(work, vectors, settings.projection, progress)
-    record = EncoderRecord(
-        name=encoder.name,
-        source=encoder.source,
-        fingerprint=encoder.fingerprint,
-        normalised=encoder.normalised,
-        precision=chosen.precision,
-    )
     manifest = assemble(
         name,
         papers=papers,
         vectors=vectors,
-        coordinates=coordinates,
-        encoder=record,
+        coordinates=project_resumably(work, vectors, settings.projection, progress),
+        encoder=EncoderRecord(
+            name=encoder.name,
+            source=encoder.source,
+            fingerprint=encoder.fingerprint,
+            normalised=encoder.normalised,
+            precision=chosen.precision,
+        ),
         source=source,
         settings=settings,
-        progress=progress,
         corpus=corpus,
+        title=title,
         fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
         problems=problems,
-        title=title,
+        progress=progress,
     )
     shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -238,48 +153,67 @@ def assemble(
     coordinates: NDArray[np.float32],
     encoder: EncoderRecord,
     source: dict[str, Any],
-    settings: BuildSettings,
-    progress: Progress,
+    settings: BuildSettings = BuildSettings(),
     corpus: str = "",
+    title: str = "",
     fitted: LexicalEncoder | None = None,
     problems: pa.Table | None = None,
-    title: str = "",
+    regions: tuple[Sequence[Region], NDArray[np.int16]] | None = None,
+    growth: Growth = Growth(),  # noqa: B008
+    grown: HnswIndex | None = None,
+    projection: dict[str, Any] | None = None,
+    versions: dict[str, str] | None = None,
+    progress: Progress,
 ) -> Manifest:
-    """Make and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
+    """Index and write an atlas of papers that have their vectors (n, d) and coordinates (n, 2); n ≥ 1.
 
-    corpus: empty where it is the atlas's own name. fitted: the lexical encoder, where it made the vectors.
-    The caller holds the atlas's build lock.
+    regions: those of an earlier map and the region of each row, int16 (n,); None finds and names new ones.
+    grown: a graph over the first rows of `vectors`, to be extended. projection, versions: of an earlier build.
+    corpus: "" for the atlas's own name. fitted, problems: as in `AtlasParts`. The caller holds the build lock.
     """
-    progress(NAMING, 0, 1)
-    region_ids = find_regions(coordinates)
-    found = name_regions(region_ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
-    colours = region_colours(found, n_colours=REGION_COLOURS)
-    regions = [replace(region, colour=colour) for region, colour in zip(found, colours, strict=True)]
-    graph, record = tuned_index(vectors, settings.index, progress)
+    if regions is None:
+        progress(NAMING, 0, 1)
+        ids = find_regions(coordinates)
+        named = name_regions(ids, papers["title"].to_pylist(), papers["topics"].to_pylist(), coordinates=coordinates)
+        colours = region_colours(named, n_colours=REGION_COLOURS)
+        names = tuple(replace(region, colour=colour) for region, colour in zip(named, colours, strict=True))
+        region_ids = ids.astype(np.int16)
+    else:
+        names, region_ids = recount_regions(*regions, coordinates=coordinates)
+    n = len(vectors)
+    progress(INDEXING, 0, n)
+    m, ef_construction = settings.index.m, settings.index.ef_construction
+    tuned = tuned_graph(
+        vectors, settings=settings.index, grown=grown, on_progress=lambda done: progress(INDEXING, done, n)
+    )
+    if tuned is None:  # exact search serves: few rows, or no ef_search reaches the target
+        graph, index = None, IndexRecord(m, ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0)
+    else:
+        graph, index = tuned[0], IndexRecord(m, ef_construction, **asdict(tuned[1]))
+    # The last progress call before the atlas is there: a Cancelled after it would come too late.
     progress(WRITING, 0, 1)
-    manifest = store.write_atlas(
+    return store.write_atlas(
         store.AtlasParts(
             name=name,
             papers=papers,
             vectors=vectors,
             coordinates=coordinates,
-            region_ids=region_ids.astype(np.int16),
-            regions=tuple(regions),
+            region_ids=region_ids,
+            regions=names,
             pair_distances=random_pair_distances(vectors),
             graph=graph,
             encoder=encoder,
-            index=record,
-            projection=asdict(settings.projection),
+            index=index,
+            projection=asdict(settings.projection) if projection is None else projection,
             source=source,
-            versions=versions(),
+            versions=package_versions() if versions is None else versions,
             corpus=corpus,
             fitted=fitted,
             problems=problems,
             title=title,
+            growth=growth,
         )
     )
-    progress(WRITING, 1, 1)
-    return manifest
 
 
 def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDArray[np.float32]:
@@ -290,21 +224,102 @@ def random_pair_distances(vectors: Vectors, *, pairs: int = RANDOM_PAIRS) -> NDA
     rng = np.random.default_rng(_PAIRS_SEED)
     first = rng.integers(0, n, size=pairs)
     second = (first + rng.integers(1, n, size=pairs)) % n  # never the same row
-    found = np.empty(pairs, dtype=np.float32)
+    distances = np.empty(pairs, dtype=np.float32)
     for start in range(0, pairs, 4096):
         part = slice(start, start + 4096)
-        found[part] = np.linalg.norm(vectors[first[part]] - vectors[second[part]], axis=1)
-    found.sort()
-    return found
+        distances[part] = np.linalg.norm(vectors[first[part]] - vectors[second[part]], axis=1)
+    distances.sort()
+    return distances
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that shape an atlas."""
+    packages = ("numpy", "torch", "transformers", "tokenizers", "hnswlib", "umap-learn", "scikit-learn", "pyarrow")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+# Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What was read. papers: a table with `SCHEMA`. account: for the manifest's source. problems: all left out."""
+
+    papers: pa.Table
+    account: dict[str, Any]
+    problems: pa.Table
+
+
+def read_files(
+    files: Sequence[Path],
+    *,
+    columns: Sequence[Columns | None] | None = None,
+    without_abstract: WithoutAbstract = "leave_out",
+    progress: Progress = no_progress,
+) -> Papers:
+    """The papers of some files, merged; columns and without_abstract as in `build_atlas`.
+
+    progress: READING, in thousandths of a file. Raises NothingToBuild, TooManyPapers, UnreadableFileError.
+    """
+    merger = Merger()
+    reports = []
+    total = 1000 * len(files)
+    for number, (path, mapping) in enumerate(zip(files, columns or [None] * len(files), strict=True)):
+        with read(path, columns=mapping, without_abstract=without_abstract) as reading:
+            for paper in reading:
+                merger.add(paper, report=reading.report, place=reading.place)
+                if reading.report.kept % 1024 == 0:
+                    progress(READING, round(1000 * (number + reading.fraction)), total)
+        progress(READING, 1000 * (number + 1), total)
+        reports.append(reading.report)
+    if not len(merger):
+        wanted = "a title and an abstract" if without_abstract == "leave_out" else "a title"
+        bare = any(report.empty for report in reports) and without_abstract == "leave_out"
+        raise NothingToBuild(
+            f"{', '.join(path.name for path in files)}: no record has {wanted}, so there is nothing to search in. "
+            f"{' '.join(report.summary() for report in reports)}"
+            f"{' To keep records that have a title alone: --keep-without-abstract' if bare else ''}"
+        )
+    return Papers(
+        papers=pa.concat_tables(merger.tables()).combine_chunks(),
+        account={"reports": [report.to_dict() for report in reports], "merged": merger.merged},
+        problems=problems_table(reports),
+    )
+
+
+def describe_files(
+    files: Sequence[Path], *, columns: Sequence[Columns | None] | None, without_abstract: WithoutAbstract
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What the manifest says of each file, and of how all are read. Raises UnreadableFileError."""
+    described = [
+        describe_file(path) | ({"columns": dict(mapping)} if mapping else {})
+        for path, mapping in zip(files, columns or [None] * len(files), strict=True)
+    ]
+    return described, {"without_abstract": without_abstract} if without_abstract != "leave_out" else {}
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Name, size and SHA-256 of a file of papers. Raises UnreadableFileError."""
+    try:
+        return {"name": path.name, **asdict(store.checksum(path))}
+    except OSError as error:
+        unreadable = UnreadableFileError(
+            f"it cannot be read ({error.strerror})", advice="Check the path, and who may read it."
+        )
+        unreadable.locate(file=path.name)
+        raise unreadable from error
+
+
+# Stages that are resumed from the work folder
 
 
 def work_folder(name: str, *, files: list[dict[str, Any]], fingerprint: str, settings: BuildSettings) -> Path:
-    """Where a build of these very files, by this encoder and with these settings, keeps what it has done so far."""
+    """Where a build of these files, by this encoder and with these settings, keeps its work."""
     key = {"files": files, "fingerprint": fingerprint, "settings": asdict(settings), "chunk": CHUNK}
     return paths.work_folder(name, key)
 
 
-def _papers(
+def _read_resumably(
     work: Path,
     files: Sequence[Path],
     progress: Progress,
@@ -312,100 +327,67 @@ def _papers(
     columns: Sequence[Columns | None] | None,
     without_abstract: WithoutAbstract,
 ) -> Papers:
-    """What was read of all files; kept in the work folder, and taken from there where it is."""
-    table_path, report_path, problems_path = work / store.PAPERS, work / "reading.json", work / store.PROBLEMS
-    if table_path.is_file() and report_path.is_file():
-        return Papers(
-            papers=pq.read_table(table_path),
-            account=json.loads(report_path.read_text(encoding="utf-8")),
-            problems=pq.read_table(problems_path),
-        )
+    papers_path, account_path, problems_path = work / store.PAPERS, work / "reading.json", work / store.PROBLEMS
+    if papers_path.is_file() and account_path.is_file():
+        account = json.loads(account_path.read_text(encoding="utf-8"))
+        return Papers(pq.read_table(papers_path), account, pq.read_table(problems_path))
     try:
-        found = read_files(
-            files,
-            columns=columns,
-            without_abstract=without_abstract,
-            on_progress=lambda done, total: progress(READING, done, total),
-        )
+        papers = read_files(files, columns=columns, without_abstract=without_abstract, progress=progress)
     except CociteAtlasError as error:
-        if not isinstance(error, Cancelled):  # the files are at fault: there is nothing to go on with
+        if not isinstance(error, Cancelled):  # the files are at fault: nothing to resume
             shutil.rmtree(work, ignore_errors=True)
         raise
-    write_table(table_path, found.papers)
-    write_table(problems_path, found.problems)
-    write_text(report_path, json.dumps(found.account))
-    return found
-
-
-def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:
-    """The vectors of a table of papers, row by row: float32 (n, d)."""
-    texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
-    return encoder.encode(texts, on_progress=on_progress)
+    write_table(papers_path, papers.papers)
+    write_table(problems_path, papers.problems)
+    write_text(account_path, json.dumps(papers.account))
+    return papers
 
 
 def encode_resumably(work: Path, papers: pa.Table, encoder: Encoder, progress: Progress) -> Vectors:
-    """All vectors, in files of `CHUNK` rows in the work folder, those that are there not encoded again."""
+    """All vectors, float32 (n, d), kept in the work folder as files of `CHUNK` rows; what is there is not redone."""
+
+    def chunk_path(start: int) -> Path:
+        return work / f"vectors-{start:09d}.npy"
+
     n = papers.num_rows
     vectors = np.empty((n, encoder.dimensions), dtype=np.float32)
-    there = 0
-    while there < n and (path := _chunk_path(work, there)).is_file():
-        rows = slice(there, min(there + CHUNK, n))
+    done = 0
+    while done < n and (path := chunk_path(done)).is_file():
+        rows = slice(done, min(done + CHUNK, n))
         vectors[rows] = np.load(path, allow_pickle=False)
-        there = rows.stop
-    progress(ENCODING, there, n)
-    start = there
-    rest = _texts(papers.slice(there))
-    for part in encoder.stream(rest, chunk=CHUNK, on_progress=lambda done: progress(ENCODING, there + done, n)):
+        done = rows.stop
+    progress(ENCODING, done, n)
+    start = done
+    texts = _texts(papers.slice(done))
+    for part in encoder.stream(texts, chunk=CHUNK, on_progress=lambda more: progress(ENCODING, done + more, n)):
         vectors[start : start + len(part)] = part
-        write_array(_chunk_path(work, start), part)
+        write_array(chunk_path(start), part)
         start += len(part)
     return vectors
 
 
-def _chunk_path(work: Path, start: int) -> Path:
-    return work / f"vectors-{start:09d}.npy"
-
-
 def _texts(papers: pa.Table) -> Iterator[tuple[str, str]]:
-    """Titles and abstracts, a chunk of them at a time as Python's own strings."""
+    """Titles and abstracts, a chunk at a time as Python strings."""
     for batch in papers.select(["title", "abstract"]).to_batches(max_chunksize=CHUNK):
         yield from zip(batch["title"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
+
+
+def encode_papers(papers: pa.Table, encoder: Encoder, *, on_progress: Callable[[int], None] | None = None) -> Vectors:
+    """The vectors of a table of papers: float32 (n, d)."""
+    return encoder.encode(list(_texts(papers)), on_progress=on_progress)
 
 
 def project_resumably(
     work: Path, vectors: Vectors, settings: ProjectionSettings, progress: Progress
 ) -> NDArray[np.float32]:
-    """The map coordinates of all vectors, from the work folder where they are."""
+    """The map coordinates of all vectors, float32 (n, 2), kept in the work folder."""
     path = work / store.COORDINATES
     progress(PROJECTING, 0, 1)
     if path.is_file():
-        found: NDArray[np.float32] = np.load(path, allow_pickle=False)
-        return found
+        kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return kept
     coordinates = fit_projection(
         vectors, settings=settings, on_progress=lambda done, total: progress(PROJECTING, done, total)
     )
     write_array(path, coordinates)
     return coordinates
-
-
-def tuned_index(
-    vectors: Vectors, settings: HnswSettings, progress: Progress, *, grown: HnswIndex | None = None
-) -> tuple[HnswIndex | None, IndexRecord]:
-    """A tuned graph, or none where exact search serves: for few rows, or where no ef_search reaches the target.
-
-    grown: a graph over the first rows of `vectors`, to take in the others.
-    """
-    n = len(vectors)
-    progress(INDEXING, 0, n)
-    m, ef_construction = settings.m, settings.ef_construction
-    found = tuned_graph(vectors, settings=settings, grown=grown, on_progress=lambda done: progress(INDEXING, done, n))
-    if found is None:
-        return None, IndexRecord(m=m, ef_construction=ef_construction, ef_search=0, ann_recall_at_10=1.0, sample=0)
-    graph, tuning = found
-    return graph, IndexRecord(m=m, ef_construction=ef_construction, **asdict(tuning))
-
-
-def versions() -> dict[str, str]:
-    """The versions of what made the atlas, for whoever must make it again."""
-    packages = ("numpy", "torch", "transformers", "tokenizers", "hnswlib", "umap-learn", "scikit-learn", "pyarrow")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

@@ -1,6 +1,5 @@
-"""The encoder that belongs to an atlas: the one that a build is to use, and the one that queries are encoded with."""
+"""The encoder of an atlas: the one that a build uses, and the one that encodes queries."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,32 +7,29 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.atlas import paths, store
 from components.atlas.manifest import PRECOMPUTED, Manifest
-from components.atlas.store import AtlasDamaged
-from components.encoder import (
-    LEXICAL,
-    Encoder,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    Precision,
-    load_encoder,
-    settings_fingerprint,
-)
-from components.encoder import Progress as FetchProgress
+from components.atlas.paths import atlas_folder
+from components.atlas.store import FITTED, AtlasDamaged, check_file
+from components.encoder.base import Encoder, Precision
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, settings_fingerprint
 from corpus.errors import CociteAtlasError
 from corpus.io.files import beside
+from corpus.progress import Progress, no_progress
 
-LEARNT_FROM = 200_000  # papers that the lexical encoder learns from: 2 GB, and more would add rare words alone
+LEARNING = "Learning vocabulary"
+
+LEARNING_SAMPLE = 200_000  # papers that the lexical encoder is fitted on: 2 GB; more would only add rare words
 _LEARNING_SEED = 3
 
 
 class TakesNoText(CociteAtlasError):
-    """An atlas with vectors of its own: there is no encoder here that could put a text beside them."""
+    """An atlas of precomputed vectors: no encoder here makes vectors that can be compared with them."""
 
 
 def no_text(manifest: Manifest) -> str:
-    """Why an atlas takes no text, and what it does in place of that; for one that has PRECOMPUTED."""
+    """Why an atlas of precomputed vectors takes no text, and what to do instead."""
     named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != PRECOMPUTED else ""
     return (
         f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be looked for in it. "
@@ -42,35 +38,34 @@ def no_text(manifest: Manifest) -> str:
 
 
 def encoder_of(manifest: Manifest, *, precision: Precision | None = None, local_files_only: bool = False) -> Encoder:
-    """The encoder that queries to an atlas are encoded with.
+    """The encoder for queries to an atlas.
 
-    precision: as in `load_encoder`. local_files_only: fetch nothing; what is not on this machine is unavailable.
-    Its fingerprint is the atlas's unless the checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
-    Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where the file of a lexical encoder is not what
-    it was.
+    precision: as in `load_encoder`. local_files_only: download nothing. Its fingerprint is the atlas's unless the
+    checkpoint was changed since, which `Atlas.check_fingerprint` refuses.
+    Raises TakesNoText, EncoderUnavailable, UnknownEncoder; AtlasDamaged where a lexical encoder's file was changed.
     """
     if not manifest.encoder.takes_text:
         raise TakesNoText(no_text(manifest))
     if manifest.encoder.source != LEXICAL:
         return load_encoder(manifest.encoder.source, precision=precision, local_files_only=local_files_only)
-    path = paths.atlas_folder(manifest.name) / manifest.folder / store.FITTED
-    if store.FITTED not in manifest.files:
-        raise AtlasDamaged(f"{manifest.name}: its manifest lists no {store.FITTED}. Build it again.")
-    store.check_file(path, manifest.files[store.FITTED], atlas=manifest.name)
+    if FITTED not in manifest.files:
+        raise AtlasDamaged(f"{manifest.name}: its manifest lists no {FITTED}. Build it again.")
+    path = atlas_folder(manifest.name) / manifest.folder / FITTED
+    check_file(path, manifest.files[FITTED], atlas=manifest.name)
     try:
         encoder = LexicalEncoder.load(path)
     except LexicalFileDamaged as error:
         raise AtlasDamaged(f"{manifest.name}: {error}. Build it again.") from error
     if encoder.fingerprint != manifest.encoder.fingerprint:
-        raise AtlasDamaged(f"{manifest.name}: {store.FITTED} is the encoder of another atlas. Build it again.")
+        raise AtlasDamaged(f"{manifest.name}: {FITTED} is the encoder of another atlas. Build it again.")
     return encoder
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenEncoder:
-    """The encoder that a build is to use. source: what finds it again.
+    """The encoder of a build. source: finds it again. loaded: None for the lexical one, which is not fitted yet.
 
-    fingerprint: what tells the build's work from that of others; the lexical encoder has its own when it has learnt.
+    fingerprint: of the checkpoint, or of the lexical encoder's settings.
     """
 
     source: str
@@ -80,44 +75,34 @@ class ChosenEncoder:
 
     @property
     def work_key(self) -> str:
-        """What tells its work from another's: rounded vectors are not to be mixed with others."""
+        """Identifies its work: vectors of different precisions are not mixed."""
         return self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
 
-    def ready(self, work: Path, papers: pa.Table, *, on_progress: Callable[[int], None]) -> Encoder:
-        """The encoder, which, being lexical, is first fitted on the papers, or read from the work folder where it is.
-
-        on_progress: called now and then with the number of papers learnt from; may raise to stop.
-        Raises NoWordsToLearn.
-        """
-        return self.loaded if self.loaded is not None else _learn(work, papers, on_progress)
+    def ready(self, work: Path, papers: pa.Table, *, progress: Progress) -> Encoder:
+        """The encoder; the lexical one is fitted on the papers, or read from the work folder. Raises NoWordsToLearn."""
+        return self.loaded if self.loaded is not None else _fit_lexical(work, papers, progress)
 
 
 def choose_encoder(
-    name_or_path: str, *, precision: Precision | None = None, on_fetch: FetchProgress | None = None
+    name_or_path: str, *, precision: Precision | None = None, progress: Progress = no_progress
 ) -> ChosenEncoder:
-    """The encoder of a catalogue name or of a folder or zip, to build with. Raises as `load_encoder` does.
-
-    on_fetch: told of the bytes of a download, where one is needed; may raise to stop it.
-    """
+    """The encoder of a catalogue name, folder or zip, to build with; downloaded if needed. Raises as `load_encoder`."""
     if name_or_path == LEXICAL:
-        return ChosenEncoder(source=LEXICAL, fingerprint=settings_fingerprint(), precision="float32", loaded=None)
-    loaded = load_encoder(name_or_path, precision=precision, progress=on_fetch)
-    return ChosenEncoder(
-        source=loaded.source, fingerprint=loaded.fingerprint, precision=loaded.precision, loaded=loaded
-    )
+        return ChosenEncoder(LEXICAL, settings_fingerprint(), precision="float32", loaded=None)
+    loaded = load_encoder(name_or_path, precision=precision, progress=progress)
+    return ChosenEncoder(loaded.source, loaded.fingerprint, loaded.precision, loaded)
 
 
-def _learn(work: Path, papers: pa.Table, on_progress: Callable[[int], None]) -> LexicalEncoder:
-    path = work / store.FITTED
+def _fit_lexical(work: Path, papers: pa.Table, progress: Progress) -> LexicalEncoder:
+    path, n = work / FITTED, papers.num_rows
     if path.is_file():
-        # Learning again costs less than asking what is to be done with a damaged file.
-        with suppress(LexicalFileDamaged):
+        with suppress(LexicalFileDamaged):  # then it is fitted again
             return LexicalEncoder.load(path)
-    if papers.num_rows > LEARNT_FROM:
-        rows = np.random.default_rng(_LEARNING_SEED).choice(papers.num_rows, size=LEARNT_FROM, replace=False)
+    if n > LEARNING_SAMPLE:
+        rows = np.random.default_rng(_LEARNING_SEED).choice(n, size=LEARNING_SAMPLE, replace=False)
         papers = papers.take(np.sort(rows))
     texts = list(zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True))
-    fitted = LexicalEncoder.fit(texts, on_progress=on_progress)
+    fitted = LexicalEncoder.fit(texts, on_progress=lambda done: progress(LEARNING, done, n))
     with beside(path) as partial:
         fitted.save(partial)
     return fitted

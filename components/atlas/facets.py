@@ -1,4 +1,4 @@
-"""Facets of a corpus: year, venue and topic by row, as arrays, and the mask of the rows that a filter lets through."""
+"""Facets of a corpus: year, venue and topic by row, and the mask of the rows that pass a filter."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-NO_YEAR = -1  # a record may be silent about its year; a filter on years leaves it out
+NO_YEAR = -1  # of a paper without a year; a filter on years leaves it out
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a hit must be. An empty field asks for nothing; several venues or topics mean any of them.
+    """What a hit must be. An empty field allows everything; several venues or topics mean any of them.
 
     years: first and last year, both included. Papers without a year pass only where no years are asked for.
     """
@@ -47,12 +47,12 @@ class Facets:
 
     @cached_property
     def venues(self) -> list[str]:
-        """Every venue, the commonest first, those alike in number by name."""
+        """Every venue, by number of papers, then by name."""
         return _by_count(self._papers["venue"])
 
     @cached_property
     def topics(self) -> list[str]:
-        """Every topic, the commonest first, those alike in number by name."""
+        """Every topic, by number of papers, then by name."""
         return _by_count(self._topic_values)
 
     def rows_with_topic(self, topic: str) -> NDArray[np.int64]:
@@ -62,7 +62,7 @@ class Facets:
         return rows
 
     def mask(self, filters: Filters) -> NDArray[np.bool_] | None:
-        """bool (n,): which rows a filter lets through; None where it asks for nothing. Unknown names match no row."""
+        """bool (n,): which rows pass a filter; None for an empty filter. Unknown names match no row."""
         if not filters:
             return None
         allowed = np.ones(self.rows, dtype=np.bool_)

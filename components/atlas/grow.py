@@ -1,4 +1,4 @@
-"""Growing: papers added to an atlas and taken from it, and its map laid out again. Old vectors and places stay."""
+"""Add papers to an atlas, remove some, or lay out its map again. Old vectors and coordinates stay, to the bit."""
 
 import hashlib
 import shutil
@@ -14,120 +14,43 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.atlas import build, paths, store
-from components.atlas.build import (
-    INDEXING,
-    PROJECTING,
-    WRITING,
-    BuildSettings,
-    NameReserved,
-    assemble,
-    encode_resumably,
-    random_pair_distances,
-    tuned_index,
-    versions,
-)
+from components.atlas.build import PROJECTING, BuildSettings, assemble, encode_resumably, package_versions
 from components.atlas.corpora import atlases_of, discard_additions, note_request
 from components.atlas.encoders import encoder_of
 from components.atlas.manifest import PRECOMPUTED, Growth, Manifest
-from components.atlas.paths import home_errors
-from components.atlas.placement import place_newcomers, recounted
+from components.atlas.map_state import PLACING_NEIGHBOURS, place_papers
+from components.atlas.paths import DEFAULT_ATLAS, NameReserved
 from components.atlas.store import Atlas
-from components.encoder import (
-    LEXICAL,
-    Encoder,
-    EncoderUnavailable,
-    LexicalEncoder,
-    Precision,
-    UnknownEncoder,
-    find_checkpoint,
-)
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
-from components.search.search import PLACING_NEIGHBOURS
+from corpus.dedup import Known, find_rows
 from corpus.errors import CociteAtlasError
-from corpus.known import Known, rows_called
 from corpus.paper import Paper, paper_at, to_table
 from corpus.progress import Cancelled, Progress, no_progress
 
 COMPARING, PLACING = "Finding new papers", "Placing papers on the map"
-ADDING_STAGES = (COMPARING, build.ENCODING, PLACING, INDEXING, WRITING)
-REMOVING_STAGES = (INDEXING, WRITING)
-_MOST_ACCOUNTS = 100  # of additions, in a manifest; older ones are counted
+_MAX_ACCOUNTS = 100  # of additions in a manifest; older ones are only counted
 
 
 class CannotGrow(CociteAtlasError):
-    """An atlas to which no paper can be added here: nothing on this machine makes vectors that go with its own."""
-
-
-def check_not_default(name: str) -> None:
-    """Raise NameReserved for the default atlas (or corpus), which is never changed."""
-    if name == paths.DEFAULT_ATLAS:
-        raise NameReserved(
-            f"{name!r} is the default atlas and stays as it is shipped: its repair would undo any change. Make a "
-            f"corpus of your own from it: python -m corpus export {name} --format jsonl --output mine.jsonl, then "
-            "python -m corpus build mine.jsonl --name mine"
-        )
-
-
-def check_can_grow(manifest: Manifest) -> None:
-    """Raise NameReserved for the default atlas; CannotGrow where its encoder is not here, or not what it was."""
-    check_not_default(manifest.name)
-    record = manifest.encoder
-    if record.source == PRECOMPUTED:
-        raise CannotGrow(
-            f"The atlas {manifest.name!r} was made of vectors that came from elsewhere, and nothing here makes such "
-            "vectors of other papers. Build it again from a file that holds those of all papers."
-        )
-    if record.source != LEXICAL:  # whose encoder is one of its own files
-        with _refusing(manifest):
-            _check_fingerprint(manifest, find_checkpoint(record.source, local_files_only=True).fingerprint)
-
-
-def growing_encoder(manifest: Manifest) -> Encoder:
-    """The encoder of an atlas, in the precision that made its vectors. Raises CannotGrow, AtlasDamaged."""
-    precision: Precision = "bfloat16" if manifest.encoder.precision == "bfloat16" else "float32"
-    with _refusing(manifest):
-        encoder = encoder_of(manifest, precision=precision, local_files_only=True)
-    _check_fingerprint(manifest, encoder.fingerprint)
-    return encoder
-
-
-def fitted_encoder(manifest: Manifest) -> LexicalEncoder | None:
-    """The lexical encoder of an atlas, to be written again with it; None for an atlas of another encoder."""
-    if manifest.encoder.source != LEXICAL:
-        return None
-    encoder = encoder_of(manifest)
-    assert isinstance(encoder, LexicalEncoder)
-    return encoder
-
-
-@contextmanager
-def _refusing(manifest: Manifest) -> Iterator[None]:
-    """What is said of an encoder that cannot be used, as what it means for the atlas."""
-    try:
-        yield
-    except (EncoderUnavailable, UnknownEncoder) as error:
-        raise CannotGrow(f"No paper can be added to {manifest.name!r}: its encoder cannot be used. {error}") from error
-
-
-def _check_fingerprint(manifest: Manifest, fingerprint: str) -> None:
-    if fingerprint != manifest.encoder.fingerprint:
-        raise CannotGrow(
-            f"The encoder {manifest.encoder.name} is not what it was when the atlas {manifest.name!r} was built, so "
-            "new vectors would not go with the old ones. Put its files back, or build the atlas again."
-        )
+    """An atlas to which no paper can be added here: nothing on this machine makes vectors comparable with its own."""
 
 
 class NothingLeft(CociteAtlasError):
-    """A removal of all papers. An atlas has one at the least."""
+    """A removal of all papers. An atlas has at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of an atlas. Papers added; given, but there already; removed.
+    """How an atlas changed: papers added; given, but already there; removed. unknown: ids to remove that no paper has.
 
-    unknown: ids that were to be removed and that no paper has. manifest: as it is now.
+    manifest: as it is now.
     """
 
     manifest: Manifest
@@ -139,10 +62,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class GrowResult:
-    """What became of one atlas of a corpus.
-
-    change: None where it could not be changed. error: why not, or why only in part; empty where all went well.
-    """
+    """How one atlas of a corpus changed. change: None where it could not be. error: why not, or why only in part."""
 
     name: str
     change: Change | None
@@ -157,91 +77,85 @@ def add_papers(
     problems: pa.Table | None = None,
     progress: Progress = no_progress,
 ) -> Change:
-    """Add to the atlas `name` those of some papers that it has not, after its own, whose rows stay as they are.
+    """Append to the atlas `name` those papers that it does not have; its own rows stay as they are.
 
-    What repeats one of its papers, or an earlier one of these, by the rules of `corpus.dedup`, is counted and not
-    added. papers: a list of them, or a table with `SCHEMA`. source: the account of where they came from, kept in the
-    manifest (see `Manifest.source`). problems: the records that were left out there, as in `AtlasParts`.
-    New papers alone are encoded; a call that was stopped or killed is taken up where it was when the same papers are
-    new. They are placed on the map by their neighbours (`place_newcomers`), until `rebuild_due` says that this no
-    longer does.
+    Papers that repeat one of its own, or an earlier one of these, by the rules of `corpus.dedup`, are counted and not
+    added. papers: a list, or a table with `SCHEMA`. source: where they came from, kept in the manifest. problems: the
+    records that were left out there, as in `AtlasParts`.
+    Only new papers are encoded; a call that was stopped or killed is resumed when the same papers are new. They are
+    placed on the map by their neighbours, until `rebuild_due` says that this is no longer enough.
     Raises NameReserved, CannotGrow, NoSuchAtlas, AtlasDamaged, AtlasBusy, NoSpaceLeft, CannotWrite,
     and what `progress` does. Until the last rename the atlas stays what it was.
     """
     check_can_grow(store.read_manifest(name))
-    with home_errors(), paths.build_lock(name):
-        atlas = store.open_atlas(name)  # not before: another process may have changed it until the lock was held
+    with paths.home_errors(), paths.build_lock(name):
+        atlas = store.open_atlas(name)  # only under the lock: another process may have changed it before
         new = _new_papers(atlas, papers, progress)
         already_there = len(papers) - new.num_rows
         if not new.num_rows:
-            discard_additions(name)  # one that was killed in the moment after it had made the atlas
+            discard_additions(name)  # left by an addition that was killed just after it had written the atlas
             return Change(atlas.manifest, already_there=already_there)
-        encoder = growing_encoder(atlas.manifest)
+        encoder = _growing_encoder(atlas.manifest)
         work = _work_folder(atlas.manifest, new)
-        vectors = encode_resumably(work, new, encoder, progress)
-        manifest = _with_newcomers(
+        manifest = _append(
             atlas,
             new,
-            vectors,
+            encode_resumably(work, new, encoder, progress),
             encoder=encoder,
             account={**(source or {}), "added": new.num_rows, "already_there": already_there},
-            problems=_joined(store.read_problems(atlas.manifest), problems),
+            problems=problems,
             progress=progress,
         )
         shutil.rmtree(work, ignore_errors=True)
-        progress(WRITING, 1, 1)
     return Change(manifest, added=new.num_rows, already_there=already_there)
 
 
 def remove_papers(name: str, ids: Sequence[str], *, progress: Progress = no_progress) -> Change:
-    """Take papers from the atlas `name`; the others keep their order, vectors and places on the map.
+    """Remove papers from the atlas `name`; the others keep their order, vectors and coordinates.
 
-    ids: ids of papers, or else their PMIDs or DOIs, which take away every paper that has them.
+    ids: ids of papers, or else their PMIDs or DOIs, which remove every paper that has them.
     Raises NameReserved; NothingLeft where no paper would stay; NoSuchAtlas, AtlasDamaged, AtlasBusy, NoSpaceLeft,
     CannotWrite, and what `progress` does. Until the last rename the atlas stays what it was.
     """
     check_not_default(name)
     store.read_manifest(name)
-    with home_errors(), paths.build_lock(name):
+    with paths.home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)
-        rows, unknown = rows_called(atlas.papers, ids)
+        manifest = atlas.manifest
+        rows, unknown = find_rows(atlas.papers, ids)
         if not rows:
-            return Change(atlas.manifest, unknown=tuple(unknown))
+            return Change(manifest, unknown=tuple(unknown))
         if len(rows) == len(atlas):
             raise NothingLeft(
-                f"These are all {len(atlas):,} papers of {name!r}, and an atlas without papers is none. Keep one, or "
+                f"These are all {len(atlas):,} papers of {name!r}, and an atlas needs at least one. Keep one, or "
                 "delete the atlas."
             )
         kept = np.setdiff1d(np.arange(len(atlas)), rows)
-        manifest = atlas.manifest
-        vectors = np.asarray(atlas.vectors[kept])
-        growth = replace(manifest.growth, removed=manifest.growth.removed + len(rows))
         manifest = _rewrite(
             atlas,
             papers=atlas.papers.take(pa.array(kept)),
-            vectors=vectors,
+            vectors=np.asarray(atlas.vectors[kept]),
             coordinates=np.asarray(atlas.coordinates[kept]),
             region_ids=atlas.region_ids[kept],
-            growth=growth,
+            growth=replace(manifest.growth, removed=manifest.growth.removed + len(rows)),
             source=manifest.source,
             problems=store.read_problems(manifest),
-            fitted=fitted_encoder(manifest),
+            fitted=_fitted_encoder(manifest),
             grown=None,  # hnswlib only marks rows as deleted, and its labels would no longer be rows
             progress=progress,
         )
-        progress(WRITING, 1, 1)
     return Change(manifest, removed=len(rows), unknown=tuple(unknown))
 
 
 def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: Progress = no_progress) -> Manifest:  # noqa: B008
-    """Lay out the map of an atlas again, find its regions and name them; nothing is encoded, and rows stay.
+    """Lay out the map of an atlas again, and find and name its regions; nothing is encoded, and rows stay.
 
-    The lexical encoder, too, stays as it was fitted: words that only papers added since have, it does not know.
+    The lexical encoder stays as it was fitted: it does not know words that only later papers have.
     Raises NameReserved, NoSuchAtlas, AtlasDamaged, AtlasBusy, NoSpaceLeft, CannotWrite, and what `progress` does.
     """
     check_not_default(name)
     store.read_manifest(name)
-    with home_errors(), paths.build_lock(name):
+    with paths.home_errors(), paths.build_lock(name):
         atlas = store.open_atlas(name)
         manifest = atlas.manifest
         progress(PROJECTING, 0, 1)
@@ -258,11 +172,11 @@ def rebuild(name: str, *, settings: BuildSettings = BuildSettings(), progress: P
             encoder=manifest.encoder,
             source=manifest.source,
             settings=settings,
-            progress=progress,
             corpus=manifest.corpus,
-            fitted=fitted_encoder(manifest),
-            problems=store.read_problems(manifest),
             title=manifest.title,
+            fitted=_fitted_encoder(manifest),
+            problems=store.read_problems(manifest),
+            progress=progress,
         )
 
 
@@ -275,17 +189,17 @@ def grow_corpus(
     problems: pa.Table | None = None,
     progress: Progress = no_progress,
 ) -> list[GrowResult]:
-    """Take papers from every atlas of a corpus and add others, one atlas after another; what became of each.
+    """Remove papers from every atlas of a corpus and add others, one atlas after another.
 
-    An atlas that cannot be changed is told of, and the others go on. Raises NameReserved for the default corpus, and
-    for one that has no atlas NoSuchAtlas; Cancelled, and all that is no CociteAtlasError, goes through: atlases that
-    were done stay so, and the same call does the others.
+    An atlas that cannot be changed is reported, and the others are done. Raises NameReserved for the default corpus,
+    NoSuchAtlas for one without atlases, and what `progress` does: atlases that were done stay so, and the same call
+    does the rest.
     """
     check_not_default(corpus)
     names = [manifest.name for manifest in atlases_of(corpus)]
     if not names:
-        store.read_manifest(corpus)  # says what there is instead
-    found = []
+        store.read_manifest(corpus)  # raises, and names the atlases that there are
+    results = []
     for name in names:
         change, error = None, ""
         try:
@@ -298,12 +212,75 @@ def grow_corpus(
             raise
         except CociteAtlasError as refused:
             error = str(refused)
-        found.append(GrowResult(name, change, error))
-    return found
+        results.append(GrowResult(name, change, error))
+    return results
+
+
+# Whether an atlas can grow here
+
+
+def check_not_default(name: str) -> None:
+    """Raise NameReserved for the default atlas (or corpus), which is never changed."""
+    if name == DEFAULT_ATLAS:
+        raise NameReserved(
+            f"{name!r} is the default atlas and stays as it is shipped: its repair would undo any change. Make a "
+            f"corpus of your own from it: cocite export {name} --format jsonl --output mine.jsonl, then "
+            "cocite build mine.jsonl --name mine"
+        )
+
+
+def check_can_grow(manifest: Manifest) -> None:
+    """Raise NameReserved for the default atlas; CannotGrow where its encoder is missing or has changed."""
+    check_not_default(manifest.name)
+    record = manifest.encoder
+    if record.source == PRECOMPUTED:
+        raise CannotGrow(
+            f"The atlas {manifest.name!r} was made of precomputed vectors, and nothing here makes such vectors of "
+            "other papers. Build it again from a file that holds those of all papers."
+        )
+    if record.source != LEXICAL:  # whose encoder is one of the atlas's files
+        with _refusing(manifest):
+            _check_fingerprint(manifest, find_checkpoint(record.source, local_files_only=True).fingerprint)
+
+
+def _growing_encoder(manifest: Manifest) -> Encoder:
+    """The encoder of an atlas, in the precision that made its vectors. Raises CannotGrow, AtlasDamaged."""
+    with _refusing(manifest):
+        encoder = encoder_of(manifest, precision=manifest.encoder.precision, local_files_only=True)
+    _check_fingerprint(manifest, encoder.fingerprint)
+    return encoder
+
+
+def _fitted_encoder(manifest: Manifest) -> LexicalEncoder | None:
+    """The lexical encoder of an atlas; None for an atlas of another encoder."""
+    if manifest.encoder.source != LEXICAL:
+        return None
+    encoder = encoder_of(manifest)
+    assert isinstance(encoder, LexicalEncoder)
+    return encoder
+
+
+@contextmanager
+def _refusing(manifest: Manifest) -> Iterator[None]:
+    try:
+        yield
+    except (EncoderUnavailable, UnknownEncoder) as error:
+        raise CannotGrow(f"No paper can be added to {manifest.name!r}: its encoder cannot be used. {error}") from error
+
+
+def _check_fingerprint(manifest: Manifest, fingerprint: str) -> None:
+    if fingerprint != manifest.encoder.fingerprint:
+        raise CannotGrow(
+            f"The encoder {manifest.encoder.name} has changed since the atlas {manifest.name!r} was built, so new "
+            "vectors would not be comparable with the old ones. Put its files back, or build the atlas again."
+        )
+
+
+# How it grows
 
 
 def _new_papers(atlas: Atlas, papers: Sequence[Paper] | pa.Table, progress: Progress) -> pa.Table:
-    """Those of some papers that an atlas has not, each once, with ids that are free there."""
+    """The papers that an atlas does not have, each once, with ids that are free there."""
     n = len(papers)
     progress(COMPARING, 0, n)
     known = Known(atlas.papers)
@@ -311,28 +288,23 @@ def _new_papers(atlas: Atlas, papers: Sequence[Paper] | pa.Table, progress: Prog
     for start in range(0, n, build.CHUNK):
         rows = range(start, min(start + build.CHUNK, n))
         some = [paper_at(papers, row) if isinstance(papers, pa.Table) else papers[row] for row in rows]
-        new.append(to_table(taken for paper in some if (taken := known.take_in(paper)) is not None))
+        new.append(to_table(added for paper in some if (added := known.add_if_new(paper)) is not None))
         progress(COMPARING, rows.stop, n)
     return pa.concat_tables(new) if new else to_table([])
 
 
-def _joined(problems: pa.Table | None, more: pa.Table | None) -> pa.Table | None:
-    there = [table for table in (problems, more) if table is not None]
-    return pa.concat_tables(there) if there else None
-
-
 def _work_folder(manifest: Manifest, new: pa.Table) -> Path:
-    """Where these papers are being encoded for this atlas, the request noted in it.
+    """Where these papers are encoded for this atlas, with the request noted in it.
 
-    The atlas's build is no part of the key: a vector is that of its text, whatever became of the other rows meanwhile.
+    The atlas's build is not part of the key: a vector depends on its text alone, not on the other rows.
     """
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for title, abstract in zip(new["title"].to_pylist(), new["abstract"].to_pylist(), strict=True):
-        told.update(f"{len(title)} {len(abstract)} {title}{abstract}".encode("utf-8", "replace"))
+        digest.update(f"{len(title)} {len(abstract)} {title}{abstract}".encode("utf-8", "replace"))
     record = manifest.encoder
     key = {
         "kind": "add",
-        "texts": told.hexdigest(),
+        "texts": digest.hexdigest(),
         "fingerprint": f"{record.fingerprint}-{record.precision}",
         "chunk": build.CHUNK,
     }
@@ -349,7 +321,7 @@ def _work_folder(manifest: Manifest, new: pa.Table) -> Path:
     return work
 
 
-def _with_newcomers(
+def _append(
     atlas: Atlas,
     new: pa.Table,
     vectors: Vectors,
@@ -359,24 +331,23 @@ def _with_newcomers(
     problems: pa.Table | None,
     progress: Progress,
 ) -> Manifest:
-    """Write an atlas with papers after its own that have their vectors, float32 (m, d)."""
-    manifest = atlas.manifest
+    """Write an atlas with new papers after its own; vectors: theirs, float32 (m, d)."""
+    manifest, growth, pairs = atlas.manifest, atlas.manifest.growth, atlas.pair_distances
     neighbours: list[Neighbours] = []
     for vector in vectors:
         if len(neighbours) % build.CHUNK == 0:
             progress(PLACING, len(neighbours), len(vectors))
         neighbours.append(atlas.index.search(vector, k=PLACING_NEIGHBOURS))
-    pairs = atlas.pair_distances
-    placed = place_newcomers(
+    placed = place_papers(
         atlas.coordinates,
         atlas.region_ids,
         neighbours=neighbours,
         typical_distance=float(np.median(pairs)) if len(pairs) else 0.0,
     )
-    growth = Growth(
-        added=manifest.growth.added + len(vectors),
-        removed=manifest.growth.removed,
-        far=manifest.growth.far + placed.far,
+    all_problems = [table for table in (store.read_problems(manifest), problems) if table is not None]
+    same_graph = (manifest.index.m, manifest.index.ef_construction) == (
+        HnswSettings().m,
+        HnswSettings().ef_construction,
     )
     return _rewrite(
         atlas,
@@ -384,20 +355,20 @@ def _with_newcomers(
         vectors=np.concatenate([atlas.vectors, vectors]),
         coordinates=np.concatenate([atlas.coordinates, placed.coordinates]),
         region_ids=np.concatenate([atlas.region_ids, placed.region_ids]),
-        growth=growth,
+        growth=replace(growth, added=growth.added + len(vectors), far=growth.far + placed.far),
         source=_with_account(manifest.source, account),
-        problems=problems,
+        problems=pa.concat_tables(all_problems) if all_problems else None,
         fitted=encoder if isinstance(encoder, LexicalEncoder) else None,
-        grown=atlas.index.graph,
+        grown=atlas.index.graph if same_graph else None,
         progress=progress,
     )
 
 
 def _with_account(source: dict[str, Any], account: dict[str, Any]) -> dict[str, Any]:
-    """The accounts of where an atlas's papers came from, with one more of an addition."""
-    told = {**account, "at": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-    additions = [*source.get("additions", []), told]
-    left_out = max(len(additions) - _MOST_ACCOUNTS, 0)
+    """An atlas's source with the account of one more addition."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    additions = [*source.get("additions", []), {**account, "at": at, "versions": package_versions()}]
+    left_out = max(len(additions) - _MAX_ACCOUNTS, 0)
     return {
         **source,
         "additions": additions[left_out:],
@@ -419,32 +390,23 @@ def _rewrite(
     grown: HnswIndex | None,
     progress: Progress,
 ) -> Manifest:
-    """Write an atlas in the place of `atlas` with other rows; all else of it stays."""
+    """Write an atlas in the place of `atlas` with other rows; everything else stays."""
     manifest = atlas.manifest
-    regions, region_ids = recounted(manifest.regions, region_ids, coordinates=coordinates)
-    settings = HnswSettings()
-    same = (manifest.index.m, manifest.index.ef_construction) == (settings.m, settings.ef_construction)
-    graph, record = tuned_index(vectors, settings, progress, grown=grown if same else None)
-    progress(WRITING, 0, 1)
-    return store.write_atlas(
-        store.AtlasParts(
-            name=manifest.name,
-            papers=papers,
-            vectors=vectors,
-            coordinates=coordinates,
-            region_ids=region_ids,
-            regions=regions,
-            pair_distances=random_pair_distances(vectors),
-            graph=graph,
-            encoder=manifest.encoder,
-            index=record,
-            projection=manifest.projection,
-            source=source,
-            versions=manifest.versions,
-            corpus=manifest.corpus,
-            fitted=fitted,
-            problems=problems,
-            title=manifest.title,
-            growth=growth,
-        )
+    return assemble(
+        manifest.name,
+        papers=papers,
+        vectors=vectors,
+        coordinates=coordinates,
+        encoder=manifest.encoder,
+        source=source,
+        corpus=manifest.corpus,
+        title=manifest.title,
+        fitted=fitted,
+        problems=problems,
+        regions=(manifest.regions, region_ids),
+        growth=growth,
+        grown=grown,
+        projection=manifest.projection,
+        versions=manifest.versions,
+        progress=progress,
     )

@@ -1,10 +1,11 @@
-"""Papers that come with their vectors, in a Parquet file: an atlas of them, encoded by nobody here."""
+"""Build an atlas of papers that come with their vectors, in a Parquet file; nothing is encoded here."""
 
 import hashlib
 import re
 import shutil
 from pathlib import Path
 
+import humanize
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.atlas import paths
-from components.atlas.archive_checks import LARGEST_VALUE, MOST_DIMENSIONS
+from components.atlas.archive import MAX_DIMENSIONS, MAX_VALUE
 from components.atlas.build import (
-    FETCHING,
     READING,
     BuildSettings,
-    NameReserved,
     NothingToBuild,
     assemble,
     describe_files,
@@ -28,42 +27,39 @@ from components.atlas.build import (
 from components.atlas.corpora import note_request
 from components.atlas.encoders import choose_encoder
 from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Manifest
-from components.atlas.paths import home_errors
 from components.atlas.verify import TOLERANCE, relative_errors
-from components.encoder import LEXICAL, Encoder
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
 from components.index.exact import Vectors
-from corpus.errors import CociteAtlasError
+from corpus.errors import CociteAtlasError, UnreadableFileError
+from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper, to_table
 from corpus.progress import Progress, no_progress
-from corpus.readers import DEFAULT_LIMITS, Columns, UnreadableFileError, problems_table, read
-from corpus.readers.report import Rejected
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import Rejected, problems_table
 
 CHECKING = "Checking the vectors"
-OWN_STAGES = (READING, CHECKING)  # and then those of a build, encoding aside
 
-_LARGEST = 16 * 2**30  # bytes of all vectors: 2,000,000 papers in 2,000 dimensions
-_SWELLING, _UNSUSPECTED = 20, 64 * 2**20  # times, from so many bytes on: vectors hardly pack at all
+_MAX_BYTES = 16 * 2**30  # of all vectors: 2,000,000 papers in 2,000 dimensions
+_MAX_COMPRESSION_RATIO, _RATIO_FROM_BYTES = 20, 64 * 2**20  # vectors hardly compress at all
 _ROWS = 1024  # read at a time
-_CHECKED = 20  # papers encoded again where an encoder is named: of another encoder's vectors not one comes near
+_SAMPLE = 20  # papers encoded again where an encoder is named: another encoder's vectors are nowhere near
 _SEED = 17
-_UNIT = 1e-3  # how far from 1 the length of a normalised vector may be, which float16 rounds
-_NUMBER = re.compile(r"\d+")
+_UNIT_TOLERANCE = 1e-3  # of the length of a normalised vector, which float16 rounds
 
 
 class NoVectors(CociteAtlasError):
-    """A file without the column of vectors that was asked for, or with one that holds none."""
+    """A file without the requested column of vectors, or with one that holds none."""
 
 
 class VectorsDiffer(CociteAtlasError):
-    """Vectors that the encoder which is named for them does not make of their papers."""
+    """Vectors that the encoder named for them does not make of their papers."""
 
 
 def vector_columns(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a Parquet file that may hold vectors: lists of numbers. Reads no row.
-
-    Raises NoVectors for what is no Parquet file.
-    """
-    return tuple(field.name for field in _opened(path).schema_arrow if _holds_numbers(field.type))
+    """The columns of a Parquet file that may hold vectors: lists of numbers. Reads no row. Raises NoVectors."""
+    return tuple(field.name for field in _open_parquet(path).schema_arrow if _holds_numbers(field.type))
 
 
 def build_from_vectors(
@@ -77,43 +73,44 @@ def build_from_vectors(
     title: str = "",
     progress: Progress = no_progress,
 ) -> Manifest:
-    """Build the atlas `name` of a Parquet file of papers with their vectors, a row each; no paper is encoded.
+    """Build the atlas `name` from a Parquet file with a paper and its vector in each row.
 
     vector_column: by default the only one of `vector_columns`. columns: as in `read`. encoder: what made the vectors,
-    a catalogue name, or a folder or zip; a sample of them must come out of it again. Without it the atlas takes no
-    text. Papers need no abstract. Rows with an id that was given before, or without a vector of the others' length
-    and of finite numbers, are left out and counted.
+    a catalogue name, folder or zip; it must reproduce a sample of them. Without it the atlas takes no text.
+    Papers need no abstract. Rows with a repeated id, or without a vector of the common length and of finite numbers,
+    are left out and counted.
     Raises NameReserved, NoVectors, VectorsDiffer, NothingToBuild, AtlasBusy, NoSpaceLeft, CannotWrite,
     EncoderUnavailable, UnreadableFileError, and what `progress` does.
     """
-    paths.atlas_folder(name)  # a bad name is said before anything is read
-    if name == paths.DEFAULT_ATLAS:
-        raise NameReserved(f"{name!r} is the name of the default atlas. Give yours another one: --name NAME")
-    column = _column(path, vector_column)
-    loaded = _loaded(encoder, progress)
-    sealed, kept = describe_files([path], columns=[columns], without_abstract="keep")
-    files = [sealed[0] | {"vectors": column}]
-    with home_errors(), paths.build_lock(name):
+    paths.check_name(name)
+    column = _choose_column(path, vector_column)
+    if encoder == LEXICAL:
+        raise VectorsDiffer(f"{LEXICAL} learns from the papers themselves. Build the atlas with it, without --vectors.")
+    # float32: an encoder that rounds could not reproduce the vectors.
+    loaded = choose_encoder(encoder, precision="float32", progress=progress).loaded if encoder is not None else None
+    described, options = describe_files([path], columns=[columns], without_abstract="keep")
+    files = [described[0] | {"vectors": column}]
+    with paths.home_errors(), paths.build_lock(name):
         work = work_folder(name, files=files, fingerprint=loaded.fingerprint if loaded else "", settings=settings)
         note_request(work, corpus=name, base="", encoder=loaded.source if loaded else PRECOMPUTED, precision="float32")
-        every = _vectors(path, column, progress)
-        papers, rows, accounts, problems = _papers(path, every, columns=columns, progress=progress)
-        vectors = every[rows]
-        del every
+        all_vectors = _read_vectors(path, column, progress)
+        papers, rows, accounts, problems = _read_papers(path, all_vectors, columns=columns, progress=progress)
+        vectors = all_vectors[rows]
+        del all_vectors
         progress(CHECKING, 0, 1)
         if loaded is not None:
-            _check(vectors, papers, loaded)
+            _check_sample(vectors, papers, loaded)
         manifest = assemble(
             name,
             papers=papers,
             vectors=vectors,
             coordinates=project_resumably(work, vectors, settings.projection, progress),
-            encoder=_record(vectors, loaded),
-            source={"files": files, **kept, "reports": accounts},
+            encoder=_encoder_record(vectors, loaded),
+            source={"files": files, **options, "reports": accounts},
             settings=settings,
-            progress=progress,
             title=title,
             problems=problems,
+            progress=progress,
         )
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -122,17 +119,17 @@ def build_from_vectors(
 # The vectors
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise NoVectors(
-            f"{path.name}: it cannot be read as Parquet ({_line(error)}). Vectors are taken from Parquet "
+            f"{path.name}: it cannot be read as Parquet ({_first_line(error)}). Vectors are taken from Parquet "
             "alone; without them, other formats can be built too."
         ) from error
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:150]
 
 
@@ -141,24 +138,24 @@ def _holds_numbers(kind: pa.DataType) -> bool:
     return bool(lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
 
 
-def _column(path: Path, asked: str | None) -> str:
-    found = vector_columns(path)
-    told = f"Columns that hold lists of numbers: {', '.join(map(repr, found[:20])) or 'none'}"
+def _choose_column(path: Path, asked: str | None) -> str:
+    available = vector_columns(path)
+    choices = f"Columns that hold lists of numbers: {', '.join(map(repr, available[:20])) or 'none'}"
     if asked is None:
-        if len(found) != 1:
-            raise NoVectors(f"{path.name}: which column holds the vectors? {told}. Name it: --vectors COLUMN")
-        return found[0]
-    if asked not in found:
-        raise NoVectors(f"{path.name}: {asked!r:.80} is no column of vectors. {told}.")
+        if len(available) != 1:
+            raise NoVectors(f"{path.name}: which column holds the vectors? {choices}. Name it: --vectors COLUMN")
+        return available[0]
+    if asked not in available:
+        raise NoVectors(f"{path.name}: {asked!r:.80} is no column of vectors. {choices}.")
     return asked
 
 
-def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
+def _read_vectors(path: Path, column: str, progress: Progress) -> Vectors:
     """The vectors of all rows, float32 (n, d); rows without one, or with another than the first has, are NaN.
 
     What the file declares is held against its size before any of it is read.
     """
-    file = _opened(path)
+    file = _open_parquet(path)
     n = file.metadata.num_rows
     if n > DEFAULT_LIMITS.records:
         raise NoVectors(f"{path.name}: it has {n:,} rows; at most {DEFAULT_LIMITS.records:,} are read. Split it.")
@@ -166,15 +163,19 @@ def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
     start = 0
     try:
         declared = 8 * _numbers(file.metadata, column)
-        if not 0 <= declared <= min(2 * _LARGEST, max(_UNSUSPECTED, _SWELLING * path.stat().st_size)):
+        if (
+            not 0
+            <= declared
+            <= min(2 * _MAX_BYTES, max(_RATIO_FROM_BYTES, _MAX_COMPRESSION_RATIO * path.stat().st_size))
+        ):
             raise NoVectors(f"{path.name}: its vectors would take {declared:,} bytes, more than such a file can hold.")
         for batch in file.iter_batches(batch_size=_ROWS, columns=[column], use_threads=False):
             part = batch.column(0)
             if vectors.shape[1] == 0 and (dimensions := _dimensions(part)):
-                if dimensions > MOST_DIMENSIONS or n * dimensions * 4 > _LARGEST:
+                if dimensions > MAX_DIMENSIONS or n * dimensions * 4 > _MAX_BYTES:
                     raise NoVectors(
-                        f"{path.name}: {n:,} vectors of {dimensions:,} dimensions; at most {MOST_DIMENSIONS:,} "
-                        f"dimensions, and {_LARGEST / 2**30:.0f} GB in all, are read."
+                        f"{path.name}: {n:,} vectors of {dimensions:,} dimensions; at most {MAX_DIMENSIONS:,} "
+                        f"dimensions, and {humanize.naturalsize(_MAX_BYTES, binary=True)} in all, are read."
                     )
                 vectors = np.full((n, dimensions), np.nan, dtype=np.float32)
             if vectors.shape[1]:
@@ -182,7 +183,7 @@ def _vectors(path: Path, column: str, progress: Progress) -> Vectors:
             start += len(part)
             progress(READING, start // 2, n)
     except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
-        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({_line(error)}).") from error
+        raise NoVectors(f"{path.name}: the column {column!r:.80} cannot be read ({_first_line(error)}).") from error
     if vectors.shape[1] == 0:
         raise NoVectors(f"{path.name}: no row has anything in the column {column!r:.80}.")
     return vectors
@@ -209,14 +210,14 @@ def _fill(rows: Vectors, part: pa.Array) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32)
     numbers = numbers.reshape(len(fitting), rows.shape[1])
-    numbers[~(np.abs(numbers) <= LARGEST_VALUE).all(axis=1)] = np.nan
+    numbers[~(np.abs(numbers) <= MAX_VALUE).all(axis=1)] = np.nan
     rows[fitting] = numbers
 
 
 # Their papers
 
 
-def _papers(
+def _read_papers(
     path: Path, vectors: Vectors, *, columns: Columns | None, progress: Progress
 ) -> tuple[pa.Table, NDArray[np.int64], list[dict[str, object]], pa.Table]:
     """The papers that have a vector, the rows of the file that they stand in, and the account of the reading."""
@@ -240,7 +241,7 @@ def _papers(
                 continue
             if paper.id in ids:
                 reason = f"the id {paper.id!r:.80} was given before. The first one is kept."
-                report.repeat(place=reading.place, reason=reason, without_abstract=not paper.abstract)
+                report.reject_duplicate(place=reading.place, reason=reason, without_abstract=not paper.abstract)
                 continue
             ids.add(paper.id)
             rows.append(row)
@@ -262,33 +263,23 @@ def _papers(
 
 def _row(place: str, path: Path) -> int:
     """The row of the file, from 0, that a place ("row 3") names."""
-    found = _NUMBER.search(place)
-    if found is None:
+    number = re.search(r"\d+", place)
+    if number is None:
         raise UnreadableFileError(f"{path.name} is no table of rows", advice="Give a Parquet file.")
-    return int(found[0]) - 1
+    return int(number[0]) - 1
 
 
 # Their encoder
 
 
-def _loaded(encoder: str | None, progress: Progress) -> Encoder | None:
-    if encoder is None:
-        return None
-    if encoder == LEXICAL:
-        raise VectorsDiffer(f"{LEXICAL} learns from the papers themselves. Build the atlas with it, without --vectors.")
-    # In float32: a rounded encoder would be held to numbers that it cannot reach.
-    chosen = choose_encoder(encoder, precision="float32", on_fetch=lambda done, of: progress(FETCHING, done, of))
-    return chosen.loaded
-
-
-def _check(vectors: Vectors, papers: pa.Table, encoder: Encoder) -> None:
+def _check_sample(vectors: Vectors, papers: pa.Table, encoder: Encoder) -> None:
     """Raise VectorsDiffer unless an encoder makes, within TOLERANCE, a sample of the vectors of their papers."""
     if vectors.shape[1] != encoder.dimensions:
         raise VectorsDiffer(
             f"The vectors have {vectors.shape[1]:,} dimensions, and {encoder.name} makes {encoder.dimensions:,}. Name "
             "the encoder that made them, or none."
         )
-    sample = np.sort(np.random.default_rng(_SEED).permutation(len(vectors))[:_CHECKED])
+    sample = np.sort(np.random.default_rng(_SEED).permutation(len(vectors))[:_SAMPLE])
     errors = relative_errors(vectors[sample], encode_papers(papers.take(sample), encoder))
     if errors.max() > TOLERANCE:
         worst = papers["id"][int(sample[errors.argmax()])].as_py()
@@ -299,7 +290,7 @@ def _check(vectors: Vectors, papers: pa.Table, encoder: Encoder) -> None:
         )
 
 
-def _record(vectors: Vectors, encoder: Encoder | None) -> EncoderRecord:
+def _encoder_record(vectors: Vectors, encoder: Encoder | None) -> EncoderRecord:
     if encoder is not None:
         return EncoderRecord(
             name=encoder.name,
@@ -314,5 +305,5 @@ def _record(vectors: Vectors, encoder: Encoder | None) -> EncoderRecord:
         name=PRECOMPUTED,
         source=PRECOMPUTED,
         fingerprint=digest.hexdigest(),
-        normalised=bool((np.abs(lengths - 1) < _UNIT).all()),
+        normalised=bool((np.abs(lengths - 1) < _UNIT_TOLERANCE).all()),
     )

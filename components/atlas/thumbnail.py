@@ -1,4 +1,4 @@
-"""Thumbnails of maps: a small drawing of an atlas's points, in the colours of its regions. No text is in it."""
+"""Thumbnails of maps: an SVG of an atlas's points in the colours of its regions, without text."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ from components.atlas import paths, store
 from components.atlas.manifest import Manifest
 from components.mapping.palette import Palette
 
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 _WIDTH, _HEIGHT, _MARGIN = 240, 150, 8  # of the drawing's own units
 _SEED = 5
 
 
 def thumbnail(manifest: Manifest, *, palette: Palette) -> str:
-    """An SVG of an atlas's map, from a sample of its points; empty where its files do not give one.
+    """An SVG of an atlas's map, from a sample of its points; "" where its files are damaged.
 
-    Only two small files are read, and unsealed: this draws dots, and opening the atlas checks it.
+    Only two small files are read, and not checked: opening the atlas does that.
     """
     folder = paths.atlas_folder(manifest.name) / manifest.folder
     coordinates = _read(folder / store.COORDINATES, np.float32, shape=(manifest.papers, 2))
     region_ids = _read(folder / store.REGIONS, np.int16, shape=(manifest.papers,))
     if coordinates is None or region_ids is None or not manifest.papers:
         return ""
-    rows = np.sort(np.random.default_rng(_SEED).permutation(manifest.papers)[:MOST_POINTS])
+    rows = np.sort(np.random.default_rng(_SEED).permutation(manifest.papers)[:MAX_POINTS])
     points, regions = np.array(coordinates[rows], dtype=np.float64), np.array(region_ids[rows])
     if not np.isfinite(points).all():
         return ""

@@ -1,4 +1,4 @@
-"""The vectors and the map of an atlas as files for other programs: Parquet with the papers' ids, or plain .npy."""
+"""Export the vectors and the map of an atlas for other programs: Parquet with the papers' ids, or .npy."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ROWS = 4096  # a row group: some 10 MB
 
 @dataclass(frozen=True, slots=True)
 class VectorExport:
-    """A format that vectors are exported in: what people call it, and how its files end."""
+    """An export format: its label, and the ending of its files."""
 
     label: str
     ending: str
@@ -37,7 +37,7 @@ def vector_pieces(atlas: Atlas, format: str, *, rows: NDArray[np.int64] | None =
     Raises ValueError for another format.
     """
     if format not in VECTOR_EXPORTS:
-        raise ValueError(f"{format!r} is none of {', '.join(VECTOR_EXPORTS)}")
+        raise ValueError(f"{format!r} is not one of {', '.join(VECTOR_EXPORTS)}")
     if format == "vectors-parquet":
         return parquet_pieces(_tables(atlas, rows), _schema(atlas))
     array = atlas.vectors if format == "vectors-npy" else atlas.coordinates

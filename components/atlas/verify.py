@@ -1,4 +1,4 @@
-"""Verification of an atlas: its files are what they were, and its rows encode to their vectors again."""
+"""Verify an atlas: its files are unchanged, and a sample of its rows encodes to the same vectors."""
 
 from dataclasses import asdict, dataclass
 
@@ -19,7 +19,7 @@ _SEED = 11
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. largest_error: L2 distance between an old and a new vector, over the vector's length."""
+    """The result. largest_error: L2 distance between an old and a new vector, over the vector's length."""
 
     name: str
     papers: int
@@ -29,21 +29,21 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every row that was encoded again came out the same, within TOLERANCE."""
+        """Whether every row encoded again is the same within TOLERANCE."""
         return self.largest_error <= TOLERANCE
 
     def summary(self) -> str:
         """In a sentence or two."""
         if not self.rows:
             return (
-                f"{self.name}: all files are what they were when it was built. Its {self.papers:,} vectors are its "
+                f"{self.name}: all files are unchanged. Its {self.papers:,} vectors are its "
                 "own, so none of them can be encoded again."
             )
-        found = (
-            f"{self.name}: all files are what they were when it was built; {self.rows} of {self.papers:,} rows were "
+        result = (
+            f"{self.name}: all files are unchanged; {self.rows} of {self.papers:,} rows were "
             f"encoded again, and the largest relative error is {self.largest_error:.2g} (row {self.worst_row})."
         )
-        return found if self.passed else f"{found} That is more than {TOLERANCE}: build the atlas again."
+        return result if self.passed else f"{result} That is more than {TOLERANCE}: build the atlas again."
 
     def to_dict(self) -> dict[str, object]:
         """As plain values."""
@@ -53,7 +53,7 @@ class Verification:
 def verify_atlas(name: str, *, rows: int = SAMPLE) -> Verification:
     """Open an atlas (which checks every file), and encode a random sample of its rows again.
 
-    Of an atlas with vectors of its own none can be; `rows` of the answer is then 0.
+    Of an atlas with precomputed vectors none can be: `rows` of the result is then 0.
     Raises AtlasDamaged, EncoderUnavailable, FingerprintMismatch.
     """
     atlas = open_atlas(name)

@@ -110,7 +110,7 @@ def archive(
     from components.atlas.archive import write_archive
 
     ensure_default(atlas)
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         write_archive(atlas, file, progress=progress)
     size = file.stat().st_size
     if as_json:
@@ -127,7 +127,7 @@ def import_atlas(
     """Make an atlas of an archive. Replaces nothing."""
     from components.atlas.archive import import_archive
 
-    with progress_bars() as progress:
+    with progress_bars(as_json=as_json) as progress:
         manifest = import_archive(existing_files([file])[0], name=name, progress=progress)
     if as_json:
         print_json({"built": manifest.name, "papers": manifest.papers})

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 from typer.rich_utils import rich_format_error
 
-from components.cli import atlases, encoders, evaluation, files, sources, training
+from components.cli import atlases, build, encoders, evaluation, files, judged_sets, sources, training
 from corpus.errors import CociteAtlasError
 from corpus.progress import Cancelled
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (atlases, files, sources, encoders, evaluation, training):
+for group in (build, atlases, files, sources, encoders, evaluation, judged_sets, training):
     group.add(app)
 
 
@@ -35,11 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = command.main(list(arguments) if arguments is not None else None, "cocite", standalone_mode=False)
         sys.stdout.flush()
-    except typer.Exit as end:
-        return end.exit_code
     except (Cancelled, KeyboardInterrupt, typer.Abort):
-        print("cocite: stopped. What was done is kept: the same command resumes.", file=sys.stderr)
-        return STOPPED
+        return _stopped()
     except BrokenPipeError:
         # The reader of our output has closed it. Otherwise Python would write again at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,7 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:  # a wrong call
         rich_format_error(error)  # type: ignore[arg-type]
         return error.exit_code
+    if result == STOPPED:  # Typer's answer to Ctrl-C
+        return _stopped()
     return result if isinstance(result, int) else 0
+
+
+def _stopped() -> int:
+    print("cocite: stopped. What was done is kept: the same command resumes.", file=sys.stderr)
+    return STOPPED
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from corpus.errors import CociteAtlasError
-from corpus.progress import Progress
+from corpus.progress import Progress, Throttled
 
 FILES_HELP = "RIS, BibTeX, PubMed's .nbib or XML, CSV, TSV, JSON Lines or Parquet; all but Parquet may be gzipped"
 MAX_LISTED = 5  # problems, unknown ids and the like that are printed; the others are counted
@@ -46,8 +46,18 @@ def count_papers(count: int) -> str:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """One bar per stage on standard error; where that is not a terminal, one line per stage."""
+def progress_bars(*, as_json: bool = False) -> Iterator[Progress]:
+    """Progress on standard error: a bar per stage; a line per stage where that is not a terminal.
+
+    as_json: as lines of {"stage": …, "done": …, "total": …} instead, a few per second.
+    """
+    if as_json:
+
+        def write(stage: str, done: int, total: int) -> None:
+            print(json.dumps({"stage": stage, "done": done, "total": total}), file=sys.stderr, flush=True)
+
+        yield Throttled(write)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

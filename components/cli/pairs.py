@@ -1,20 +1,14 @@
 """The verb `pairs`: full texts or ready pairs, and a corpus of titles and abstracts → a folder of training pairs."""
 
-import contextlib
-import errno
-import os
 import shlex
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.cli.output import (
     FILES_HELP,
-    MAX_LISTED,
     AsJson,
     KeepWithoutAbstract,
     PaperColumns,
@@ -24,53 +18,17 @@ from components.cli.output import (
     parse_columns,
     print_json,
     print_reports,
-    print_some,
     progress_bars,
 )
 from corpus.progress import Progress
 
 if TYPE_CHECKING:
-    from corpus.cocitations.contexts import ContextRules
-    from corpus.cocitations.full_text_report import FullTextReport
-    from corpus.cocitations.pairing import Found
     from corpus.cocitations.pairs import TrainingPairs
-    from corpus.cocitations.splits import SplitRules
     from corpus.paper import Paper
-    from corpus.readers import ReadReport
+    from corpus.readers.report import ReadReport
 
-READING, PAPERS, JOINING, WRITING = (
-    "Reading the full texts",
-    "Reading the papers",
-    "Joining references and papers",
-    "Writing the pairs",
-)
+PAPERS = "Reading the papers"
 _PAPERS_PER_REPORT = 1_024  # between two reports of progress
-_FEW_BYTES = 4 * 2**20  # of full texts: two seconds' work, while a process takes one second to start
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    full_texts: list[str]
-    pairs: list[str]
-    papers: list[str]
-    atlas: list[str]
-    out: Path
-    by_title: bool
-    titles_alone: bool
-    missing: Path | None
-    workers: int
-    columns: dict[str, str] | None
-    keep_without_abstract: bool
-
-
-@dataclass(slots=True)
-class _Account:
-    """What was read, and what was found in it."""
-
-    full_texts: "FullTextReport"
-    papers: "list[ReadReport]" = field(default_factory=list)
-    found: "Found | None" = None
-    missing: int = 0
 
 
 def pairs(
@@ -122,11 +80,11 @@ def pairs(
     as_json: AsJson = False,
 ) -> None:
     """Make training pairs: papers that are cited together in one sentence, with a dev and a test split."""
+    from components.atlas.build import describe_file
     from corpus.cocitations.contexts import ContextRules
-    from corpus.cocitations.full_text_report import FullTextReport
-    from corpus.cocitations.pairs import PairsError
-    from corpus.cocitations.pairs_folder import refuse_taken
-    from corpus.cocitations.splits import SplitRules
+    from corpus.cocitations.make_pairs import PairsReport, make_pairs
+    from corpus.cocitations.pairs import SplitRules
+    from corpus.cocitations.pairs_folder import check_new_folder
 
     if not full_texts and not ready:
         raise typer.BadParameter("give full texts, or --pairs FILE")
@@ -141,43 +99,50 @@ def pairs(
         most_words=most_words,
         bracket=not without_bracket,
     )
-    refuse_taken(out)
+    check_new_folder(out)
     if missing and not missing.absolute().parent.is_dir():
         raise typer.BadParameter(f"--missing {missing}: there is no folder {missing.parent}")
-    options = _Options(
-        full_texts=full_texts or [],
-        pairs=ready or [],
-        papers=papers or [],
-        atlas=atlas or [],
-        out=out,
-        by_title=by_title,
-        titles_alone=titles_alone,
-        missing=missing,
-        workers=workers,
-        columns=parse_columns(column),
-        keep_without_abstract=keep_without_abstract,
-    )
-    tables, files = existing_files(options.pairs), existing_files(options.papers)
-    account = _Account(FullTextReport())
+    tables, files = existing_files(ready or []), existing_files(papers or [])
+    atlases, columns = atlas or [], parse_columns(column)
+    _check_papers(files, atlases, columns)
+    report = PairsReport()
+    reading_reports: list[ReadReport] = []
     try:
-        with progress_bars() as progress, _disk_errors(out.resolve().parent):
-            made = _make(options, tables, files, rules, split_rules, account, progress)
-    except PairsError as error:
-        if not as_json:  # which filter dropped the most is what helps now
-            _print_found(options, account, rules)
-        if not account.full_texts.documents and account.full_texts.refused and not options.pairs:
-            raise PairsError(
-                f"None of the {account.full_texts.refused:,} full texts could be read, so there are no pairs. Give "
-                "JATS XML, S2ORC, CORD-19, unarXive or lines of citing sentences; ready pairs of ids go after "
-                "--pairs, titles and abstracts after --papers."
-            ) from error
-        raise
+        with progress_bars(as_json=as_json) as progress:
+            made = make_pairs(
+                out,
+                full_texts=[Path(name) for name in full_texts or []],
+                tables=tables,
+                papers=_papers(files, atlases, columns, keep_without_abstract, reading_reports, progress),
+                rules=rules,
+                split_rules=split_rules,
+                by_title=by_title,
+                titles_alone=titles_alone,
+                missing=missing,
+                workers=workers,
+                provenance={
+                    "keep_without_abstract": keep_without_abstract,
+                    "sources": {
+                        "full_texts": [Path(name).name for name in full_texts or []],
+                        "pairs": [describe_file(table) for table in tables],
+                        "papers": [describe_file(file) for file in files],
+                        "atlases": atlases,
+                    },
+                },
+                progress=progress,
+                report=report,
+            )
+    finally:
+        if report.joined and not as_json:  # after an error, too: which filter dropped the most is what helps
+            print_reports([each.to_dict() for each in reading_reports])
+            print("\n".join(report.lines(rules)))
+            if report.missing:
+                print(f"  In no corpus: {report.missing:,} PMIDs and DOIs, the most cited first: {missing}")
     if as_json:
         sizes = {"papers": made.papers.num_rows, "train": len(made.train), "dev": len(made.dev)}
         print_json({"built": made.name, **sizes, "test": len(made.test)})
-        return
-    _print_found(options, account, rules)
-    _print_pairs(options, made)
+    else:
+        _print_pairs(out, made)
 
 
 def _size(text: str | None) -> int | float | None:
@@ -189,132 +154,45 @@ def _size(text: str | None) -> int | float | None:
         raise typer.BadParameter(f"{text!r} is neither a number of pairs nor a share such as 0.05") from error
 
 
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """As `disk_errors`, but nothing of what was done is kept."""
-    from corpus.cocitations.pairs import PairsError
-    from corpus.io.disk import disk_errors
-
-    with disk_errors(folder):
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise PairsError(
-                    f"The disk that holds {folder} is full, and nothing was written. Free some space, or choose "
-                    "another folder: --out DIR"
-                ) from error
-            raise
-
-
-def _make(
-    options: _Options,
-    tables: list[Path],
-    files: list[Path],
-    rules: "ContextRules",
-    split_rules: "SplitRules",
-    account: _Account,
-    progress: Progress,
-) -> "TrainingPairs":
-    from components.atlas.build import describe_file
-    from corpus.cocitations.pair_tables import read_pair_table
-    from corpus.cocitations.pairing import Pairing, write_found
-    from corpus.io.files import write_text
-
-    folder = options.out.resolve().parent
-    missing: Counter[str] | None = Counter() if options.missing else None
-    with Pairing(
-        rules, folder=folder, by_title=options.by_title, titles_alone=options.titles_alone, missing=missing
-    ) as pairing:
-        for table in tables:
-            pairing.add_ready(read_pair_table(table))
-        _check_papers(files, options)
-        if options.full_texts:
-            # Closed here, so that the reading processes end before an error is printed.
-            with contextlib.closing(_sentences(options, account, progress)) as sentences:
-                pairing.add_sentences(sentences)
-        pairing.add_papers(_papers(files, options, account, progress))
-        account.found = found = pairing.found(progress=lambda done, total: progress(JOINING, done, total))
-    if missing is not None and options.missing is not None:
-        # Before the pairs are written: if there are none, this list is what helps.
-        most_cited_first = sorted(missing.items(), key=lambda item: (-item[1], item[0]))
-        write_text(options.missing, "".join(f"{name}\n" for name, _ in most_cited_first))
-        account.missing = len(missing)
-    progress(WRITING, 0, 1)
-    record = {
-        "rules": asdict(rules),
-        "by_title": options.by_title,
-        "titles_alone": options.titles_alone,
-        "keep_without_abstract": options.keep_without_abstract,
-        "sources": {
-            "full_texts": [Path(name).name for name in options.full_texts],
-            "pairs": [describe_file(table) for table in tables],
-            "papers": [describe_file(file) for file in files],
-            "atlases": options.atlas,
-        },
-        "full_texts": account.full_texts.as_json(),
-        "contexts": found.report.as_json(),
-        "ready": found.ready.as_json(),
-        "joined": found.joined,
-    }
-    pairs = write_found(options.out, found, rules=split_rules, told=record)
-    progress(WRITING, 1, 1)
-    return pairs
-
-
-def _sentences(options: _Options, account: _Account, progress: Progress) -> Any:
-    """A generator of citing sentences."""
-    from corpus.cocitations.reading import read_citing_sentences
-
-    return read_citing_sentences(
-        [Path(name) for name in options.full_texts],
-        workers=options.workers or _workers_for(options.full_texts),
-        progress=lambda done, total: progress(READING, done, total),
-        report=account.full_texts,
-    )
-
-
-def _workers_for(names: list[str]) -> int:
-    """One per processor; a single one for so little that it is read before the others have started."""
-    # os.path, because Path raises where a folder may not be read.
-    small = all(os.path.isfile(name) for name in names)  # noqa: PTH113
-    if small and sum(os.path.getsize(name) for name in names) < _FEW_BYTES:  # noqa: PTH202
-        return 1
-    return os.cpu_count() or 1
-
-
-def _check_papers(files: list[Path], options: _Options) -> None:
+def _check_papers(files: list[Path], atlases: list[str], columns: dict[str, str] | None) -> None:
     """Open the papers now: an error must not come after hours of reading full texts."""
     from components.atlas.store import open_atlas
     from corpus.readers import read
 
     for path in files:
-        with read(path, columns=options.columns):
+        with read(path, columns=columns):
             pass
-    for name in options.atlas:
+    for name in atlases:
         ensure_default(name)
         open_atlas(name)
 
 
-def _papers(files: list[Path], options: _Options, account: _Account, progress: Progress) -> "Iterator[Paper]":
+def _papers(
+    files: list[Path],
+    atlases: list[str],
+    columns: dict[str, str] | None,
+    keep_without_abstract: bool,
+    reports: "list[ReadReport]",
+    progress: Progress,
+) -> "Iterator[Paper]":
     """The papers of the files and atlases, one after another; progress in thousandths of each."""
     from components.atlas.store import open_atlas
     from corpus.paper import papers_in
     from corpus.readers import read
 
-    total = 1000 * (len(files) + len(options.atlas))
+    total = 1000 * (len(files) + len(atlases))
     done = 0
-    keep = options.keep_without_abstract
+    keep = keep_without_abstract
     for path in files:
-        with read(path, columns=options.columns, without_abstract="keep" if keep else "leave_out") as reading:
-            account.papers.append(reading.report)
+        with read(path, columns=columns, without_abstract="keep" if keep else "leave_out") as reading:
+            reports.append(reading.report)
             for paper in reading:
                 if reading.report.kept % _PAPERS_PER_REPORT == 0:
                     progress(PAPERS, done + round(1000 * reading.fraction), total)
                 yield paper
         done += 1000
         progress(PAPERS, done, total)
-    for name in options.atlas:
+    for name in atlases:
         table = open_atlas(name).papers
         for number, paper in enumerate(papers_in(table)):
             if number % _PAPERS_PER_REPORT == 0:
@@ -325,35 +203,12 @@ def _papers(files: list[Path], options: _Options, account: _Account, progress: P
         progress(PAPERS, done, total)
 
 
-def _print_found(options: _Options, account: _Account, rules: "ContextRules") -> None:
-    """Print what was read and what each filter dropped; nothing where the reading did not end."""
-    if (found := account.found) is None:
-        return
-    print_reports([report.to_dict() for report in account.papers])
-    if options.full_texts:
-        _print_full_texts(account.full_texts)
-        rows = [("Sentences that cite", found.report.sentences)]
-        rows += [(f"  dropped: {reason}", count) for reason, count in found.report.steps(rules)]
-        rows.append(("Contexts", found.report.kept))
-        width = max(len(row) for row, _ in rows)
-        print("\n".join(f"{row.ljust(width)}  {count:>12,}" for row, count in rows))
-    if (ready := found.ready).pairs:
-        print(f"Ready pairs: {ready.pairs:,}; {ready.unknown:,} with an unknown id, {ready.same:,} of one paper twice")
-        print_some(ready.places[:MAX_LISTED], total=ready.unknown)
-    joined = found.joined["references"]
-    print("References joined by: " + (", ".join(f"{key} {count:,}" for key, count in joined.items()) or "nothing"))
-    if account.missing:
-        print(f"  In no corpus: {account.missing:,} PMIDs and DOIs, the most cited first: {options.missing}")
-    if ambiguous := found.joined["ambiguous_ids"]:
-        print(f"  {count_papers(ambiguous)} had an id of an earlier paper; the earlier paper was used.")
-
-
-def _print_pairs(options: _Options, pairs: "TrainingPairs") -> None:
+def _print_pairs(out: Path, pairs: "TrainingPairs") -> None:
+    from corpus.cocitations.pairs import FEW_DEV
     from corpus.cocitations.pairs_folder import HELD_OUT
-    from corpus.cocitations.splits import FEW_DEV
 
-    split = pairs.told["splits"]
-    folder = shlex.quote(str(options.out))
+    split = pairs.provenance["splits"]
+    folder = shlex.quote(str(out))
     print(
         f"{pairs.name}: {count_papers(pairs.papers.num_rows)}; pairs: {len(pairs.train):,} train, "
         f"{len(pairs.dev):,} dev, {len(pairs.test):,} test"
@@ -369,16 +224,6 @@ def _print_pairs(options: _Options, pairs: "TrainingPairs") -> None:
         f"--dev {split['dev_share']} --test {split['test_share']} --seed {split['seed']}"
     )
     if len(pairs.test):
-        held_out = shlex.quote(str(options.out / HELD_OUT))
+        held_out = shlex.quote(str(out / HELD_OUT))
         print(f"Evaluate on its test pairs: cocite evaluate --set {HELD_OUT} --data {held_out} --encoder …")
     print(f"Train on it: cocite train --pairs {folder} …")
-
-
-def _print_full_texts(report: "FullTextReport") -> None:
-    formats = ", ".join(f"{count:,} × {name}" for name, count in report.formats.most_common())
-    print(f"Full texts: {report.documents:,} read ({formats or 'none'}); {report.refused:,} refused")
-    print_some([str(refusal) for refusal in report.refusals[:MAX_LISTED]], total=report.refused)
-    for done, counts in (("repaired", report.repaired), ("dropped", report.dropped)):
-        if counts:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common())
-            print(f"Citation markers {done}: {counts.total():,} ({reasons})")

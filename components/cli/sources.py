@@ -62,7 +62,7 @@ def fetch(
     if output.suffix not in (".jsonl", ".gz"):
         raise CociteAtlasError(f"{output}: the file will be JSON Lines; let its name end in .jsonl or .jsonl.gz.")
     folder = output.with_name(f".{output.name}.fetching")
-    with progress_bars() as progress, Client(cache=folder / "answers") as client:
+    with progress_bars(as_json=as_json) as progress, Client(cache=folder / "answers") as client:
         report = fetch_papers(SOURCES[source], query, folder, limit=limit, progress=progress, client=client)
     if report.kept:
         _finish(folder / PAPERS, output)
@@ -78,7 +78,8 @@ def fetch(
 
 
 def _finish(papers: Path, output: Path) -> None:
-    from corpus.readers import read, write_jsonl
+    from corpus.export import write_jsonl
+    from corpus.readers import read
 
     try:
         if output.suffix == ".gz":
@@ -97,10 +98,10 @@ def look_up(
     as_json: AsJson = False,
 ) -> None:
     """Look a paper up by its id."""
-    from corpus.sources.identifiers import identifier_in
+    from corpus.identifiers import parse_identifier
     from corpus.sources.lookup import look_up as look_up_paper
 
-    identifier = identifier_in(id)
+    identifier = parse_identifier(id)
     if identifier is None:
         raise CociteAtlasError(f"{id[:80]!r} is not an id. Give a DOI, PMID, PMCID, arXiv or Semantic Scholar id.")
     with _impatient_client() as client:

@@ -3,27 +3,26 @@
 import contextlib
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from components.cli.output import AsJson, print_error, print_json, progress_bars
 from components.cli.pairs import pairs
-from corpus.progress import Cancelled
+from corpus.errors import CociteAtlasError
+from corpus.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from components.encoder.catalogue import InputForm
-    from components.training.finishing import Finished
-    from components.training.loop import TrainingResult
+    from components.training.finish import Finished
+    from components.training.run import RunSummary
     from components.training.settings import TrainingSettings
-
-STOPPED = 130
 
 
 def add(app: typer.Typer) -> None:
@@ -45,7 +44,7 @@ def train(
     own: Annotated[str | None, typer.Option(metavar="NAME", help="Add the encoder to your own, as own/NAME.")] = None,
     held_out: Annotated[
         int, typer.Option(help="Papers to rank for each test paper, before and after; 0: none.")
-    ] = 10_000,
+    ] = 50_000,
     cpu: Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")] = False,
     pooling: Annotated[
         Literal["start", "cls", "mean", "scalar_mix"],
@@ -84,14 +83,16 @@ def train(
     The defaults of the settings are those of the SPECTER-CoCite model card. On several GPUs:
     accelerate launch -m components.cli train …
     """
-    from components.encoder import find_checkpoint
     from components.encoder.catalogue import COCITE_FORM
-    from components.training.finishing import finish, own_target
+    from components.encoder.checkpoints import find_checkpoint
+    from components.training.dry_run import dry_run as measure
+    from components.training.finish import finish, own_folder
+    from components.training.live import LiveCurves
+    from components.training.loop import Diverged
     from components.training.loop import train as run_training
-    from components.training.planning import forecast
-    from components.training.processes import is_main
+    from components.training.run import CHECKPOINT, read_curves
     from components.training.settings import TrainingSettings
-    from components.training.training import Diverged, Stopped
+    from components.training.trainer import is_main
     from corpus.cocitations.pairs_folder import read_pairs
 
     if out is None and not dry_run:
@@ -107,62 +108,60 @@ def train(
     settings = _with_margin(settings, COCITE_FORM, margin)  # refused before anything is read
     run = out or Path()
     if own:
-        own_target(own, run=out)  # a taken name is refused before hours of work
+        own_folder(own, run=out)  # a taken name is refused before hours of work
     training_pairs = read_pairs(pairs)
     checkpoint = find_checkpoint(start)
     settings = _with_margin(settings, checkpoint.form, margin)
-    live = _live_display(run)
+    live = LiveCurves(Console(stderr=True), before=read_curves(run))
     with _stopping(live.say) as stop:
-        with live:
-            watch = live if is_main() else _unwatched()
-            if dry_run:
-                try:
-                    plan = forecast(
-                        training_pairs, checkpoint, settings,
-                        out=run, held_out=held_out, cpu=cpu, stop=stop, told=watch.told,
-                    )  # fmt: skip
-                except Stopped as error:
-                    raise Cancelled("Stopped.") from error
-                if is_main():
-                    print_json(plan.as_json()) if as_json else print("\n".join(plan.lines()))
-                return 0
-            try:
-                result = run_training(
-                    training_pairs, checkpoint, run=run, settings=settings, watch=watch, stop=stop, cpu=cpu
-                )
-            except Diverged:
-                _report_if_possible(run)
-                raise
-        if result.status == "interrupted":
-            _report_if_possible(run)
-            if is_main():
-                print_error(
-                    f"stopped after step {result.steps:,} of {result.total_steps:,}. The same command resumes there."
-                )
-            return STOPPED
-        if not is_main():
-            return 0
-        with progress_bars() as bars:
 
+        def stoppable(shown: Progress) -> Progress:
             def progress(stage: str, done: int, total: int) -> None:
                 if stop():
                     raise Cancelled("Stopped.")
-                bars(stage, done, total)
+                if is_main():
+                    shown(stage, done, total)
 
+            return progress
+
+        with live if is_main() else contextlib.nullcontext():
+            if dry_run:
+                plan = measure(
+                    training_pairs, checkpoint, settings,
+                    out=run, held_out=held_out, cpu=cpu, progress=stoppable(live.progress),
+                )  # fmt: skip
+                if is_main():
+                    print_json(plan.model_dump()) if as_json else print("\n".join(plan.lines(settings)))
+                return 0
+            try:
+                summary = run_training(
+                    training_pairs, checkpoint, run=run, settings=settings,
+                    on_record=live.record, progress=stoppable(live.progress), cpu=cpu,
+                )  # fmt: skip
+            except Diverged:
+                _report_if_possible(run)
+                raise
+            except Cancelled as stopped:
+                _report_if_possible(run)
+                if is_main():
+                    print_error(str(stopped))
+                raise
+        if not is_main():
+            return 0
+        with progress_bars() as bars:
             finished = finish(
                 run,
                 training_pairs,
                 checkpoint,
-                settings,
-                own=own,
+                own=own or "",
                 held_out=held_out,
                 device="cpu" if cpu else None,
-                progress=progress,
+                progress=stoppable(bars),
             )
     if as_json:
-        print_json({"built": str(result.checkpoint), "result": _summary(result)})
+        print_json({"built": str(run / CHECKPOINT), "result": _summary(summary)})
     else:
-        print("\n".join([_summary(result), *_results(finished, checkpoint.name, result)]))
+        print("\n".join([_summary(summary), *_results(finished, checkpoint.name, run / CHECKPOINT)]))
     return 0
 
 
@@ -181,41 +180,25 @@ def train_report(
 
 
 def _with_margin(settings: "TrainingSettings", form: "InputForm", margin: float | None) -> "TrainingSettings":
-    from components.training.settings import trained_form, usual_margin
+    from components.training.settings import default_margin, trained_form
 
-    return replace(settings, margin=usual_margin(trained_form(form, settings)) if margin is None else margin)
-
-
-def _live_display(run: Path) -> Any:
-    from components.training.curves import CURVES, NO_CURVES, read_curves
-    from components.training.live import Live
-    from components.training.run_folder import read_run
-
-    before = read_curves(run / CURVES) if (run / CURVES).exists() else NO_CURVES
-    return Live(sys.stderr, total_steps=lambda: read_run(run).total_steps, before=before)
-
-
-def _unwatched() -> Any:
-    from components.training.loop import UNWATCHED
-
-    return UNWATCHED
+    return replace(settings, margin=default_margin(trained_form(form, settings)) if margin is None else margin)
 
 
 def _report_if_possible(run: Path) -> None:
     """A report of a run that did not end well: where it cannot be written, the other error matters more."""
-    from components.training.processes import is_main
     from components.training.report import write_report
-    from components.training.settings import TrainingError
+    from components.training.trainer import is_main
 
     if is_main():
-        with contextlib.suppress(TrainingError):
+        with contextlib.suppress(CociteAtlasError):
             write_report([run])
 
 
 @contextlib.contextmanager
 def _stopping(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Whether to stop: after one Ctrl-C or SIGTERM. A second one stops at once."""
-    from components.training.processes import is_main
+    from components.training.trainer import is_main
 
     requested = threading.Event()
 
@@ -238,29 +221,32 @@ def _stopping(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _summary(result: "TrainingResult") -> str:
-    notes = " It stopped early, because the dev loss did not fall any more." if result.status == "stopped early" else ""
-    if result.best_step == 0:
+def _summary(summary: "RunSummary") -> str:
+    record, best, steps = summary.record, summary.curves.best, len(summary.curves.steps)
+    assert best is not None  # the first validation always is, unless training diverged
+    notes = " It stopped early, because the dev loss did not fall any more." if record.status == "stopped early" else ""
+    if best.step == 0:
         notes += " The dev loss never fell below the start's, so the start itself is kept."
     return (
-        f"Done after {result.steps:,} of {result.total_steps:,} steps. The best encoder is that of step "
-        f"{result.best_step:,}, with a dev loss of {result.best_loss:.4f}.{notes}"
+        f"Done after {steps:,} of {record.total_steps:,} steps. The best encoder is that of step {best.step:,}, with a "
+        f"dev loss of {best.dev_loss:.4f}.{notes}"
     )
 
 
-def _results(finished: "Finished", start: str, result: "TrainingResult") -> Iterator[str]:
-    from components.training.held_out_file import verdict
+def _results(finished: "Finished", start: str, checkpoint: Path) -> Iterator[str]:
+    from components.training.held_out import score_rows, verdict
 
-    for row in finished.held_out:
-        yield (
-            f"{row.called} on {row.queries:,} papers of unseen pairs, among {row.papers:,}: {row.before_words} "
-            f"by {start}, {row.after_words} now (p {row.p_words})"
-        )
-    if conclusion := verdict(finished.held_out):
-        yield conclusion
-    yield from finished.notes
-    yield f"Encoder: {result.checkpoint}"
-    yield f"  cocite build FILES --name NAME --encoder {shlex.quote(str(result.checkpoint))}"
+    if (scores := finished.held_out) is not None:
+        for row in score_rows(scores):
+            yield (
+                f"{row.name} on {scores.after.queries:,} papers of unseen pairs, among {scores.after.papers:,}: "
+                f"{row.before} by {start}, {row.after} now (p {row.p})"
+            )
+        yield verdict(scores)
+    if finished.note:
+        yield finished.note
+    yield f"Encoder: {checkpoint}"
+    yield f"  cocite build FILES --name NAME --encoder {shlex.quote(str(checkpoint))}"
     if finished.own:
         yield f"The app offers it as {finished.own}"
     if finished.full:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.atlas.build import FETCHING, LEARNING
-from components.atlas.encoders import choose_encoder
+from components.atlas.encoders import LEARNING, choose_encoder
 from components.atlas.paths import home_errors
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import Encoder, Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.evaluation import store
 from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set
@@ -93,44 +94,39 @@ def evaluate_set(
     """
     folds = judged.folds(split)
     pools = [pool for fold in folds for pool in fold]
-    clock = _Clock()
-    system, ranking, notes = _rank(judged, pools, spec, clock, progress)
-    with clock.stage("scoring"):
+    seconds: dict[str, float] = {}
+    system, ranking, notes = _rank(judged, pools, spec, seconds, progress)
+    with _timed(seconds, "scoring"):
         progress(SCORING, 0, len(pools))
         scores = score(judged, folds, ranking)
         evaluation = _evaluation(judged, split, folds, system, scores, notes)
         progress(SCORING, len(pools), len(pools))
-    return replace(evaluation, seconds=clock.seconds), scores, ranking
+    return replace(evaluation, seconds=seconds), scores, ranking
 
 
-class _Clock:
-    """The seconds that each stage took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - began, 3)
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long the body takes."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - began, 3)
 
 
 def _rank(
-    judged: JudgedSet, pools: Sequence[Pool], spec: SystemSpec, clock: _Clock, progress: Progress
+    judged: JudgedSet, pools: Sequence[Pool], spec: SystemSpec, seconds: dict[str, float], progress: Progress
 ) -> tuple[System, Ranking, tuple[str, ...]]:
     """The system, its ranking, and notes on it."""
     if spec.kind == "encoder":
-        with clock.stage("loading"):
+        with _timed(seconds, "loading"):
             encoder, precision, notes = _load(judged, spec, progress)
-        with clock.stage("encoding"):
+        with _timed(seconds, "encoding"):
             vectors = encode_set(judged, pools, encoder, progress=progress)
-        with clock.stage("ranking"):
+        with _timed(seconds, "ranking"):
             ranking = rank_by_vectors(judged, pools, vectors, progress=progress)
         return System("encoder", encoder.name, encoder.fingerprint, encoder.source, precision), ranking, notes
     if spec.kind == "rankings":
         path = Path(spec.name)
-        with clock.stage("reading"):
+        with _timed(seconds, "reading"):
             ranking, notes = read_rankings(path, judged, pools, progress=progress)
             try:
                 fingerprint = sha256_of(path)
@@ -138,14 +134,12 @@ def _rank(
                 raise RankingError(f"{path.name}: it cannot be read ({error.strerror}). Check the file.") from error
         return System("rankings", path.name[:_MAX_NAME_CHARS], fingerprint), ranking, notes
     system, rank = (tfidf_system(), rank_by_tfidf) if spec.kind == "tfidf" else (bm25_system(), rank_by_bm25)
-    with clock.stage("ranking"):
+    with _timed(seconds, "ranking"):
         return system, rank(judged, pools, progress=progress), ()
 
 
 def _load(judged: JudgedSet, spec: SystemSpec, progress: Progress) -> tuple[Encoder, Precision, tuple[str, ...]]:
-    chosen = choose_encoder(
-        spec.name, precision=spec.precision, on_fetch=lambda done, total: progress(FETCHING, done, total)
-    )
+    chosen = choose_encoder(spec.name, precision=spec.precision, progress=progress)
     if chosen.loaded is not None:
         return chosen.loaded, chosen.precision, ()
     n = len(judged.papers)

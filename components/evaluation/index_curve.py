@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -264,9 +264,6 @@ def to_markdown(curve: Curve) -> str:
             f"| {p.p95_ms:.3f} | {p.build_seconds:.1f} | {'' if exact is None else f'{exact.p50_ms:.3f}'} |"
         )
     return "\n".join(lines) + "\n"
-
-
-EXPORTS: dict[str, Callable[[Curve], str]] = {".md": to_markdown, ".csv": to_csv, ".json": to_json}  # by file suffix
 
 
 # Draw

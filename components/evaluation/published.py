@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.encoder import CATALOGUE
+from components.encoder.catalogue import CATALOGUE
 from components.evaluation.results import System
 from corpus.judged_sets.model import HandledKind, JudgedSet, Pool
 from corpus.judged_sets.released import relevant_grade

@@ -6,7 +6,7 @@ Markdown has percent, as papers do, and differences in percentage points; CSV an
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,7 @@ from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
 from components.evaluation.published import published_rows, published_scores
 from components.evaluation.results import Evaluation, QueryScores, by_fold, mean_of_folds
 from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
-from corpus.readers.cells import guarded
+from corpus.text.cells import guard_cell
 
 MAIN_METRICS = (MAP, NDCG_20_PERCENT)  # reported by the paper, and tested
 MAX_GROUPS = 60  # of a table; the topics of TRECCOVID-RF are 50
@@ -91,7 +91,7 @@ class Report:
         writer.writeheader()
         for row in rows:
             writer.writerow(
-                {name: guarded(one_line(value)) if isinstance(value, str) else value for name, value in row.items()}
+                {name: guard_cell(one_line(value)) if isinstance(value, str) else value for name, value in row.items()}
             )
         return text.getvalue()
 
@@ -115,7 +115,6 @@ class Report:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-EXPORTS: dict[str, Callable[[Report], str]] = {".md": Report.markdown, ".csv": Report.csv, ".json": Report.json}
 _TEMPLATE = Path(__file__).with_name("report.md.j2")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 import humanize
 from pydantic import TypeAdapter
@@ -30,13 +30,6 @@ _CARD = "card.json"
 _MAX_CARD_BYTES = 2**20  # the rules may have 20,000 characters
 _PART_BYTES = 2**20
 _WORK_AGE_S = 86_400  # after which an unfinished set is deleted
-
-
-class Readable(Protocol):
-    """A file that is copied in parts."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +57,10 @@ class SetCard:
 class _CardFile:
     """files: name, bytes and time of change (ns) of each file of the set, by which a changed one is noticed."""
 
-    version: int
     files: tuple[tuple[str, int, int], ...]
     card: SetCard
 
 
-_VERSION = 1
 _CARD_FILE = TypeAdapter(_CardFile)
 
 
@@ -106,7 +97,7 @@ def describe(name: str, *, progress: Progress = no_progress) -> SetCard:
     with suppress(OSError, ValueError):
         if path.stat().st_size <= _MAX_CARD_BYTES:
             stored = _CARD_FILE.validate_json(path.read_bytes())
-            if (stored.version, stored.files) == (_VERSION, files):
+            if stored.files == files:
                 return replace(stored.card, name=name)
     card = _card(folder, name=name, progress=progress)
     with suppress(OSError):  # a read-only folder
@@ -121,7 +112,7 @@ def keep_set(judged: JudgedSet, name: str) -> SetCard:
     return describe(name)
 
 
-def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress = no_progress) -> SetCard:
+def keep_files(name: str, files: Mapping[str, BinaryIO], *, progress: Progress = no_progress) -> SetCard:
     """Store a set from its files, by their names; nothing is stored of a set that cannot be read.
 
     Raises SetError for a name that is not one of a released set's files, for too many bytes, and as `read_released`
@@ -130,8 +121,8 @@ def keep_files(name: str, files: Mapping[str, Readable], *, progress: Progress =
     if unknown := [file for file in files if file_kind(file) is None]:
         raise SetError(
             f"{unknown[0]!r:.80} is not a file of a judged set. Give abstracts-<set>.jsonl, test-pid2anns-<set>.json "
-            "and, where they exist, <set>-evaluation_splits.json, <set>-queries-release.csv and set.json. The command "
-            "line makes a set of your own judgements: evaluate make plain --help"
+            "and, where they exist, <set>-evaluation_splits.json, <set>-queries-release.csv and set.json. To make a "
+            "set of your own judgements: cocite judged-sets make plain --help"
         )
     if len(files) > MAX_FILES:
         raise SetError(f"These are {len(files)} files; a set has at most {MAX_FILES}. Give one set at a time.")
@@ -243,5 +234,5 @@ def _files_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _write_card(folder: Path, card: SetCard) -> None:
-    text = json.dumps(asdict(_CardFile(_VERSION, _files_of(folder), card)), ensure_ascii=False) + "\n"
+    text = json.dumps(asdict(_CardFile(_files_of(folder), card)), ensure_ascii=False) + "\n"
     write_text(folder / _CARD, text.encode("utf-8", "replace").decode())  # names may have lone surrogates

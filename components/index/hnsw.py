@@ -203,7 +203,7 @@ class HnswIndex:
     def search(
         self, query: Vectors, *, k: int, allowed: Mask | None = None, ef_search: int | None = None
     ) -> Neighbours:
-        """See `Index.search`; approximate. Raises ValueError where the graph cannot reach k of the allowed rows.
+        """As `ExactIndex.search`, but approximate. Raises ValueError where it cannot reach k allowed rows.
 
         ef_search: for measurements, k or more; None uses the tuned one, more for a large k.
         """
@@ -230,7 +230,7 @@ class NeighbourIndex:
         self.graph = graph
 
     def search(self, query: Vectors, *, k: int, allowed: Mask | None = None) -> Neighbours:
-        """See `Index.search`."""
+        """As `ExactIndex.search`."""
         narrow = allowed is not None and allowed.sum() < max(GRAPH_FROM, MIN_GRAPH_SHARE * len(allowed))
         if self.graph is not None and not narrow:
             try:

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from components.atlas.manifest import MAX_TITLE_CHARS
 from components.atlas.paths import FOLDER, atlas_folder, home
-from components.encoder import Precision
 
 # encode: an atlas's papers with another encoder; files, query: a new corpus; add, remove, rebuild: a change of one;
 # import: an archive; evaluate: a judged set; curve: the benchmark of a neighbour index.
 JobKind = Literal["encode", "files", "query", "add", "remove", "rebuild", "import", "evaluate", "curve"]
 JobState = Literal["running", "stopping", "done", "stopped", "failed"]
+Precision = Literal["float32", "bfloat16"]  # as in components.encoder, which is slow to import
 BASELINES = ("tfidf", "bm25")
 
 MAX_FILES = 100

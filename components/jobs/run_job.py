@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.atlas.archive import import_archive
-from components.atlas.build import READING, NothingToBuild, build_atlas, describe_files, read_files
+from components.atlas.build import NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
 from components.atlas.default import ensure_medline
 from components.atlas.grow import Change, GrowResult, grow_corpus, rebuild
@@ -13,12 +13,12 @@ from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.precomputed_vectors import build_from_vectors
 from components.atlas.reencode import reencode
-from components.encoder import EMBEDDED
+from components.encoder.catalogue import EMBEDDED
 from components.jobs.model import BASELINES, Event, JobRequest
 from components.jobs.store import NoSuchRequest, discard, lock_request, read_request
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress, no_progress
-from corpus.readers import WithoutAbstract
+from corpus.readers.report import WithoutAbstract
 
 
 class NotAllChanged(CociteAtlasError):
@@ -106,7 +106,7 @@ def _add(request: JobRequest, progress: Progress) -> Event:
         request.paths,
         columns=columns,
         without_abstract=without_abstract,
-        on_progress=lambda done, total: progress(READING, done, total),
+        progress=progress,
     )
     source = {"files": checksums, **kept, **read.account}
     grown = grow_corpus(request.name, add=read.papers, source=source, problems=read.problems, progress=progress)

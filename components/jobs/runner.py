@@ -112,7 +112,7 @@ class BackgroundJob:
         for line in self._process.stdout:
             try:
                 event = Event.model_validate_json(line)
-            except ValidationError:  # a library printed something
+            except ValidationError:  # the torn last line of a killed worker
                 continue
             with self._changed:
                 if event.error:

@@ -119,9 +119,9 @@ def safe_name(name: str) -> str:
         stem, ending = ascii_name, ""
     stem = stem[:80].rstrip(" .-_")
     if "." in last and ascii_name and not dot:  # nothing is left of the stem
-        stem, dot, ending = "", ".", ascii_name
-    stem = stem or "file"
-    safe = f"{stem}.{ending[:10]}" if dot and ending else stem
+        stem, ending = "", ascii_name
+    stem, ending = stem or "file", ending[:10].rstrip(" .-_")
+    safe = f"{stem}.{ending}" if ending else stem
     return f"file-{safe}" if _DEVICES.match(safe) else safe
 
 

@@ -7,15 +7,13 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 from components.jobs.model import MAX_MESSAGE_CHARS, Event, JobRequest
 from components.jobs.run_job import run_job
 from corpus.errors import CociteAtlasError
-from corpus.progress import Cancelled
+from corpus.progress import Cancelled, Throttled
 
-_SECONDS_BETWEEN_EVENTS = 0.2  # a page does not draw faster
 STOPPED = 130
 
 
@@ -25,35 +23,30 @@ def main() -> int:
     request = JobRequest.model_validate_json(sys.stdin.buffer.readline())
     closed = threading.Event()
     threading.Thread(target=_wait_for_end_of_input, args=(closed,), daemon=True, name="standard-input").start()
-    stage_now, next_time = "", 0.0
+    events, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not come between two events
+
+    def report(event: Event) -> None:
+        try:
+            print(event.model_dump_json(), file=events, flush=True)
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), events.fileno())  # else Python would write again at exit
+            raise Cancelled("The app has ended.") from error
+
+    report_progress = Throttled(lambda stage, done, total: report(Event(stage=stage, done=done, total=total)))
 
     def progress(stage: str, done: int, total: int) -> None:
-        nonlocal stage_now, next_time
         if closed.is_set():
             raise Cancelled("The job was stopped.")
-        now = time.monotonic()
-        if stage != stage_now or done >= total or now >= next_time:
-            stage_now, next_time = stage, now + _SECONDS_BETWEEN_EVENTS
-            _report(Event(stage=stage, done=done, total=total))
+        report_progress(stage, done, total)
 
     try:
-        _report(run_job(request, progress=progress))
+        report(run_job(request, progress=progress))
     except (Cancelled, KeyboardInterrupt):
         return STOPPED
     except CociteAtlasError as error:
-        _report(Event(error=str(error)[:MAX_MESSAGE_CHARS]))
+        report(Event(error=str(error)[:MAX_MESSAGE_CHARS]))
         return 1
     return 0
-
-
-def _report(event: Event) -> None:
-    """Write an event. Raises Cancelled where the app has ended."""
-    try:
-        sys.stdout.write(event.model_dump_json() + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would write again at exit
-        raise Cancelled("The app has ended.") from error
 
 
 def _wait_for_end_of_input(closed: threading.Event) -> None:

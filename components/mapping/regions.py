@@ -3,12 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from components.atlas.manifest import Region
 from components.mapping import region_names as words
 
 Array = npt.NDArray[Any]
@@ -24,6 +24,24 @@ _ENOUGH_FOR_ONE_WORD = 0.45  # one word is mostly a broad one: "brain", "soil", 
 _TERMS = 6  # on a card, a line
 _FEWEST_PAPERS = 3  # of a term, in a region too; fewer are chance
 _TOPICAL = 0.1  # of a term's papers have it as a topic: then it is a name, as "brain" is and "robotic" is not
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A labelled gathering of papers on the map.
+
+    id: its number in regions.npy, 0 for the largest. name: unlike every other region's. size: papers.
+    x, y: map coordinates of a paper in a dense part of it. terms: what sets it apart, best first; the first ones make
+    the name. colour: a place in the palette, other than that of the regions beside it.
+    """
+
+    id: int
+    name: str
+    size: int
+    x: float
+    y: float
+    terms: tuple[str, ...] = ()
+    colour: int = 0
 
 
 def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:

@@ -11,7 +11,8 @@ from components.atlas.corpora import atlases_of
 from components.atlas.manifest import Manifest
 from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas, AtlasDamaged
-from components.encoder import EMBEDDED, LEXICAL, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.mapping.palette import REGION_COLOURS
 from components.pages import frame, query_state, resources, session
 from components.panels.atlas_map import atlas_map
@@ -46,7 +47,7 @@ class _Side:
     atlas: Atlas
     label: str
     query: Query | None = None
-    reading: Reading | None = None
+    reading: TextCoverage | None = None
     result: SearchResult | None = None
     blocked: str = ""
 

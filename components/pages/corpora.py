@@ -20,7 +20,7 @@ from components.atlas.manifest import Manifest
 from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.thumbnail import thumbnail
-from components.encoder import Precision
+from components.encoder.base import Precision
 from components.jobs import runner
 from components.jobs.model import JobRequest, encode_request
 from components.jobs.store import clear_old, discard, waiting_requests
@@ -82,7 +82,7 @@ def _stopped() -> None:
             continue
         if build.kind != "build" or build.name in {request.name for request in requests}:
             continue
-        done = f"{build.rows_done:,} of {build.rows_total:,} papers encoded" if build.rows_total else "nothing done yet"
+        done = f"{build.rows_done:,} of {build.papers:,} papers encoded" if build.papers else "nothing done yet"
         message = f"A build of {escaped(build.name)} with {escaped(build.encoder)} was stopped: {done}."
         _stopped_item(
             message if build.base else f"{message} To resume it, repeat the command that started it.",

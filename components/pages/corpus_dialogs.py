@@ -4,7 +4,6 @@ import html
 import io
 from collections.abc import Callable, Mapping
 
-import humanize
 import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
@@ -22,10 +21,11 @@ from components.pages import frame, jobs, resources
 from components.pages.uploads import choose_files, clear_uploads, draw_previews, readable_files
 from components.search.map_data import ARCHIVE, atlas_path
 from components.search.markup import plural
+from corpus.dedup import find_rows
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
-from corpus.known import rows_called
-from corpus.readers import problems_csv
+from corpus.io.files import format_bytes
+from corpus.readers.report import problems_csv
 from corpus.text.markdown import escaped
 
 _MAX_NAMED = 8  # papers that are named before they are removed
@@ -101,7 +101,7 @@ def _delete(corpus: str) -> None:
     atlases = atlases_of(corpus)
     papers = max((atlas.papers for atlas in atlases), default=0)
     encoders = f" and its atlases with {len(atlases)} encoders" if len(atlases) > 1 else ""
-    size = humanize.naturalsize(sum(disk_use(atlas.name) for atlas in atlases))
+    size = format_bytes(sum(disk_use(atlas.name) for atlas in atlases))
     st.markdown(
         f"Delete **{_title(corpus)}** ({plural(papers, 'paper')}){encoders}? This frees {size} and cannot be undone."
     )
@@ -147,7 +147,7 @@ def _remove(corpus: str) -> None:
     except CociteAtlasError as error:
         frame.show_error(error)
         return
-    rows, unknown = rows_called(papers, ids)
+    rows, unknown = find_rows(papers, ids)
     found = papers.select(["id", "title"]).take(pa.array(rows, type=pa.int64()))
     st.markdown(f"**{plural(len(rows), 'paper')} will be removed**")
     for title in found["title"].to_pylist()[:_MAX_NAMED]:

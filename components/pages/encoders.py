@@ -1,6 +1,5 @@
 """The Encoders page: all encoders, what each is, and building an atlas of a corpus with one of them."""
 
-import humanize
 import streamlit as st
 
 from components.atlas.corpora import atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
@@ -8,9 +7,10 @@ from components.atlas.encoder_options import EncoderOption, encoder_options, opt
 from components.atlas.manifest import Manifest
 from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas
-from components.encoder import Precision, default_precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
-from components.encoder.downloads import cached, clear, fetch
+from components.encoder.download import cached, clear, fetch
 from components.jobs import runner
 from components.jobs.model import encode_request
 from components.pages import frame, jobs, resources
@@ -18,6 +18,7 @@ from components.panels.encoders import encoder_facts, encoder_heading, encoder_l
 from components.panels.jobs import duration
 from components.search.markup import plural
 from corpus.errors import CociteAtlasError
+from corpus.io.files import format_bytes
 from corpus.text.markdown import escaped
 
 _CHOSEN, _ROUNDED = "encoder", "rounded"  # keys of widgets in st.session_state
@@ -77,7 +78,7 @@ def _stopped(atlas: Atlas) -> None:
         if build.corpus != atlas.manifest.corpus or not build.base or build.kind != "build" or _is_latest(encoder):
             continue
         with st.container(border=True):
-            done = f"{build.rows_done:,} of {build.rows_total:,} papers" if build.rows_total else "nothing yet"
+            done = f"{build.rows_done:,} of {build.papers:,} papers" if build.papers else "nothing yet"
             st.markdown(f"A build with **{escaped(encoder)}** was stopped: {done} encoded.")
             precision: Precision = "bfloat16" if build.precision == "bfloat16" else "float32"
             with st.container(horizontal=True):
@@ -104,12 +105,12 @@ def _downloads() -> None:
     downloads = [download for download in cached() if not download.name.startswith(f"{OWN}/")]
     if not downloads:
         return
-    total = humanize.naturalsize(sum(download.bytes for download in downloads))
+    total = format_bytes(sum(download.bytes for download in downloads))
     with st.expander(f"Downloads: {total} on this machine", icon=":material/save:"):
         for download in downloads:
             with st.container(horizontal=True, vertical_alignment="center"):
                 part = ", not finished" if download.partial else ""
-                st.markdown(f"{escaped(download.name)}: {humanize.naturalsize(download.bytes)}{part}")
+                st.markdown(f"{escaped(download.name)}: {format_bytes(download.bytes)}{part}")
                 st.space("stretch")
                 with st.popover("Remove"):
                     st.markdown("Atlases built with it stay. To search them with a text, download it again.")
@@ -158,13 +159,13 @@ def _download_again(option: EncoderOption) -> None:
         "Its files are not on this machine. You can use the map and search from papers, but not with a text.",
         icon=":material/cloud_off:",
     )
-    size = humanize.naturalsize(option.download)
+    size = format_bytes(option.download)
     if not st.button(f"Download again ({size})", type="primary", icon=":material/download:"):
         return
     bar = st.progress(0.0, text="Starting the download…")
 
-    def progress(done: int, total: int) -> None:
-        text = f"{humanize.naturalsize(done)} of {humanize.naturalsize(total)}"
+    def progress(_stage: str, done: int, total: int) -> None:
+        text = f"{format_bytes(done)} of {format_bytes(total)}"
         bar.progress(min(done / total, 1.0) if total else 0.0, text=text)
 
     try:
@@ -181,7 +182,7 @@ def _built(manifest: Manifest) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
         jobs.explore_link(manifest, label=f"Explore with {manifest.encoder.display_name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
-        size = humanize.naturalsize(disk_use(manifest.name))
+        size = format_bytes(disk_use(manifest.name))
         st.caption(f"{size} on disk, built {escaped(manifest.created[:10])}{rounded}")
         if manifest.name != DEFAULT_ATLAS:
             with st.popover("Delete", icon=":material/delete:"):
@@ -218,7 +219,7 @@ def _offer(option: EncoderOption, atlas: Atlas) -> None:
             frame.show_error(error)
             return
         device = "graphics card" if cost.device == "cuda" else "processor"
-        steps = [f"**{humanize.naturalsize(option.download)}** to download, once"] if option.download else []
+        steps = [f"**{format_bytes(option.download)}** to download, once"] if option.download else []
         encoding = duration(cost.encoding)
         steps.append(
             f"**{encoding[:1].upper()}{encoding[1:]}** to encode {plural(len(atlas), 'paper')} on this {device}"

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import get_args
 
-import humanize
 import streamlit as st
 
 from components.atlas.encoder_options import usable_encoders
 from components.atlas.paths import DEFAULT_ATLAS
-from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import has_fast_bfloat16
+from components.encoder.catalogue import EMBEDDED
 from components.evaluation import sets, store
 from components.evaluation.encoding import clear_vectors, kept_vectors
 from components.evaluation.format import issue_descriptions
@@ -23,6 +24,7 @@ from components.panels.jobs import duration
 from components.search.markup import plural
 from components.search.view import EvaluationView, Tab
 from corpus.errors import CociteAtlasError
+from corpus.io.files import format_bytes
 from corpus.judged_sets.released import FACETS_TOGETHER
 from corpus.text.markdown import escaped
 
@@ -171,7 +173,7 @@ def _left_side(view: EvaluationView, card: SetCard | None, names: list[str]) -> 
 
 
 def _set_facts(card: SetCard, view: EvaluationView) -> None:
-    size = humanize.naturalsize(card.bytes)
+    size = format_bytes(card.bytes)
     st.caption(
         escaped(f"{_queries(card.pools)}, {card.papers:,} papers, {size}. {_ORIGINS.get(card.origin, '')}".strip())
     )
@@ -239,7 +241,7 @@ def _delete_button(name: str) -> None:
 def _cached_vectors() -> None:
     if not (size := kept_vectors()):
         return
-    with st.expander(f"Cached vectors: {humanize.naturalsize(size)}", icon=":material/save:"):
+    with st.expander(f"Cached vectors: {format_bytes(size)}", icon=":material/save:"):
         st.markdown("With these, another split or set with the same papers need not be encoded again.")
         st.button("Clear cache", on_click=_clear_vectors, disabled=jobs.running(), key="clear-vectors")
 

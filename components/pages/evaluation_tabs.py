@@ -10,7 +10,8 @@ import streamlit as st
 from components.atlas import paths
 from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import read_manifest
-from components.encoder import LEXICAL, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import LEXICAL
 from components.evaluation import sets, store
 from components.evaluation.error_analysis import (
     Order,
@@ -295,7 +296,7 @@ def _open_set(name: str, facet: str, size: int, fingerprint: str) -> JudgedSet: 
     return sets.read_set(name, facet=facet)
 
 
-def _readings(evaluation: Evaluation, analysis: QueryAnalysis) -> dict[str, Reading] | None:
+def _readings(evaluation: Evaluation, analysis: QueryAnalysis) -> dict[str, TextCoverage] | None:
     """How much of each text the encoder reads; None where it counts words or is not on this machine."""
     system = evaluation.system
     if system.kind != "encoder" or system.source == LEXICAL:

@@ -7,7 +7,7 @@ import streamlit as st
 from components.atlas.corpora import free_name
 from components.atlas.encoder_options import usable_encoders
 from components.atlas.manifest import MAX_TITLE_CHARS
-from components.encoder import EMBEDDED
+from components.encoder.catalogue import EMBEDDED
 from components.jobs import runner
 from components.jobs.model import MAX_QUERY_CHARS, JobRequest, UploadedFile
 from components.jobs.store import file_path, new_request_id, save_request, waiting_requests
@@ -16,7 +16,7 @@ from components.pages.uploads import Uploads, choose_files, clear_uploads, draw_
 from components.panels.jobs import duration
 from components.search.markup import plural
 from corpus.errors import CociteAtlasError
-from corpus.readers import Preview
+from corpus.readers.report import Preview
 from corpus.sources.lookup import SOURCES
 from corpus.text.markdown import escaped
 

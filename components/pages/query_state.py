@@ -13,13 +13,15 @@ import streamlit as st
 from components.atlas.encoders import TakesNoText
 from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
 from components.pages import resources, session
 from components.panels.query import PASTE, TITLE, LookUp
 from components.search.query_text import QueryText, understand
 from components.search.search import Query
 from corpus.errors import CociteAtlasError
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import parse_identifier
 from corpus.sources.lookup import SOURCES, look_up
 from corpus.sources.source import Source
 
@@ -81,7 +83,7 @@ def take_paper(atlas: Atlas, row: int) -> None:
 def take_typed_id() -> bool:
     """Whether the field holds an id, which is kept to be found; the field stays as it is."""
     paste = st.session_state[PASTE]
-    if identifier_in(paste) is None and not _ID.fullmatch(paste.strip()):
+    if parse_identifier(paste) is None and not _ID.fullmatch(paste.strip()):
         return False
     st.session_state[_TYPED_ID] = paste.strip()
     return True
@@ -104,7 +106,7 @@ def look_up_typed_id() -> None:
     """
     typed = typed_id()
     clear_typed_id()
-    identifier = identifier_in(typed)
+    identifier = parse_identifier(typed)
     if identifier is None:
         take_paste()  # a word that is no id of this corpus: a text after all
         return
@@ -133,7 +135,7 @@ def last_look_up() -> LookUp | None:
 # Vectors
 
 
-def text_query(atlas: Atlas, text: QueryText) -> tuple[Query | None, Reading | None, str]:
+def text_query(atlas: Atlas, text: QueryText) -> tuple[Query | None, TextCoverage | None, str]:
     """A text as a query for an atlas, how much of it was read, and why there is no query."""
     try:
         query, reading = encode(atlas, text)
@@ -147,7 +149,7 @@ def text_query(atlas: Atlas, text: QueryText) -> tuple[Query | None, Reading | N
     return query, reading, ""
 
 
-def encode(atlas: Atlas, text: QueryText) -> tuple[Query, Reading]:
+def encode(atlas: Atlas, text: QueryText) -> tuple[Query, TextCoverage]:
     """A text as a query for an atlas, and how much of it was read.
 
     Raises TakesNoText, EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was

@@ -11,7 +11,8 @@ from components.jobs.store import add_file, file_path, new_request_id, remove_fi
 from components.pages import frame
 from components.panels.files import changed_columns, chosen_columns, column_state, file_preview
 from corpus.errors import CociteAtlasError
-from corpus.readers import Preview, preview
+from corpus.readers import preview
+from corpus.readers.report import Preview
 from corpus.text.markdown import escaped
 
 _PREVIEWED_RECORDS = 20

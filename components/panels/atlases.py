@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import humanize
 import streamlit as st
 
 from components.atlas.manifest import Manifest
 from components.atlas.map_state import map_words, rebuild_due
 from components.atlas.store import PROBLEMS, Atlas, read_problems
 from components.search.markup import facts_html, plural
-from corpus.readers import problems_csv
+from corpus.io.files import format_bytes
+from corpus.readers.report import problems_csv
 from corpus.text.markdown import escaped
 
 _MAX_NAMED = 3  # encoders that are named; further ones are counted
@@ -129,9 +129,7 @@ def corpus_card(
                 st.caption("Too few papers for a map.")
         with text:
             st.subheader(escaped(first.display_title), anchor=False)
-            st.caption(
-                f"{papers} · {humanize.naturalsize(bytes)} on disk · built {escaped(built)}  \nEncoders: {encoders}"
-            )
+            st.caption(f"{papers} · {format_bytes(bytes)} on disk · built {escaped(built)}  \nEncoders: {encoders}")
             if due:
                 st.caption(f":material/map: {escaped(due)}")
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.search.compare import Agreement, Comparison
 from components.search.markup import bars_html
 from components.search.view import PAIR_K_CHOICES
@@ -121,7 +121,7 @@ def _slopes(comparison: Comparison, *, left: str, right: str) -> str:
     )
 
 
-def list_head(name: str, *, reading: Reading | None, blocked: str, left_out: Sequence[str]) -> None:
+def list_head(name: str, *, reading: TextCoverage | None, blocked: str, left_out: Sequence[str]) -> None:
     """Draw the head of one of two lists. name: of its encoder. blocked: why there is no list; else empty.
 
     left_out: titles of papers that are the query itself.

@@ -4,14 +4,14 @@ import html
 import re
 from collections.abc import Callable, Sequence
 
-import humanize
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from components.atlas.encoder_options import POOLINGS, EncoderOption
-from components.encoder import Checkpoint
+from components.encoder.checkpoints import Checkpoint
 from components.search.markup import bars_html, facts_html
+from corpus.io.files import format_bytes
 from corpus.text.markdown import escaped
 
 
@@ -94,7 +94,7 @@ def _facts(option: EncoderOption, checkpoint: Checkpoint | None) -> list[tuple[s
     elif entry is not None:
         facts.append(("Vector of a paper", f"up to {entry.dimensions} dimensions, of length 1"))
     if entry is not None:
-        size = humanize.naturalsize(entry.download_bytes)
+        size = format_bytes(entry.download_bytes)
         source = {
             "embedded": "comes with the app",
             "hub": f"Hugging Face hub, {entry.hub_id}, about {size}",

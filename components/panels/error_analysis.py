@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.evaluation.error_analysis import Candidate, QueryAnalysis, words_mislead
 from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 from components.evaluation.results import QueryScores
@@ -25,7 +25,7 @@ def query_analysis(
     *,
     system: str,
     ascending: bool,
-    readings: Mapping[str, Reading] | None,
+    readings: Mapping[str, TextCoverage] | None,
 ) -> None:
     """Draw one query. scores: its own. system: what ranked it. ascending: whether scores are distances.
 
@@ -112,13 +112,13 @@ def _share(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
-def _read_part(reading: Reading) -> str:
+def _read_part(reading: TextCoverage) -> str:
     if reading.skips:
         return f"the encoder knows {reading.words_read:,} of {reading.words:,} words"
     return f"the encoder read the first {reading.words_read:,} of {reading.words:,} words"
 
 
-def _candidate(candidate: Candidate, *, ascending: bool, reading: Reading | None) -> None:
+def _candidate(candidate: Candidate, *, ascending: bool, reading: TextCoverage | None) -> None:
     paper = candidate.paper
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escaped(paper.title or 'No title')}**")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from components.search.markup import plural
-from corpus.readers import Preview
+from corpus.readers.report import Preview
 from corpus.text.markdown import escaped
 
 # Fields of a paper → labels, in the order of the form.

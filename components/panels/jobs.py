@@ -5,8 +5,10 @@ from collections.abc import Callable
 import humanize
 import streamlit as st
 
-from components.atlas.build import ENCODING, FETCHING, PROJECTING, READING
+from components.atlas.build import ENCODING, PROJECTING, READING
+from components.encoder.base import FETCHING
 from components.jobs.model import JobStatus
+from corpus.io.files import format_bytes
 from corpus.text.markdown import escaped
 
 _DONE = {
@@ -68,7 +70,7 @@ def _progress_text(status: JobStatus) -> str:
         return f"{status.stage}… {status.seconds:.0f} s so far"
     rate = ""
     if status.stage == FETCHING:
-        amount = f"{humanize.naturalsize(status.done)} of {humanize.naturalsize(status.total)}"
+        amount = f"{format_bytes(status.done)} of {format_bytes(status.total)}"
     elif status.stage in (READING, PROJECTING) or (
         status.request.kind in ("evaluate", "curve") and status.stage != ENCODING
     ):

@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.atlas.facets import Filters
 from components.atlas.store import Atlas
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.search.cards import has_pair_shares, meaning
 from components.search.markup import plural
 from components.search.query_text import QueryText
@@ -36,7 +36,7 @@ def query_box(
     *,
     query_text: QueryText | None,
     searched: bool,
-    reading: Reading | None,
+    reading: TextCoverage | None,
     examples: Sequence[str],
     blocked: str,
     look_up: LookUp | None = None,
@@ -98,7 +98,7 @@ def query_box(
                 )
 
 
-def _parsed(query_text: QueryText, reading: Reading | None) -> None:
+def _parsed(query_text: QueryText, reading: TextCoverage | None) -> None:
     """How the text was parsed, and how much of it the encoder read."""
     if not query_text:
         st.info("There is no text to search for. Paste one, or choose an example.", icon=":material/edit:")

@@ -3,8 +3,7 @@
 import pyarrow.compute as pc
 
 from components.atlas.store import Atlas
-from corpus.identifiers import normalised_doi
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import normalised_doi, parse_identifier
 
 _MAX_CHARS = 300  # no id is longer
 
@@ -16,7 +15,7 @@ def find_row(atlas: Atlas, text: str) -> int | None:
         return None
     if (known := atlas.row_of(plain)) is not None:
         return known
-    identifier = identifier_in(plain)
+    identifier = parse_identifier(plain)
     if identifier is None:
         return None
     papers, value = atlas.papers, identifier.value

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow.compute as pc
 
 from components.atlas.facets import Filters
+from components.atlas.map_state import PLACING_NEIGHBOURS
 from components.atlas.store import Atlas
-from components.encoder import Encoder
+from components.encoder.base import Encoder
 from components.index.exact import Vectors
 from components.mapping.projection import near_on_map, place
 from corpus.errors import CociteAtlasError
 
 MAX_HITS = 200  # nobody reads a longer list; the map is for that
-PLACING_NEIGHBOURS = 10  # the query lies at their weighted mean; with more it drifts to the middle of the map
 MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to the query's place
 
 # The same text encoded twice differs by rounding alone. As a share of the median distance of random pairs this is

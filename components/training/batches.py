@@ -1,158 +1,277 @@
-"""Batches: the plan of an epoch, in which no pair is told apart from a paper that it was cited together with."""
+"""Batches: which pairs each step takes, the negatives within a micro-batch, and the papers' word pieces."""
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
+import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from corpus.cocitations.pairs import Rows
+from components.encoder.catalogue import InputForm
+from components.encoder.checkpoints import Checkpoint
+from components.encoder.tokenizer import joined_text, load_tokenizer
+from components.training.settings import Negatives, TrainingError, TrainingSettings
+from corpus.cocitations.pairs import Rows, TrainingPairs
+from corpus.progress import Progress, no_progress
 
+PLANNING = "Planning the batches"
 Positions = NDArray[np.int32]
+WordPieces = NDArray[np.int32]
 
-# Pairs that are tried for each place of a micro-batch before it is given up, and how often one is tried, on the mean,
-# before what is left is left over: keeps the time linear.
-_TRIED = 64
-_PIECE = 2**20  # keys that are looked up at a time: bounds memory
-_REPAIRS = 5  # times that micro-batches are taken apart for pairs that fitted in nowhere
-_MANY = 100  # partners of a paper, from which on they are kept as a set
-_FILTER_BITS = 26  # of the numbers of the filter's cells: 64 MB, of which 1.3 million pairs fill a fiftieth
+_TRIES = 64  # pairs tried per place of a micro-batch, and tries per pair on average: keeps the time linear
+_REPAIRS = 5  # rounds in which finished micro-batches are taken apart for pairs that found no place
+
+
+# -- The plan: pairs → micro-batches → steps ---------------------------------------------------------------------------
+
+
+class Cocited:
+    """Which papers are cited together, in either order. pairs: int32 (n, 2), rows of papers."""
+
+    def __init__(self, pairs: Rows) -> None:
+        self.papers = int(pairs.max()) + 1 if len(pairs) else 0
+        ends = np.concatenate([pairs, pairs[:, ::-1]]).T
+        self._matrix = csr_array((np.ones(ends.shape[1], np.bool_), tuple(ends)), shape=(self.papers, self.papers))
+        self.partners = lru_cache(10_000)(self._partners)
+
+    def together(self, a: Rows, b: Rows) -> NDArray[np.bool_]:
+        """Whether a[i] and b[i] are cited together; the shape of both."""
+        return np.asarray(self._matrix[a.ravel(), b.ravel()]).reshape(a.shape)
+
+    def _partners(self, paper: int) -> frozenset[int]:
+        start, end = self._matrix.indptr[paper : paper + 2]
+        return frozenset(self._matrix.indices[start:end].tolist())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochPlan:
-    """One epoch in micro-batches.
+    """One epoch. micro_batches: int32 (m, micro_batch), positions in the pairs, each at most once.
 
-    micro_batches: int32 (m, micro_batch), positions in the pairs, no position twice. left_over: how many pairs are in
-        none of them: what is left of a whole number of micro-batches, and what fitted in nowhere.
+    left_over: the number of pairs in none of them: the remainder, and pairs that fitted in nowhere.
     """
 
     micro_batches: Positions
     left_over: int
 
 
-class Cocited:
-    """Which papers are cited together, in any order."""
-
-    def __init__(self, pairs: Rows) -> None:
-        """pairs: int32 (n, 2), rows of papers."""
-        first, second = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
-        self.papers = int(pairs.max()) + 1 if len(pairs) else 0
-        self._keys = np.unique(np.minimum(first, second) * self.papers + np.maximum(first, second))
-        # Most questions are answered no; this says so without a search among millions of keys.
-        self._filter = np.zeros(min(2**_FILTER_BITS, max(8, 64 * len(self._keys))), dtype=np.bool_)
-        self._filter[self._cells(self._keys)] = True
-        low, high = np.divmod(self._keys, max(1, self.papers))
-        both = np.sort(np.concatenate([self._keys, high * self.papers + low]))
-        self._partners = (both % max(1, self.papers)).astype(np.int32)
-        self._many: dict[int, frozenset[int]] = {}  # of papers that are cited with many, which are asked for often
-        self._starts = np.searchsorted(both, np.arange(self.papers + 1, dtype=np.int64) * self.papers)
-
-    def partners(self, paper: int) -> frozenset[int]:
-        """The papers that a paper is cited together with."""
-        if (known := self._many.get(paper)) is not None:
-            return known
-        found = frozenset(self._partners[self._starts[paper] : self._starts[paper + 1]].tolist())
-        if len(found) >= _MANY:
-            self._many[paper] = found
-        return found
-
-    def together(self, a: Rows, b: Rows) -> NDArray[np.bool_]:
-        """Whether a[i] and b[i] are cited together, for each i, whatever the shape of both."""
-        left, right = a.astype(np.int64).ravel(), b.astype(np.int64).ravel()
-        keys = np.minimum(left, right) * self.papers + np.maximum(left, right)
-        found = self._filter[self._cells(keys)]
-        asked = np.flatnonzero(found)
-        places = np.searchsorted(self._keys, keys[asked])
-        found[asked] = self._keys[np.minimum(places, len(self._keys) - 1)] == keys[asked]
-        return found.reshape(a.shape)
-
-    def _cells(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        # Multiplied by a large odd number, neighbouring keys fall into cells far apart (Knuth's hash).
-        mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)
-        return (mixed % np.uint64(len(self._filter))).astype(np.int64)
-
-
 def plan_epoch(pairs: Rows, cocited: Cocited, *, micro_batch: int, seed: int, epoch: int) -> EpochPlan:
-    """The micro-batches of one epoch, in the order in which they are taken.
+    """The micro-batches of an epoch in their order: a function of pairs, seed and epoch.
 
-    pairs: int32 (n, 2), anchor and positive. cocited: of the same pairs. It is a function of pairs, seed and epoch.
-    Within a micro-batch no paper stands twice, and no row's positive is cited together with another row's anchor:
-    such a row is kept for a later one. A micro-batch that cannot be filled is dropped.
-    Takes a few seconds for a million pairs.
+    pairs: int32 (n, 2), anchor and positive. Within a micro-batch no paper appears twice, and no row's positive is
+    co-cited with another row's anchor: such a row waits for a later micro-batch. Takes a second per million pairs.
     """
     random = np.random.default_rng([seed, epoch, 0xE90C])
     order = random.permutation(len(pairs)).astype(np.int32)
     whole = len(order) // micro_batch * micro_batch
     drawn = order[:whole].reshape(-1, micro_batch)
-    fine = ~_conflicts(pairs, drawn, cocited)
-    planned, left = _placed(pairs, np.concatenate([drawn[~fine].ravel(), order[whole:]]), cocited, micro_batch)
-    planned = np.concatenate([drawn[fine], planned])
+    conflicting = _conflicts(pairs[drawn], cocited)
+    rest = np.concatenate([drawn[conflicting].ravel(), order[whole:]])
+    placed, left = _place(pairs, rest, cocited, micro_batch)
+    planned = np.concatenate([drawn[~conflicting], placed])
     for _ in range(_REPAIRS):
         if len(left) < micro_batch or not len(planned):
             break
-        # They share papers with each other: they are placed among others, which are taken apart for it.
+        # The pairs that are left share papers with each other: mix them with others.
         planned = random.permutation(planned)
         apart, kept = planned[: 2 * len(left)], planned[2 * len(left) :]
-        again, still_left = _placed(pairs, np.concatenate([left, apart.ravel()]), cocited, micro_batch)
+        placed, still_left = _place(pairs, np.concatenate([left, apart.ravel()]), cocited, micro_batch)
         if len(still_left) < len(left):
-            planned, left = np.concatenate([kept, again]), still_left
-    # Those that were put together by hand must not all come last.
-    return EpochPlan(random.permutation(planned), len(left))
+            planned, left = np.concatenate([kept, placed]), still_left
+    return EpochPlan(random.permutation(planned), len(left))  # shuffled: those placed one by one must not come last
 
 
-def _conflicts(pairs: Rows, drawn: Positions, cocited: Cocited) -> NDArray[np.bool_]:
-    """Which of the micro-batches (m, micro_batch) hold a paper twice, or a negative that is none."""
-    found = np.zeros(len(drawn), dtype=np.bool_)
-    size = max(1, _PIECE // max(1, drawn.shape[1]))
-    for start in range(0, len(drawn), size):
-        rows = pairs[drawn[start : start + size]]
-        papers = np.sort(rows.reshape(len(rows), -1), axis=1)
-        bad = (papers[:, 1:] == papers[:, :-1]).any(axis=1)
-        anchors, positives = rows[:, :, 0], rows[:, :, 1]
-        for shift in range(1, drawn.shape[1]):
-            bad |= cocited.together(anchors, np.roll(positives, shift, axis=1)).any(axis=1)
-        found[start : start + size] = bad
-    return found
+def _conflicts(rows: Rows, cocited: Cocited) -> NDArray[np.bool_]:
+    """Which micro-batches (m, micro_batch, 2) repeat a paper or would have a co-cited negative: bool (m,)."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.bool_)
+    papers = np.sort(rows.reshape(len(rows), 2 * rows.shape[1]), axis=1)
+    conflicting: NDArray[np.bool_] = (papers[:, 1:] == papers[:, :-1]).any(axis=1)
+    anchors, positives = rows[:, :, 0], rows[:, :, 1]
+    for shift in range(1, rows.shape[1]):
+        conflicting |= cocited.together(anchors, np.roll(positives, shift, axis=1)).any(axis=1)
+    return conflicting
 
 
-def _placed(pairs: Rows, rest: Positions, cocited: Cocited, micro_batch: int) -> tuple[Positions, Positions]:
-    """Full micro-batches of as many of these pairs as can be placed, one row at a time; and the others."""
-    made: list[list[int]] = []
+def _place(pairs: Rows, rest: Positions, cocited: Cocited, micro_batch: int) -> tuple[Positions, Positions]:
+    """Fill micro-batches with these pairs one row at a time. Returns the full ones, and the pairs without a place."""
+    full: list[list[int]] = []
     waiting = deque(zip(rest.tolist(), *pairs[rest].T.tolist(), strict=True))
-    failed, tries = 0, _TRIED * len(rest)
-    # Each failure moves on what it tried; when all that waits was tried for nothing, it is left.
+    failed, tries = 0, _TRIES * len(rest)
     while len(waiting) >= micro_batch and failed <= len(waiting) and tries > 0:
         taken: list[tuple[int, int, int]] = []
         passed: list[tuple[int, int, int]] = []
-        papers: set[int] = set()
-        of_anchors: list[frozenset[int]] = []
-        of_positives: list[frozenset[int]] = []
-        for _ in range(min(len(waiting), _TRIED * micro_batch)):
+        for _ in range(min(len(waiting), _TRIES * micro_batch)):
             row = waiting.popleft()
-            _, anchor, positive = row
             tries -= 1
-            if (
-                anchor in papers
-                or positive in papers
-                or any(positive in partners for partners in of_anchors)
-                or any(anchor in partners for partners in of_positives)
-            ):
+            if any(_conflict(row, other, cocited) for other in taken):
                 passed.append(row)
                 continue
             taken.append(row)
             if len(taken) == micro_batch:
                 break
-            papers |= {anchor, positive}
-            of_anchors.append(cocited.partners(anchor))
-            of_positives.append(cocited.partners(positive))
         if len(taken) == micro_batch:
-            # In front: what had to wait is of papers that many pairs share, and must be spread over all.
-            waiting.extendleft(reversed(passed))
+            waiting.extendleft(reversed(passed))  # first in line: pairs of frequent papers must spread over all batches
             failed = 0
-            made.append([position for position, _, _ in taken])
+            full.append([position for position, _, _ in taken])
         else:
             waiting.extend(taken + passed)
             failed += len(taken) + len(passed)
     left = np.array([position for position, _, _ in waiting], dtype=np.int32)
-    return np.array(made, dtype=np.int32).reshape(-1, micro_batch), left
+    return np.array(full, dtype=np.int32).reshape(-1, micro_batch), left
+
+
+def _conflict(row: tuple[int, int, int], other: tuple[int, int, int], cocited: Cocited) -> bool:
+    """Whether two (position, anchor, positive) must not share a micro-batch."""
+    _, anchor, positive = row
+    _, other_anchor, other_positive = other
+    return (
+        not {anchor, positive}.isdisjoint((other_anchor, other_positive))
+        or positive in cocited.partners(other_anchor)
+        or anchor in cocited.partners(other_positive)
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunPlan:
+    """The micro-batches of a run, epoch after epoch; each step takes the next `per_step` of them.
+
+    micro_batches: int32 (m, micro_batch), positions in the training pairs. epoch_ends: int64 (epochs,), the number of
+    micro-batches up to the end of each epoch. left_over: pairs left out of each epoch.
+    """
+
+    micro_batches: Positions
+    epoch_ends: NDArray[np.int64]
+    left_over: tuple[int, ...]
+    per_step: int
+    total_steps: int
+
+    def places(self, step: int) -> range:
+        """The micro-batches of a step, 1 ≤ step ≤ total_steps."""
+        return range((step - 1) * self.per_step, step * self.per_step)
+
+    def epochs_done(self, step: int) -> float:
+        """The number of epochs done after a step."""
+        return float(np.interp(step * self.per_step, [0, *self.epoch_ends], np.arange(len(self.epoch_ends) + 1)))
+
+
+def plan_run(pairs: TrainingPairs, settings: TrainingSettings, *, progress: Progress = no_progress) -> RunPlan:
+    """The plan, a function of pairs and settings. An incomplete last step is dropped.
+
+    Raises TrainingError if there is not one whole step, or if the run would end before its warm-up.
+    """
+    per_step = settings.batch // settings.micro_batch
+    needed = settings.max_steps * per_step or math.inf
+    cocited = Cocited(pairs.train)
+    plans: list[EpochPlan] = []
+    for epoch in range(settings.epochs):
+        progress(PLANNING, epoch, settings.epochs)
+        plans.append(
+            plan_epoch(pairs.train, cocited, micro_batch=settings.micro_batch, seed=settings.seed, epoch=epoch)
+        )
+        needed -= len(plans[-1].micro_batches)
+        if needed <= 0:
+            break
+    progress(PLANNING, settings.epochs, settings.epochs)
+    micro_batches = np.concatenate([plan.micro_batches for plan in plans])
+    steps = len(micro_batches) // per_step
+    if not steps:
+        raise TrainingError(
+            f"{pairs.name}: its {len(pairs.train):,} training pairs make {len(micro_batches):,} micro-batches of "
+            f"{settings.micro_batch} without a repeated paper, and a step takes {per_step}. Use a smaller batch, more "
+            "epochs or more pairs."
+        )
+    steps = min(steps, settings.max_steps or steps)
+    if settings.warmup_steps and settings.warmup_steps >= steps:
+        raise TrainingError(
+            f"warmup_steps is {settings.warmup_steps:,} and the whole run has {steps:,} step{'s' * (steps != 1)}, so "
+            "the learning rate would never reach its peak. The default suits 30,000 pairs and more. Set --warmup-steps "
+            f"{steps // 10}, a tenth of the run, or more --epochs."
+        )
+    return RunPlan(
+        micro_batches=micro_batches,
+        epoch_ends=np.cumsum([len(plan.micro_batches) for plan in plans]),
+        left_over=tuple(plan.left_over for plan in plans),
+        per_step=per_step,
+        total_steps=steps,
+    )
+
+
+def draw_negatives(kind: Negatives, *, rows: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """For each of `rows` ≥ 2 rows the row whose positive is its negative: int (rows,).
+
+    derangement: uniform among the permutations that leave no row in place, so that no row meets its own positive.
+    permutation: uniform among all, like the authors; a row meets its own positive with probability 1/rows.
+    """
+    while True:
+        drawn = random.permutation(rows).astype(np.intp)
+        # One permutation in e is a derangement, for any number of rows. Rejection keeps it uniform.
+        if kind == "permutation" or not (drawn == np.arange(rows)).any():
+            return drawn
+
+
+# -- Word pieces -------------------------------------------------------------------------------------------------------
+
+
+class PaperTokens:
+    """The papers' word pieces, the same that a `BiEncoder` of form `form` reads. Made on demand and kept.
+
+    vocabulary: the number of word pieces that the model knows.
+    """
+
+    def __init__(self, papers: pa.Table, start: Checkpoint, *, form: InputForm, vocabulary: int) -> None:
+        self._titles, self._abstracts = papers["title"], papers["abstract"]
+        self._name, self._form, self._vocabulary = start.name, form, vocabulary
+        self._tokenizer, self._separator_token = load_tokenizer(replace(start, form=form))
+        self._dtype = np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32)  # some 500 bytes per paper
+        self._pieces: dict[int, NDArray[np.generic]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
+        self._coming: Future[None] | None = None
+
+    def of(self, rows: Sequence[int] | NDArray[np.integer]) -> list[WordPieces]:
+        """int32 (length,) for each paper, special tokens included. Raises TrainingError for pieces the model lacks."""
+        if self._coming is not None:
+            coming, self._coming = self._coming, None
+            coming.result()
+        self._make(rows)
+        return [self._pieces[int(row)].astype(np.int32) for row in rows]
+
+    def prepare(self, rows: Sequence[int] | NDArray[np.integer]) -> None:
+        """Tokenise these papers in another thread; the next `of` waits for it. Not to be called twice before that."""
+        self._coming = self._thread.submit(self._make, rows)
+
+    def _make(self, rows: Sequence[int] | NDArray[np.integer]) -> None:
+        missing = [row for row in dict.fromkeys(map(int, rows)) if row not in self._pieces]
+        texts = [
+            joined_text(
+                self._titles[row].as_py(),
+                self._abstracts[row].as_py(),
+                separator=self._form.separator,
+                separator_token=self._separator_token,
+            )
+            for row in missing
+        ]
+        for row, encoding in zip(missing, self._tokenizer.encode_batch(texts), strict=True):
+            ids = np.array(encoding.ids, dtype=np.int64)
+            if not len(ids) or int(ids.max()) >= self._vocabulary:  # on a GPU it would break the whole process
+                raise TrainingError(
+                    f"{self._name}: its tokenizer and its model do not belong together: the tokenizer gives word "
+                    "pieces that the model does not know, or none. Fetch the checkpoint again."
+                )
+            self._pieces[row] = ids.astype(self._dtype)
+
+
+def padded(rows: Sequence[WordPieces], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Word pieces and attention mask, padded on the right: two int64 (n, longest) on the CPU."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.from_numpy(row)
+        mask[i, : len(row)] = 1
+    return ids, mask

@@ -1,44 +1,46 @@
-"""Held-out ranks: how near an encoder puts papers that were cited together, of pairs that training never saw."""
+"""Held-out ranks: how near an encoder puts papers of the test pairs, which training never saw, before and after."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.encoder import Encoder
+from components.encoder.base import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
 from components.evaluation.ranking import MAX_CELLS, rank_by_vectors
-from components.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
+from components.evaluation.statistics import bootstrap_interval, paired_test
+from components.training.run import HELD_OUT, StoredModel, read_model
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import Rows, TrainingPairs
 from corpus.judged_sets.model import JudgedSet, Pool, PoolPaper
 from corpus.progress import Progress, no_progress
 
-HeldOutMetric = Literal["mean_rank", "MAP", "recall@10"]
-METRICS: tuple[HeldOutMetric, ...] = get_args(HeldOutMetric)
-LOWER_IS_BETTER: HeldOutMetric = "mean_rank"
-# Enough for an interval of a point; more would take an encoder on a CPU for hours.
-MOST_QUERIES, MOST_PAPERS = 5_000, 50_000
+Metric = Literal["mean_rank", "MAP", "recall@10"]
+METRICS: dict[Metric, str] = {"mean_rank": "Mean rank", "MAP": "MAP", "recall@10": "Recall in 10"}
+# Enough for an interval of a point; more would keep an encoder on a CPU busy for hours.
+MAX_QUERIES, MAX_PAPERS = 5_000, 50_000
 _TOP = 10
 _SEED = 0
+_SIGNIFICANT = 0.05  # nothing is claimed for larger p-values
+
+Values = Mapping[Metric, NDArray[np.float64]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
+class HeldOut(StoredModel):
     """How an encoder ranks, for each paper of the test pairs, the papers that it was cited with.
 
-    encoder, fingerprint: the encoder's. queries, papers: how many were asked, and how many papers are ranked for each,
-    the query and what it is cited with in train and dev left out. sampled: some were drawn where there are more.
-    median_rank: of the queries' mean ranks. means: of each metric over the queries; intervals: 95 % bootstrap intervals
-    of them. values: float64 (queries,), query by query, in one order for all encoders.
+    queries: papers asked for. papers: the most papers ranked for one; the query itself and its partners in train and
+    dev are left out. sampled: there are more, and some were drawn. median_rank: median of the queries' mean ranks.
+    means, intervals: of each metric over the queries, with 95 % bootstrap intervals.
 
-    mean_rank: the mean rank of a query's relevant papers, 1 the nearest. MAP, as a query's: average precision, 0 … 1.
-    recall@10: the share of its relevant papers among the 10 nearest, 0 … 1.
+    mean_rank: a query's mean is over its relevant papers, 1 is the nearest paper. MAP: 0 … 1. recall@10: the share of
+    its relevant papers among the 10 nearest, 0 … 1.
     """
 
     encoder: str
@@ -47,81 +49,111 @@ class HeldOut:
     papers: int
     sampled: bool
     median_rank: float
-    means: Mapping[HeldOutMetric, float]
-    intervals: Mapping[HeldOutMetric, tuple[float, float]]
-    values: Mapping[HeldOutMetric, NDArray[np.float64]]
-
-    def as_json(self) -> dict[str, Any]:
-        """All but `values`, as JSON values."""
-        return {
-            "encoder": self.encoder,
-            "fingerprint": self.fingerprint,
-            "queries": self.queries,
-            "papers": self.papers,
-            "sampled": self.sampled,
-            "median_rank": self.median_rank,
-            "means": dict(self.means),
-            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
-        }
+    means: dict[Metric, float]
+    intervals: dict[Metric, tuple[float, float]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOutChange:
-    """What training changed. tests: of each metric, the trained encoder's values against the start's, query by query.
+class HeldOutTest(StoredModel):
+    """A paired randomisation test of after against before. higher, lower: queries whose value rose or fell."""
 
-    A difference is after minus before: of mean_rank, below 0 is better. `wins` are the queries with a higher value.
-    """
+    difference: float
+    p_value: float
+    higher: int
+    lower: int
+
+
+class HeldOutChange(StoredModel):
+    """What training changed. A difference is after − before: for mean_rank, below 0 is better."""
 
     before: HeldOut
     after: HeldOut
-    tests: Mapping[HeldOutMetric, PairedTest]
-
-    def as_json(self) -> dict[str, Any]:
-        """Both, and the difference and p-value of each metric, as JSON values."""
-        tests = {
-            name: {"difference": test.difference, "p_value": test.p_value, "higher": test.wins, "lower": test.losses}
-            for name, test in self.tests.items()
-        }
-        return {"before": self.before.as_json(), "after": self.after.as_json(), "tests": tests}
+    tests: dict[Metric, HeldOutTest]
 
 
-def held_out_ranks(
-    pairs: TrainingPairs,
-    encoder: Encoder,
-    *,
-    most_queries: int = MOST_QUERIES,
-    most_papers: int = MOST_PAPERS,
-    progress: Progress = no_progress,
-) -> HeldOut:
-    """Rank, for each paper of a test pair, all papers of the folder but itself and its partners in train and dev.
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One metric before and after training, in words."""
 
-    Each paper is encoded once; ties are broken as in evaluations. Where the pairs have more than `most_queries` or
-    `most_papers`, some are drawn, the same for every encoder; papers that are relevant are always among them.
-    Raises TrainingError where there are no test pairs, what `encode_set` and `rank_by_vectors` do, and what `progress`
-    does.
-    """
-    return _ranks(_asked(pairs, most_queries, most_papers), encoder, progress)
+    name: str
+    before: str
+    after: str
+    difference: str
+    interval: str
+    p: str
 
 
-def before_and_after(
+def compare_held_out(
     pairs: TrainingPairs,
     start: Encoder,
     trained: Encoder,
     *,
-    most_queries: int = MOST_QUERIES,
-    most_papers: int = MOST_PAPERS,
+    max_queries: int = MAX_QUERIES,
+    max_papers: int = MAX_PAPERS,
     progress: Progress = no_progress,
 ) -> HeldOutChange:
-    """`held_out_ranks` of the encoder that training began from and of what came of it, and how sure the change is."""
-    asked = _asked(pairs, most_queries, most_papers)
-    before, after = (_ranks(asked, encoder, progress) for encoder in (start, trained))
-    tests = {name: paired_test([after.values[name]], [before.values[name]]) for name in METRICS}
+    """Rank, for each paper of a test pair, all papers but itself and its partners in train and dev, by both encoders.
+
+    Ties are broken as in evaluations. If there are more queries or papers than the maxima, some are drawn, the same
+    for both; relevant papers are always among them. Raises TrainingError without test pairs, and what `encode_set`,
+    `rank_by_vectors` and `progress` raise.
+    """
+    questions = _questions(pairs, max_queries, max_papers)
+    before, values_before = _rank(questions, start, progress)
+    after, values_after = _rank(questions, trained, progress)
+    tests = {}
+    for name in METRICS:
+        test = paired_test([values_after[name]], [values_before[name]])
+        tests[name] = HeldOutTest(difference=test.difference, p_value=test.p_value, higher=test.wins, lower=test.losses)
     return HeldOutChange(before=before, after=after, tests=tests)
 
 
+def read_held_out(run: Path) -> HeldOutChange | None:
+    """The scores of a run; None if it has none. Raises TrainingError if they are damaged."""
+    return read_model(run / HELD_OUT, HeldOutChange) if (run / HELD_OUT).exists() else None
+
+
+def score_rows(change: HeldOutChange | None) -> list[ScoreRow]:
+    """The metrics as rows of a table; none without scores."""
+    if change is None:
+        return []
+    rows = []
+    for metric, name in METRICS.items():
+        before, after = change.before.means[metric], change.after.means[metric]
+        low, high = change.after.intervals[metric]
+        p = change.tests[metric].p_value
+        rows.append(
+            ScoreRow(
+                name=name,
+                before=_text(metric, before),
+                after=_text(metric, after),
+                difference=("−" if after < before else "+") + _text(metric, abs(after - before)),
+                interval=f"{_text(metric, low)} to {_text(metric, high)}",
+                p=f"{p:.4f}" if p >= 0.0001 else "< 0.0001",
+            )
+        )
+    return rows
+
+
+def verdict(change: HeldOutChange) -> str:
+    """What the scores say about the training, by MAP."""
+    if change.tests["MAP"].p_value >= _SIGNIFICANT:
+        return "By MAP, the difference from the start may be chance."
+    if change.after.means["MAP"] > change.before.means["MAP"]:
+        return "Papers that were cited together rank higher than with the start."
+    return (
+        "Papers that were cited together rank lower than with the start, whatever the dev loss says: the start is the "
+        "better encoder. Drawn negatives are mostly easy, and a margin that keeps them all active pushes apart what is "
+        "far already. Try a smaller --margin, a lower --learning-rate, or more pairs."
+    )
+
+
+def _text(metric: Metric, value: float) -> str:
+    return f"{value:,.2f}" if metric == "mean_rank" else f"{100 * value:.2f} %"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """The questions. relevant, left_out: of each query, rows among the set's papers; none of them the query."""
+class _Questions:
+    """relevant, left_out: for each query, rows among the judged set's papers; none of them is the query."""
 
     judged: JudgedSet
     queries: Rows
@@ -130,60 +162,39 @@ class _Asked:
     sampled: bool
 
     def pools(self) -> Iterator[Pool]:
-        everything = np.arange(len(self.judged.papers), dtype=np.int32)
-        for row, relevant, left_out in zip(self.queries.tolist(), self.relevant, self.left_out, strict=True):
-            grades = np.zeros(len(everything), dtype=np.int16)
+        rows = np.arange(len(self.judged.papers), dtype=np.int32)
+        for query, relevant, left_out in zip(self.queries.tolist(), self.relevant, self.left_out, strict=True):
+            grades = np.zeros(len(rows), dtype=np.int16)
             grades[relevant] = 1
-            kept = np.ones(len(everything), dtype=bool)
-            kept[left_out] = kept[row] = False
-            yield Pool(query=self.judged.papers[row].id, row=row, rows=everything[kept], grades=grades[kept])
+            kept = np.ones(len(rows), dtype=bool)
+            kept[left_out] = kept[query] = False
+            yield Pool(query=self.judged.papers[query].id, row=query, rows=rows[kept], grades=grades[kept])
 
 
-def _asked(pairs: TrainingPairs, most_queries: int, most_papers: int) -> _Asked:
-    rng = np.random.default_rng(_SEED)
-    seen = _partners(np.concatenate([pairs.train, pairs.dev[:, :2]]), among=pairs.test)
-    held = _partners(pairs.test, among=pairs.test)
-    relevant = {row: partners - seen.get(row, set()) for row, partners in held.items()}
-    rows = np.array(sorted(row for row, partners in relevant.items() if partners), dtype=np.int32)
+def _questions(pairs: TrainingPairs, max_queries: int, max_papers: int) -> _Questions:
+    random = np.random.default_rng(_SEED)
+    seen = _partners(np.concatenate([pairs.train, pairs.dev[:, :2]]), of=pairs.test)
+    relevant = {row: found - seen.get(row, set()) for row, found in _partners(pairs.test, of=pairs.test).items()}
+    rows = np.array(sorted(row for row, found in relevant.items() if found), dtype=np.int32)
     if not len(rows):
         raise TrainingError(
             f"{pairs.name} has no test pairs, so there is nothing to rank. Make the pairs again with a test split."
         )
-    queries = np.sort(rng.permutation(rows)[:most_queries])
+    queries = np.sort(random.permutation(rows)[:max_queries])
     needed = np.unique([*queries.tolist(), *(row for query in queries.tolist() for row in relevant[query])])
-    others = rng.permutation(np.setdiff1d(np.arange(pairs.papers.num_rows), needed))
-    papers = np.sort(np.concatenate([needed, others[: max(0, most_papers - len(needed))]])).astype(np.int32)
+    others = random.permutation(np.setdiff1d(np.arange(pairs.papers.num_rows), needed))
+    papers = np.sort(np.concatenate([needed, others[: max(0, max_papers - len(needed))]])).astype(np.int32)
     place = np.full(pairs.papers.num_rows, -1, dtype=np.int32)
     place[papers] = np.arange(len(papers), dtype=np.int32)
 
     def placed(found: set[int]) -> Rows:
-        at: Rows = place[np.array(sorted(found), dtype=np.int32)]
-        return at[at >= 0]
+        places: Rows = place[np.array(sorted(found), dtype=np.int32)]
+        return places[places >= 0]
 
-    return _Asked(
-        judged=_judged(pairs.name, pairs.papers.take(pa.array(papers))),
-        queries=place[queries],
-        relevant=[placed(relevant[query]) for query in queries.tolist()],
-        left_out=[placed(seen.get(query, set())) for query in queries.tolist()],
-        sampled=len(queries) < len(rows) or len(papers) < pairs.papers.num_rows,
-    )
-
-
-def _partners(pairs: Rows, *, among: Rows) -> dict[int, set[int]]:
-    """Of each paper of `among`, what it stands with in `pairs`, on either side."""
-    wanted = np.unique(among)
-    found: dict[int, set[int]] = {}
-    for one, other in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
-        mine = np.isin(one, wanted)
-        for row, partner in zip(one[mine].tolist(), other[mine].tolist(), strict=True):
-            found.setdefault(row, set()).add(partner)
-    return found
-
-
-def _judged(name: str, papers: pa.Table) -> JudgedSet:
-    columns = (papers.column(name).to_pylist() for name in ("id", "title", "abstract"))
-    return JudgedSet(
-        name=name,
+    table = pairs.papers.take(pa.array(papers))
+    columns = (table.column(name).to_pylist() for name in ("id", "title", "abstract"))
+    judged = JudgedSet(
+        name=pairs.name,
         facet="",
         origin="own",
         papers=tuple(PoolPaper(id, title, abstract) for id, title, abstract in zip(*columns, strict=True)),
@@ -193,39 +204,56 @@ def _judged(name: str, papers: pa.Table) -> JudgedSet:
         handled=(),
         fingerprint="",
     )
+    return _Questions(
+        judged=judged,
+        queries=place[queries],
+        relevant=[placed(relevant[query]) for query in queries.tolist()],
+        left_out=[placed(seen.get(query, set())) for query in queries.tolist()],
+        sampled=len(queries) < len(rows) or len(papers) < pairs.papers.num_rows,
+    )
 
 
-def _ranks(asked: _Asked, encoder: Encoder, progress: Progress) -> HeldOut:
-    judged = asked.judged
-    everything = np.arange(len(judged.papers), dtype=np.int32)
-    whole = Pool(query="", row=0, rows=everything, grades=np.zeros(len(everything), dtype=np.int16))
-    vectors = encode_set(judged, [whole], encoder, progress=progress)
-    values: dict[HeldOutMetric, list[float]] = {name: [] for name in METRICS}
+def _partners(pairs: Rows, *, of: Rows) -> dict[int, set[int]]:
+    """For each paper in `of`, the papers that it forms a pair with, in either order."""
+    wanted = np.unique(of)
+    partners: dict[int, set[int]] = {}
+    for rows in (pairs, pairs[:, ::-1]):
+        for row, partner in rows[np.isin(rows[:, 0], wanted)].tolist():
+            partners.setdefault(row, set()).add(partner)
+    return partners
+
+
+def _rank(questions: _Questions, encoder: Encoder, progress: Progress) -> tuple[HeldOut, Values]:
+    """The scores of an encoder, and each metric's value for each query: float64 (queries,)."""
+    judged, count = questions.judged, len(questions.queries)
+    rows = np.arange(len(judged.papers), dtype=np.int32)
+    everything = Pool(query="", row=0, rows=rows, grades=np.zeros(len(rows), dtype=np.int16))
+    vectors = encode_set(judged, [everything], encoder, progress=progress)
+    values: dict[Metric, list[float]] = {name: [] for name in METRICS}
     sizes: list[int] = []
-    count = len(asked.queries)
+    pools = questions.pools()
 
     def of_all(stage: str, done: int, _: int) -> None:
         progress(stage, len(sizes) + done, count)
 
-    coming = asked.pools()
-    while pools := list(islice(coming, max(1, MAX_CELLS // len(everything)))):
-        ranking = rank_by_vectors(judged, pools, vectors, progress=of_all)
-        for pool, ranked in zip(pools, ranking.pools, strict=True):
+    while some := list(islice(pools, max(1, MAX_CELLS // len(rows)))):
+        ranking = rank_by_vectors(judged, some, vectors, progress=of_all)
+        for pool, ranked in zip(some, ranking.pools, strict=True):
             relevant = np.isin(ranked.rows, pool.rows[pool.grades > 0])
             ranks = np.flatnonzero(relevant) + 1
             values["mean_rank"].append(float(ranks.mean()))
             values["MAP"].append(average_precision(relevant))
             values["recall@10"].append(float((ranks <= _TOP).mean()))
-        sizes += [len(pool.rows) for pool in pools]
+        sizes += [len(pool.rows) for pool in some]
     arrays = {name: np.array(found) for name, found in values.items()}
-    return HeldOut(
+    scores = HeldOut(
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         queries=count,
         papers=max(sizes),
-        sampled=asked.sampled,
+        sampled=questions.sampled,
         median_rank=float(np.median(arrays["mean_rank"])),
         means={name: float(found.mean()) for name, found in arrays.items()},
         intervals={name: bootstrap_interval([found]) for name, found in arrays.items()},
-        values=arrays,
     )
+    return scores, arrays

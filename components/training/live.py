@@ -1,228 +1,142 @@
-"""The live display: a run's curves in the terminal while it goes. A few lines redrawn, or plain ones in a log."""
+"""Live curves of a run in the terminal: a few lines that are redrawn, or plain lines in a log."""
 
 import math
-import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
+from functools import partial
 
-from components.training.curves import NO_CURVES, Curves, LookRecord, StepRecord
-from components.training.wording import layer_words, time_words
+import humanize
+import rich.live
+from rich.console import Console, Group
+from rich.text import Text
+
+from components.training.run import CurveRecord, Curves, StepRecord, ValidationRecord
 
 _BARS = "▁▂▃▄▅▆▇█"
-_PLAIN_BARS = "_.-=+*%#"  # where a terminal's encoding has no others
-_SPARK = 40  # characters of a line of bars
-_KEPT = 4_000  # steps that its lines are drawn of
-_RECENT = 50  # steps that a mean or a speed is of
-_REDRAW, _LOG = 0.2, 30.0  # seconds between two drawings, and between two lines of a log beside its looks
-_UP, _CLEAR = "\x1b[{}F", "\x1b[J"
+_ASCII_BARS = "_.-=+*%#"
+_SPARK = 40  # bars of a line
+_KEPT = 4_000  # steps that are drawn
+_RECENT = 50  # steps of a mean
+_LOG_SECONDS = 30.0  # between two lines of a log, validations aside
 
 
-class Live:
-    """A `Watch` that draws. Close it at the end, so that what follows stands below."""
+class LiveCurves:
+    """A context manager that shows records and progress: on_record=live.record, progress=live.progress.
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        total_steps: Callable[[], int],
-        before: Curves = NO_CURVES,
-        redraw: bool | None = None,
-        width: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """total_steps: asked for at the first record. before: of the sittings before this one.
+    console: where to draw; on standard error, as a rule. total_steps: of the run, 0 if unknown. before: of the sessions
+    before this one.
+    """
 
-        redraw: by default whether the stream is a terminal.
-
-        clock: seconds, for how often to draw, and for nothing that is said.
-        """
-        self._stream, self._total_steps, self._width, self._clock = stream, total_steps, width, clock
-        self._redraws = stream.isatty() if redraw is None else redraw
-        self._bars = _BARS if _can_show(stream, _BARS) else _PLAIN_BARS
+    def __init__(self, console: Console, *, total_steps: int = 0, before: Curves | None = None) -> None:
+        before = before or Curves()
+        self._console, self._total = console, total_steps
         self._steps: deque[StepRecord] = deque(before.steps, maxlen=_KEPT)
-        self._looks = list(before.looks)
-        self._total = 0
+        self._validations = list(before.validations)
         self._stage = ""
-        self._told = ""
-        self._closed = False
-        self._drawn = 0  # lines that are to be drawn over
-        self._next = -math.inf
-        self._done, self._spent = 0, 0.0  # steps of this process, and seconds of them and of the looks between them
+        self._status = ""
+        self._next_log = 0.0
+        self._live = rich.live.Live(
+            console=console, get_renderable=self._drawing, refresh_per_second=5, transient=False
+        )
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "LiveCurves":
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._status = ""
+        self._live.stop()
 
-    def step(self, record: StepRecord) -> None:
-        """See `Watch`."""
-        self._ask()
-        while self._steps and self._steps[-1].step >= record.step:  # done once more, after a kill
-            self._steps.pop()
-        self._steps.append(record)
-        self._done += 1
-        self._spent += record.seconds
-        self._told = ""
-        if self._due(_REDRAW if self._redraws else _LOG):
-            self._show()
+    def say(self, message: str) -> None:
+        """Print a line above the curves."""
+        self._console.print(message, markup=False)
 
-    def look(self, record: LookRecord) -> None:
-        """See `Watch`."""
-        self._ask()
-        while self._looks and self._looks[-1].step >= record.step:
-            self._looks.pop()
-        self._looks.append(record)
-        self._told = ""
-        if self._done:  # the first look is no part of the pace
-            self._spent += record.seconds
-        if self._redraws:
-            self._draw()
-        else:
-            self._write(f"{self._look_words(record)}\n")
-
-    def told(self, stage: str, done: int, total: int) -> None:
-        """See `Watch`."""
-        self._told = f"{stage}: {done:,} of {total:,}" if total else stage
-        new, self._stage = stage != self._stage, stage
-        if self._redraws:
-            if self._due(_REDRAW):
-                self._draw()
-        elif new and not self._done:  # later ones are said when they are done
-            self._write(f"{stage} …\n")
-
-    def say(self, words: str) -> None:
-        """A line of its own, above what is redrawn."""
-        self._erase()
-        self._write(f"{words}\n")
-        if self._redraws and not self._closed and (self._steps or self._looks):
-            self._draw()
-
-    def close(self) -> None:
-        """Draw the last state, and leave it there."""
-        if self._closed:
+    def record(self, record: CurveRecord) -> None:
+        """Add a step or a validation."""
+        drawn: deque[StepRecord] | list[ValidationRecord]
+        drawn = self._steps if isinstance(record, StepRecord) else self._validations
+        while drawn and drawn[-1].step >= record.step:  # repeated after a kill
+            drawn.pop()
+        drawn.append(record)  # type: ignore[arg-type]
+        if self._console.is_terminal:
             return
-        self._told, self._closed = "", True
-        self._erase()
-        if self._done or (self._redraws and (self._steps or self._looks)):
-            self._show()
-        self._drawn = 0
+        if isinstance(record, ValidationRecord):
+            best = ", the best so far" if record.best else ""
+            self.say(f"step {record.step:,}: dev loss {record.dev_loss:.4f}, {record.dev_accuracy:.1%} right{best}")
+        elif time.monotonic() >= self._next_log:
+            self._next_log = time.monotonic() + _LOG_SECONDS
+            self.say(f"{self._pace()}, loss {_mean([one.loss for one in self._recent()]):.4f}")
 
-    def lines(self) -> list[str]:
-        """What a terminal shows now, each line within its width."""
-        found: list[str] = []
-        if self._steps:
-            found.append(self._pace_words())
-            recent = list(self._steps)[-_RECENT:]
-            loss = _mean([one.loss for one in recent])
-            found.append(
-                self._line("loss", [one.loss for one in self._steps], f"{loss:.4f}  mean of {len(recent)} steps")
-            )
-        if self._looks:
-            last, best = self._looks[-1], next((one for one in reversed(self._looks) if one.best), None)
-            kept = f"  best {best.dev_loss:.4f} at step {best.step:,}" if best else ""
-            told = f"{last.dev_loss:.4f}{kept}  {last.dev_accuracy:.1%} right"
-            found.append(self._line("dev loss", [one.dev_loss for one in self._looks], told))
-        if self._steps:
-            rates = [one.learning_rate for one in self._steps]
-            active = _mean([one.active for one in recent])
-            found.append(self._line("rate", rates, f"{rates[-1]:.2e}  {active:.0%} of the triplets teach"))
-        mixes = [one.mix for one in self._looks if one.mix]
-        if mixes:
-            mix = mixes[-1]
-            most, least = max(mix), min(mix)
-            told = f"by layer, {least:.2%} to {most:.2%}, most: {layer_words(mix.index(most))}"
-            found.append(f"{'mix':<9} {spark(mix, width=len(mix), bars=self._bars)}  {told}")
-        if self._told:
-            found.append(self._told)
-        width = max(20, self._width() - 1)
-        return [one if len(one) <= width else one[: width - 1] + "~" for one in found]
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show a stage (see corpus.progress)."""
+        self._status = f"{stage}: {done:,} of {total:,}" if total else stage
+        if stage == "Training":
+            self._total, self._status = total, ""
+        elif stage != self._stage and not self._console.is_terminal and not self._steps:
+            self.say(f"{stage} …")
+        self._stage = stage
 
-    def _line(self, name: str, values: Sequence[float], told: str) -> str:
-        width = max(8, min(_SPARK, self._width() - len(told) - 14))
-        return f"{name:<9} {spark(values, width=width, bars=self._bars)}  {told}"
+    def _recent(self) -> list[StepRecord]:
+        return list(self._steps)[-_RECENT:]
 
-    def _pace_words(self) -> str:
-        last, recent = self._steps[-1], list(self._steps)[-_RECENT:]
+    def _pace(self) -> str:
+        last, recent = self._steps[-1], self._recent()
+        share = f" of {self._total:,} ({last.step / self._total:.0%})" if self._total else ""
+        words = [f"step {last.step:,}{share}", f"{last.epoch:.2f} epochs"]
         seconds = sum(one.seconds for one in recent)
-        of_all = f" of {self._total:,} ({last.step / self._total:.0%})" if self._total else ""
-        words = [f"step {last.step:,}{of_all}", f"{last.epoch:.2f} epochs"]
         if seconds > 0:
-            words.append(f"{len(recent) / seconds:,.2f} steps/s")
-            words.append(f"{sum(one.tokens for one in recent) / seconds:,.0f} word pieces/s")
-        left = (self._total - last.step) * self._spent / self._done if self._done else 0.0
-        if self._total > last.step and left > 0:
-            words.append(f"{time_words(left)} left")
-        return "  ".join(words)
+            pace = len(recent) / seconds
+            words += [f"{pace:,.2f} steps/s", f"{sum(one.tokens for one in recent) / seconds:,.0f} word pieces/s"]
+            if self._total > last.step:
+                words.append(f"{humanize.naturaldelta((self._total - last.step) / pace)} left")
+        return ", ".join(words)
 
-    def _look_words(self, look: LookRecord) -> str:
-        kept = ", the best so far" if look.best else ""
-        return f"step {look.step:,}: dev loss {look.dev_loss:.4f}, {look.dev_accuracy:.1%} right{kept}"
-
-    def _ask(self) -> None:
-        if not self._total:
-            self._total = self._total_steps()
-
-    def _due(self, seconds: float) -> bool:
-        now = self._clock()
-        if now < self._next:
-            return False
-        self._next = now + seconds
-        return True
-
-    def _show(self) -> None:
-        """Draw, or write one plain line of the last steps."""
-        if self._redraws:
-            self._draw()
-            return
+    def _drawing(self) -> Group:
+        """What the terminal shows now."""
+        bars = _BARS if self._console.encoding.startswith("utf") else _ASCII_BARS
+        spark = partial(draw_bars, bars=bars)
+        lines: list[str] = []
         if self._steps:
-            recent = list(self._steps)[-_RECENT:]
-            loss = f"loss {_mean([one.loss for one in recent]):.4f}"
-            self._write(f"{self._pace_words()}  {loss}\n")
+            losses, rates = [one.loss for one in self._steps], [one.learning_rate for one in self._steps]
+            active = _mean([one.active for one in self._recent()])
+            lines.append(self._pace())
+            lines.append(f"loss      {spark(losses)}  {_mean(losses[-_RECENT:]):.4f}")
+            lines.append(f"rate      {spark(rates)}  {rates[-1]:.2e}, {active:.0%} of the triplets are active")
+        if self._validations:
+            last = self._validations[-1]
+            best = next((f", best at step {one.step:,}" for one in reversed(self._validations) if one.best), "")
+            dev = spark([one.dev_loss for one in self._validations])
+            lines.append(f"dev loss  {dev}  {last.dev_loss:.4f}, {last.dev_accuracy:.1%} right{best}")
+            if last.mix:
+                layer = last.mix.index(max(last.mix))
+                lines.append(f"mix       {spark(last.mix)}  by layer, {max(last.mix):.2%} for {layer_name(layer)}")
+        if self._status:
+            lines.append(self._status)
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
-    def _draw(self) -> None:
-        lines = self.lines()
-        self._write((_UP.format(self._drawn) if self._drawn else "") + _CLEAR + "".join(f"{one}\n" for one in lines))
-        self._drawn = len(lines)
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._write(_UP.format(self._drawn) + _CLEAR)
-            self._drawn = 0
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+def layer_name(place: int) -> str:
+    """A hidden state of a scalar mix in words; 0 is the embedding layer's."""
+    return f"layer {place}" if place else "the embedding layer"
 
 
-def spark(values: Sequence[float], *, width: int, bars: str = _BARS) -> str:
-    """Values as a line of bars, at most `width` of them, each the mean of its stretch; the lowest bar is the least.
+def draw_bars(values: Sequence[float], *, width: int = _SPARK, bars: str = _BARS) -> str:
+    """Values as a line of at most `width` bars, each the mean of its stretch; "?" for no finite value.
 
-    >>> spark([0, 1, 2, 3, 4, 5, 6, 7], width=8), spark([3.0, 3.0], width=8), spark([], width=8)
+    >>> draw_bars([0, 1, 2, 3, 4, 5, 6, 7]), draw_bars([3.0, 3.0]), draw_bars([])
     ('▁▂▃▄▅▆▇█', '▁▁', '')
     """
     count = min(len(values), width)
-    stretches = [values[i * len(values) // count : (i + 1) * len(values) // count] for i in range(count)]
-    means = [_mean(stretch) for stretch in stretches]
-    there = [one for one in means if math.isfinite(one)]
-    if not there:
-        return "?" * count
-    low, high = min(there), max(there)
+    means = [_mean(values[i * len(values) // count : (i + 1) * len(values) // count]) for i in range(count)]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     scale = (len(bars) - 1) / (high - low) if high > low else 0.0
-    return "".join(bars[round((one - low) * scale)] if math.isfinite(one) else "?" for one in means)
+    return "".join(bars[round((mean - low) * scale)] if math.isfinite(mean) else "?" for mean in means)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers; of none, none."""
-    there = [one for one in values if math.isfinite(one)]
-    return math.fsum(there) / len(there) if there else math.nan
-
-
-def _can_show(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    """The mean of the finite values; NaN without any."""
+    finite = [value for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan

@@ -1,210 +1,334 @@
-"""Reports of runs: the story of one, or several laid over one another, as one HTML file that needs no network."""
+"""Report of one run, or of several side by side, as one HTML file that needs no network."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+import html
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.training.chart_lines import MOST_RUNS, Run
-from components.training.charts import charts
-from components.training.held_out_file import verdict
-from components.training.report_page import page, paragraph, part, table, tiles
-from components.training.run_folder import disk_errors
-from components.training.settings import TrainingError, TrainingSettings
-from components.training.stories import Story, story_of
-from components.training.wording import setting_words, time_words, told_words
+import humanize
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+import plotly.offline
+
+from components.evaluation.index_curve import LINE_COLOURS
+from components.mapping.palette import DARK, LIGHT
+from components.training.export import MAX_FACTS, flat_facts, templates
+from components.training.held_out import HeldOutChange, read_held_out, score_rows, verdict
+from components.training.run import Curves, RunRecord, RunSummary, StepRecord, ValidationRecord, read_run
+from components.training.settings import TrainingError, TrainingSettings, setting_text
+from corpus.io.disk import disk_errors
 from corpus.io.files import write_text
 
 REPORT = "report.html"  # in the run's folder
+MAX_RUNS = 8  # in one report: nobody tells more lines apart
 
-_MOST_FACTS = 200  # rows of a table of what was told of the pairs
-_LONGEST = 300  # characters of one of them
+_MAX_POINTS = 1_500  # of a line: a screen has no more columns
+_MAX_COLUMNS = 300  # of the heat map
+_WINDOWS, _MAX_WINDOW = 50, 500  # strong lines are means over 1/50 of a run, at most 500 steps
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_LEVEL = {"color": LIGHT.ink, "width": 1, "dash": "dash"}
+_STATUS = {"running": "running, or killed", "interrupted": "stopped, can be continued"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRun:
+    """A run in a report. name: unique in it, of unknown origin. held_out: None if it was not measured."""
+
+    name: str
+    record: RunRecord
+    curves: Curves
+    held_out: HeldOutChange | None
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report of runs; where it was written. By default into the folder of a run; several need `out`.
+    """Write the report of runs and return its path: by default in the folder of the run; several runs need `out`.
 
-    Raises TrainingError where a folder holds no run, or it cannot be written.
+    Raises TrainingError if a folder holds no run or there are too many, NoSpaceLeft, CannotWrite.
     """
     if out is None:
         if len(runs) != 1:
-            raise TrainingError("A report of several runs needs a name of its own. Name its file: --out FILE.html")
+            raise TrainingError("A report of several runs needs a file name: --out FILE.html")
         out = runs[0] / REPORT
-    content = report_of([story_of(run) for run in runs])
+    content = report_html([(read_run(run), read_held_out(run)) for run in runs])
     with disk_errors(out.parent):
         write_text(out, content)
     return out
 
 
-def report_of(stories: Sequence[Story]) -> str:
-    """The report of one run, or of several side by side, as HTML. Raises TrainingError where they are too many."""
-    if not 0 < len(stories) <= MOST_RUNS:
-        raise TrainingError(f"A report shows 1 to {MOST_RUNS} runs, not {len(stories)}. Name fewer.")
-    stories = _named_apart(stories)
-    runs = [Run(one.name, one.curves, one.settings.margin, one.settings.batch) for one in stories]
-    alone = stories[0] if len(stories) == 1 else None
-    if alone:
-        title = f"Training run “{alone.name}”"
-        head = [paragraph(f"{alone.start}, trained on {alone.pairs}: {alone.status}.", kind="soft"), _tiles(alone)]
-    else:
-        title = f"{len(stories)} training runs"
-        head = [paragraph("What they came to, side by side; the lines of the charts have the same order.", kind="soft")]
-        head.append(part("The runs", _comparison(stories)))
-    head += [
-        paragraph(f"{one.trouble if alone else f'{one.name}: {one.trouble}'}", kind="note")
-        for one in stories
-        if one.trouble
-    ]
-    tail = [_held_out_part(stories), _settings_part(stories), *_told_parts(stories)]
-    return page(title, head="\n".join(head), charts=charts(runs), tail="\n".join(one for one in tail if one))
-
-
-def _named_apart(stories: Sequence[Story]) -> list[Story]:
-    """The stories, those of one name told apart by a number."""
-    seen: dict[str, int] = {}
-    found = []
-    for one in stories:
-        seen[one.name] = count = seen.get(one.name, 0) + 1
-        found.append(dataclasses.replace(one, name=f"{one.name} ({count})") if count > 1 else one)
-    return found
-
-
-def _tiles(story: Story) -> str:
-    """The numbers that a reader looks for first."""
-    steps, looks, best = story.curves.steps, story.curves.looks, story.curves.best()
-    done = steps[-1].step if steps else 0
-    of_all = f"of {story.total_steps:,}" if story.total_steps else ""
-    seconds = sum(one.seconds for one in steps) + sum(one.seconds for one in looks)
-    facts = [
-        ("Steps", f"{done:,}", of_all),
-        ("Pairs learned from", f"{done * story.settings.batch:,}", f"{steps[-1].epoch:.2f} epochs" if steps else ""),
-    ]
-    if best is not None:
-        first = looks[0]
-        facts += [
-            ("Dev loss", f"{best.dev_loss:.4f}", f"{first.dev_loss:.4f} before; kept: step {best.step:,}"),
-            ("Right choices on dev", _percent(best.dev_accuracy), f"{_percent(first.dev_accuracy)} before"),
-        ]
-    facts += [(f"{row.called}, held out", row.after_words, f"{row.before_words} before") for row in story.held_out]
-    facts.append(("Time", time_words(seconds), f"{sum(one.tokens for one in steps):,} word pieces read"))
-    return tiles(facts)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"  # as the scores beside it
-
-
-def _comparison(stories: Sequence[Story]) -> str:
-    head = ["run", "status", "steps", "dev loss", "kept at step", "right on dev"]
-    metrics = list(dict.fromkeys(row.called for one in stories for row in one.held_out))
-    for metric in metrics:
-        head += [f"{metric} before", "after"]
-    rows = []
-    for one in stories:
-        best = one.curves.best()
-        row = [one.name, one.status, f"{one.curves.steps[-1].step:,}" if one.curves.steps else "0"]
-        row += [f"{best.dev_loss:.4f}", f"{best.step:,}", _percent(best.dev_accuracy)] if best else ["–", "–", "–"]
-        found = {held.called: held for held in one.held_out}
-        for metric in metrics:
-            row += [found[metric].before_words, found[metric].after_words] if metric in found else ["–", "–"]
-        rows.append(row)
-    return table(head, rows)
-
-
-def _held_out_part(stories: Sequence[Story]) -> str:
-    """Scores before and after, where they were measured."""
-    told = [one for one in stories if one.held_out]
-    if not told:
-        return ""
-    first = told[0].held_out[0]
-    words = (
-        f"{first.queries:,} papers of the test pairs, which training never saw, each asked about among "
-        f"{first.papers:,} papers: how near are those that were cited together with it? Mean rank: 1 would be the "
-        "nearest of all, so lower is better. MAP (mean average precision) and recall in the ten nearest: higher is "
-        "better. Intervals are 95 % bootstrap intervals; p is of a paired randomisation test of after against before."
+def report_html(found: Sequence[tuple[RunSummary, HeldOutChange | None]]) -> str:
+    """The report of 1 to MAX_RUNS runs. Raises TrainingError for more."""
+    if not 0 < len(found) <= MAX_RUNS:
+        raise TrainingError(f"A report shows 1 to {MAX_RUNS} runs, not {len(found)}. Name fewer.")
+    seen: Counter[str] = Counter()
+    runs = []
+    for summary, held_out in found:
+        name = summary.folder.resolve().name
+        seen[name] += 1
+        name = f"{name} ({seen[name]})" if seen[name] > 1 else name
+        runs.append(ReportedRun(name, summary.record, summary.curves, held_out))
+    config = {"responsive": True, "displayModeBar": False}
+    figures = {
+        id: plotly.io.to_html(figure, full_html=False, include_plotlyjs=False, div_id=id, config=config)
+        for id, figure in charts(runs).items()
+    }
+    library = plotly.offline.get_plotlyjs().replace("\r\n", "\n").replace("</script", "<\\/script")
+    theme = templates().get_template("report.js").render(colours=_dark_colours())
+    scripts = [library, theme, *(script for figure in figures.values() for script in _SCRIPT.findall(figure))]
+    # Only scripts with these hashes run, whatever else got into the page; and no server can be asked.
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            runs=runs,
+            status=[_STATUS.get(run.record.status, run.record.status) for run in runs],
+            duration=[humanize.naturaldelta(run.curves.seconds) for run in runs],
+            figures=figures,
+            self_negatives=_self_negatives(runs),
+            library=library,
+            theme=theme,
+            policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}",
+            score_rows=score_rows,
+            verdict=verdict,
+            settings=asdict(TrainingSettings()),
+            setting_text=setting_text,
+            pairs={run.record.pairs.fingerprint: run.record.pairs for run in runs}.values(),
+            flat_facts=flat_facts,
+            max_facts=MAX_FACTS,
+        )
     )
-    head = [*(["run"] if len(stories) > 1 else []), "", "before", "after", "difference", "95 % interval after", "p"]
-    rows = [
-        [
-            *([one.name] if len(stories) > 1 else []),
-            row.called,
-            row.before_words,
-            row.after_words,
-            row.difference_words,
-            row.interval_words,
-            row.p_words,
-        ]
-        for one in told
-        for row in one.held_out
+
+
+# -- Charts ------------------------------------------------------------------------------------------------------------
+
+
+def charts(runs: Sequence[ReportedRun]) -> dict[str, go.Figure]:
+    """The figures that have data, by the id of their text in the template."""
+    drawn = {
+        "loss": _loss(runs),
+        "dev_loss": _figure(_validation_lines(runs, lambda one: one.dev_loss, "dev loss %{y:.4f}"), "dev loss"),
+        "dev_accuracy": _figure(
+            _validation_lines(runs, lambda one: one.dev_accuracy, "%{y:.2%} right"), "right", percent=True
+        ),
+        "active": _active(runs),
+        "mix_over_time": _mix_over_time(runs),
+        "mix_at_best": _mix_at_best(runs),
+        "rate": _figure(
+            _step_lines(runs, lambda step, _: step.learning_rate, "%{y:.2e}", smooth=False), "learning rate"
+        ),
+        "gradient": _figure(
+            _step_lines(runs, lambda step, _: step.gradient_norm or math.nan, "norm %{y:.3g}", faint=True),
+            "gradient norm",
+            logarithmic=True,
+        ),
+        "speed": _figure(
+            _step_lines(runs, lambda step, _: step.tokens / max(step.seconds, 1e-9), "%{y:,.0f}"),
+            "word pieces per second",
+        ),
+    }
+    return {id: figure for id, figure in drawn.items() if figure.data}
+
+
+def _loss(runs: Sequence[ReportedRun]) -> go.Figure:
+    figure = _figure(_step_lines(runs, lambda step, _: step.loss, "loss %{y:.4f}", faint=True), "loss")
+    margins = {run.record.settings.margin for run in runs}
+    if len(margins) == 1:
+        figure.add_hline(margins.pop(), line=_LEVEL, annotation_text="margin: guessing")
+    return figure
+
+
+def _active(runs: Sequence[ReportedRun]) -> go.Figure:
+    traces = _step_lines(runs, lambda step, _: step.active, "active %{y:.1%}")
+    if _self_negatives(runs):
+        own = _step_lines(
+            runs, lambda step, run: step.self_negatives / run.record.settings.batch, "own positive %{y:.1%}"
+        )
+        traces += [trace.update(line_dash="dot", name=f"{trace.name}: own positive", showlegend=True) for trace in own]
+    return _figure(traces, "share of triplets", percent=True)
+
+
+def _mix_over_time(runs: Sequence[ReportedRun]) -> go.Figure:
+    """A heat map of the scalar mix, of a single run."""
+    records = [one for one in runs[0].curves.validations if one.mix] if len(runs) == 1 else []
+    records = records[:: -(-len(records) // _MAX_COLUMNS) or 1]
+    figure = _figure([], "layer")
+    if records:
+        layers = _layers(records[0].mix)
+        figure.add_heatmap(
+            x=[record.step for record in records],
+            y=layers,
+            z=[[100 * weight for weight in layer] for layer in zip(*(one.mix for one in records), strict=False)],
+            colorscale=[[i / (len(LIGHT.years) - 1), colour] for i, colour in enumerate(LIGHT.years)],
+            colorbar={"thickness": 12, "ticksuffix": " %", "outlinewidth": 0},
+            hovertemplate="step %{x:,}<br>layer %{y}: %{z:.2f} %<extra></extra>",
+        )
+        figure.update_layout(height=120 + 20 * max(len(layers), 6), hovermode="closest")
+        figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def _mix_at_best(runs: Sequence[ReportedRun]) -> go.Figure:
+    bests = [run.curves.best for run in runs]
+    mixes = [(place, runs[place], best.mix) for place, best in enumerate(bests) if best and best.mix]
+    weights = [weight for _, _, mix in mixes for weight in mix]
+    # As many digits as tell the weights apart: after a few steps they have moved very little.
+    spread = 100 * (max(weights) - min(weights)) if weights else 0.0
+    digits = min(max(2, 1 - math.floor(math.log10(spread))), 6) if spread > 0 else 2
+    traces = [
+        _line(place, run, _layers(mix), mix, f"%{{y:.{digits}%}}", len(runs)).update(mode="lines+markers")
+        for place, run, mix in mixes
     ]
-    said = [f"{f'{one.name}: ' if len(stories) > 1 else ''}{words}" for one in told if (words := verdict(one.held_out))]
-    return part("Pairs that training never saw", paragraph(words), table(head, rows), *map(paragraph, said))
+    figure = _figure(traces, "weight", x="layer", percent=True)
+    figure.update_xaxes(type="category", tickformat="")
+    figure.update_yaxes(tickformat=f".{digits}~%")
+    if mixes:
+        figure.add_hline(1 / len(mixes[0][2]), line=_LEVEL, annotation_text="equal weights")
+    return figure
 
 
-def _settings_part(stories: Sequence[Story]) -> str:
-    """Every setting beside its default; bold where a run has another."""
-    card = TrainingSettings()
-    rows, marked = [], []
-    for place, one in enumerate(dataclasses.fields(TrainingSettings)):
-        values = [getattr(story.settings, one.name) for story in stories]
-        if any(value != getattr(card, one.name) for value in values):
-            marked.append(place)
-        told = [setting_words(one.name, value) or _value(value) for value in (*values, getattr(card, one.name))]
-        rows.append([one.name.replace("_", " "), *told])
-    names = [story.name if len(stories) > 1 else "this run" for story in stories]
-    words = (
-        "In bold where it is not the default: what the model card of SPECTER-CoCite has, or, where the card is silent, "
-        "our own. One default is ours against the card: negatives by a derangement in place of the authors' plain "
-        "permutation; see the chart of triplets that teach."
+def _step_lines(
+    runs: Sequence[ReportedRun],
+    value: Callable[[StepRecord, ReportedRun], float],
+    hover: str,
+    *,
+    smooth: bool = True,
+    faint: bool = False,
+) -> list[go.Scatter]:
+    """A line per run over its steps. smooth: trailing means. faint: with one run, each step behind them."""
+    traces = []
+    for place, run in enumerate(runs):
+        if not run.curves.steps:
+            continue
+        x, y = [step.step for step in run.curves.steps], np.array([value(step, run) for step in run.curves.steps])
+        window = _window(run)
+        if faint and len(runs) == 1 and window > 1:
+            trace = _line(place, run, x, y, hover, len(runs))
+            traces.append(trace.update(opacity=0.3, name="each step", showlegend=True))
+        trace = _line(place, run, x, trailing_mean(y, window=window) if smooth else y, hover, len(runs))
+        if len(runs) == 1 and smooth and window > 1:
+            trace.update(name=f"mean of {window:,} steps", showlegend=faint)
+        traces.append(trace)
+    return traces
+
+
+def _validation_lines(
+    runs: Sequence[ReportedRun], value: Callable[[ValidationRecord], float], hover: str
+) -> list[go.Scatter]:
+    """A line per run over its validations, and a star on the best."""
+    traces = []
+    for place, run in enumerate(runs):
+        if not run.curves.validations:
+            continue
+        x, y = [one.step for one in run.curves.validations], [value(one) for one in run.curves.validations]
+        mode = "lines+markers" if len(x) <= 60 else "lines"
+        traces.append(_line(place, run, x, y, hover, len(runs)).update(mode=mode))
+        if best := run.curves.best:
+            star = {"symbol": "star", "size": 15, "color": LIGHT.accent, "line": {"width": 1, "color": LIGHT.halo}}
+            traces.append(
+                go.Scatter(
+                    x=[best.step],
+                    y=[value(best)],
+                    mode="markers",
+                    marker=star,
+                    name="kept",
+                    showlegend=len(runs) == 1,
+                    hovertemplate="the encoder that is kept<extra></extra>",
+                    cliponaxis=False,
+                )
+            )
+    return traces
+
+
+def _line(
+    place: int, run: ReportedRun, x: Sequence[Any], y: Sequence[float] | np.ndarray[Any, Any], hover: str, runs: int
+) -> go.Scatter:
+    kept = thinned(y)
+    name = run.name if len(run.name) <= 40 else run.name[:39] + "…"
+    return go.Scatter(
+        x=[x[i] for i in kept],
+        y=[float(f"{y[i]:.6g}") if math.isfinite(y[i]) else None for i in kept],
+        mode="lines",
+        name=html.escape(name, quote=False),  # plotly reads tags and entities in names
+        showlegend=runs > 1,
+        line={"color": LIGHT.regions[LINE_COLOURS[place % len(LINE_COLOURS)]], "width": 2, "dash": _DASHES[place % 6]},
+        hovertemplate=hover + ("<extra></extra>" if runs == 1 else "<extra>%{fullData.name}</extra>"),
     )
-    return part("Settings", paragraph(words), table(["setting", *names, "default"], rows, marked=marked))
 
 
-def _told_parts(stories: Sequence[Story]) -> list[str]:
-    """How the pairs were made, and what the run ran on; each kind of pairs once."""
-    parts = []
-    seen: list[Mapping[str, Any]] = []
-    for one in stories:
-        if one.told and one.told not in seen:
-            seen.append(one.told)
-            rows = flattened(one.told)
-            left_out = [paragraph(f"… and {len(rows) - _MOST_FACTS:,} more.")] if len(rows) > _MOST_FACTS else []
-            parts.append(part(f"Pairs: {one.pairs}", table(["", ""], rows[:_MOST_FACTS]), *left_out))
-    names = list(dict.fromkeys(name for one in stories for name in one.facts))
-    if names:
-        head = ["", *([one.name for one in stories] if len(stories) > 1 else [""])]
-        facts = table(head, [[name, *(_cut(one.facts.get(name, "–")) for one in stories)] for name in names])
-        parts.append(part("The run" if len(stories) == 1 else "Machines and versions", facts))
-    return parts
+def _figure(
+    traces: Sequence[go.Scatter], y: str, *, x: str = "step", logarithmic: bool = False, percent: bool = False
+) -> go.Figure:
+    axis = {"color": LIGHT.ink, "gridcolor": LIGHT.faded, "linecolor": LIGHT.unlabelled, "zeroline": False}
+    figure = go.Figure(list(traces))
+    figure.update_layout(
+        template="none",
+        height=300,
+        margin={"l": 8, "r": 12, "t": 12, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": LIGHT.ink, "size": 13},
+        hovermode="x unified" if len(traces) > 1 else "x",
+        hoverlabel={"bgcolor": LIGHT.halo, "bordercolor": LIGHT.unlabelled, "font": {"color": LIGHT.ink}},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    )
+    figure.update_xaxes(**axis, automargin=True, title={"text": x, "font": {"size": 13}}, tickformat=",d")
+    figure.update_yaxes(**axis, automargin=True, title={"text": y, "font": {"size": 13}})
+    figure.update_yaxes(type="log") if logarithmic else figure.update_yaxes(rangemode="tozero", exponentformat="e")
+    if percent:  # with room above for half a star, and never 100 % to either side of a level line
+        figure.update_yaxes(tickformat=".0%", rangemode="normal", autorangeoptions={"clipmin": 0, "clipmax": 1.03})
+    return figure
 
 
-def flattened(told: Mapping[str, Any]) -> list[list[str]]:
-    """What was told, of any depth, as rows of a name and a value.
+def _window(run: ReportedRun) -> int:
+    return min(max(1, len(run.curves.steps) // _WINDOWS), _MAX_WINDOW)
 
-    >>> flattened({"filters": {"too long": 1200, "kept": 7}, "seed": 0, "files": ["a", "b"]})
-    [['filters › too long', '1,200'], ['filters › kept', '7'], ['seed', '0'], ['files', 'a, b']]
+
+def _self_negatives(runs: Sequence[ReportedRun]) -> bool:
+    return any(step.self_negatives for run in runs for step in run.curves.steps)
+
+
+def _layers(mix: Sequence[float]) -> list[str]:
+    return ["words", *map(str, range(1, len(mix)))]
+
+
+def _dark_colours() -> dict[str, str]:
+    """The colours of the light theme → those of the dark one."""
+    light, dark = (json.dumps(asdict(palette)) for palette in (LIGHT, DARK))
+    return dict(zip(_COLOUR.findall(light), _COLOUR.findall(dark), strict=True))
+
+
+def trailing_mean(values: np.ndarray[Any, Any], *, window: int) -> np.ndarray[Any, Any]:
+    """float64 (n,): at each place the mean of the last `window` values, of as many as there are; NaN is skipped.
+
+    >>> trailing_mean(np.array([1.0, 3.0, 5.0, 7.0]), window=2).tolist()
+    [1.0, 2.0, 4.0, 6.0]
     """
-    rows: list[list[str]] = []
-    waiting: list[tuple[list[str], Any]] = [([str(name)], value) for name, value in reversed(list(told.items()))]
-    while waiting and len(rows) <= 10 * _MOST_FACTS:
-        name, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [([*name, str(inner)], one) for inner, one in reversed(list(value.items()))]
-        elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-            waiting += [([*name, str(place)], one) for place, one in reversed(list(enumerate(value, start=1)))]
-        else:
-            words = ", ".join(map(_value, value)) if isinstance(value, list) else _value(value)
-            rows.append([_cut(told_words(name)), _cut(words) or "–"])
-    return rows
+    # Each window is summed by itself: in a running sum, one huge loss would spoil all that come later.
+    padded = np.concatenate([np.full(window - 1, np.nan), np.where(np.isfinite(values), values, np.nan)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)
+    counts = np.isfinite(windows).sum(axis=1)
+    means: np.ndarray[Any, Any] = np.divide(
+        np.nansum(windows, axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0
+    )
+    return means
 
 
-def _value(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) < 10**15 else "a huge number"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
+def thinned(values: Sequence[float] | np.ndarray[Any, Any]) -> list[int]:
+    """Places of about _MAX_POINTS values: the lowest and the highest of each stretch, so that peaks stay."""
+    if len(values) <= _MAX_POINTS:
+        return list(range(len(values)))
+    kept: set[int] = set()
+    for stretch in np.array_split(np.arange(len(values)), _MAX_POINTS // 2):
+        part = np.nan_to_num(np.asarray(values)[stretch])
+        kept |= {int(stretch[part.argmin()]), int(stretch[part.argmax()])}
+    return sorted(kept)

@@ -1,4 +1,4 @@
-"""Settings: all that decides how a model is trained. The defaults are those of the SPECTER-CoCite model card."""
+"""Training settings. The defaults are those of the SPECTER-CoCite model card."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -6,95 +6,109 @@ from typing import Literal
 from components.encoder.catalogue import InputForm
 from corpus.errors import CociteAtlasError
 
-# start: as the checkpoint that training starts from declares it, but a scalar mix where that is the last layer's [CLS].
+# start: the pooling of the start checkpoint, except that its last layer's [CLS] becomes a scalar mix.
 TrainedPooling = Literal["start", "scalar_mix", "cls", "mean"]
 Negatives = Literal["derangement", "permutation"]
 MixedPrecision = Literal["float32", "bfloat16", "float16"]
 
-_UNIT_MARGIN = 0.1  # about a tenth of the distance of unit vectors that have nothing to do with each other
+_UNIT_MARGIN = 0.1  # about a tenth of the distance between unrelated vectors of length 1
+_LIMIT = 1e15  # of every number: beyond it floats and reports lose digits
 
 
 class TrainingError(CociteAtlasError):
-    """Training that cannot begin or cannot go on; it says why, what is kept, and what to do."""
-
-
-_LARGEST = 10**15  # of any number: what a report still shows, and Adam can step by
+    """Training cannot start or continue. The message says why, what is kept, and what to do next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How a model is trained. Raises TrainingError where a number is out of its range, or two do not go together.
+    """All that decides how a model is trained. Raises TrainingError for values out of range or at odds.
 
-    A step is one update of the weights by `batch` triplets, `micro_batch` of which go through the model at once;
+    A step is one update of the weights by `batch` triplets. They pass through the model `micro_batch` at a time, and
     negatives are drawn within a micro-batch.
     """
 
     pooling: TrainedPooling = "start"
-    margin: float = 1.0  # of the triplet margin loss, with p = 2
-    negatives: Negatives = "derangement"  # the authors' permutation wastes one row in `micro_batch`
-    learning_rate: float = 1e-5  # of Adam
-    warmup_steps: int = 1_000  # linear, from 0; then the rate falls linearly to 0 at the last step
+    margin: float = 1.0  # of the triplet margin loss, p = 2
+    negatives: Negatives = "derangement"  # the authors' permutation wastes one row per micro-batch
+    learning_rate: float = 1e-5  # peak, of Adam
+    warmup_steps: int = 1_000  # linear from 0; then linear decay to 0 at the last step
     epochs: int = 1
-    max_steps: int = 0  # 0: as many as the epochs have
-    micro_batch: int = 3  # what fits beside BERT-base in the authors' GPU memory; 2 at least, for a negative
+    max_steps: int = 0  # 0: all steps of the epochs
+    micro_batch: int = 3  # the authors' choice; a negative needs at least 2
     batch: int = 30  # a multiple of micro_batch
-    dev_every: int = 500  # steps between two looks at the dev loss; one at step 0 and one at the end are always taken
-    patience: int = 0  # looks without a lower dev loss until training stops early; 0: never
-    save_every: int = 500  # steps between two resumable states
-    max_gradient_norm: float = 0.0  # 0: gradients are not clipped, as the authors had it
+    dev_every: int = 500  # steps between validations; steps 0 and the last are always validated
+    patience: int = 0  # validations without a lower dev loss before training stops early; 0: never
+    save_every: int = 500  # steps between saved states
+    max_gradient_norm: float = 0.0  # 0: no clipping, like the authors
     precision: MixedPrecision = "float32"
     gradient_checkpointing: bool = False  # a third more time, much less memory
-    max_tokens: int = 0  # word pieces read of a text; 0: as many as the start checkpoint reads
+    max_tokens: int = 0  # word pieces read per text; 0: as many as the start checkpoint reads
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("micro_batch", 2),
-            ("batch", 2),
-            ("dev_every", 1),
-            ("save_every", 1),
-            ("warmup_steps", 0),
-            ("max_steps", 0),
-            ("patience", 0),
-            ("seed", 0),
-        ):
-            if not least <= (value := getattr(self, name)) < _LARGEST:
-                raise TrainingError(f"{name} is {value}; it must be {least} or more, and below {_LARGEST:.0e}.")
+        at_least_one = ("epochs", "dev_every", "save_every")
+        at_least_zero = ("warmup_steps", "max_steps", "patience", "seed", "max_gradient_norm")
+        minimums = dict.fromkeys(at_least_one, 1) | dict.fromkeys(at_least_zero, 0) | {"micro_batch": 2, "batch": 2}
+        for name, minimum in minimums.items():
+            if not minimum <= (value := getattr(self, name)) < _LIMIT:
+                raise TrainingError(f"{name} is {value}; it must be at least {minimum} and below {_LIMIT:.0e}.")
         for name in ("learning_rate", "margin"):
-            if not 0 < (number := getattr(self, name)) < _LARGEST:
-                raise TrainingError(f"{name} is {number}; it must be above 0, and below {_LARGEST:.0e}.")
-        if not 0 <= self.max_gradient_norm < _LARGEST:
-            raise TrainingError(
-                f"max_gradient_norm is {self.max_gradient_norm}; it must be 0 or more, and below {_LARGEST:.0e}."
-            )
+            if not 0 < (value := getattr(self, name)) < _LIMIT:
+                raise TrainingError(f"{name} is {value}; it must be above 0 and below {_LIMIT:.0e}.")
         if self.max_tokens and self.max_tokens < 3:
-            raise TrainingError(f"max_tokens is {self.max_tokens}; [CLS], one word piece and [SEP] take 3.")
+            raise TrainingError(f"max_tokens is {self.max_tokens}; [CLS], one word piece and [SEP] need 3.")
         if self.batch % self.micro_batch:
             raise TrainingError(
-                f"batch is {self.batch}, which is no multiple of micro_batch, {self.micro_batch}. A step takes whole "
-                "micro-batches."
+                f"batch is {self.batch}, which is not a multiple of micro_batch ({self.micro_batch}). A step consists "
+                "of whole micro-batches."
             )
 
 
 def trained_form(form: InputForm, settings: TrainingSettings) -> InputForm:
-    """How a paper becomes a vector of the model that is trained from a start of that form."""
+    """The input form of the model that is trained from a start checkpoint of form `form`."""
     pooling = settings.pooling
     if pooling == "start":
         pooling = "scalar_mix" if form.pooling == "cls" else form.pooling
     return replace(
         form,
         pooling=pooling,
-        # A normalised vector belongs to the pooling that it was trained with.
-        normalised=form.normalised and pooling == form.pooling,
+        normalised=form.normalised and pooling == form.pooling,  # the start was normalised for its own pooling only
         max_tokens=settings.max_tokens or form.max_tokens,
     )
 
 
-def usual_margin(form: InputForm) -> float:
-    """The margin to train a form with where none is asked for: the card's, 1, but 0.1 for vectors of length 1.
+def default_margin(form: InputForm) -> float:
+    """The default margin for a trained form: the card's 1, but 0.1 for normalised vectors.
 
-    Vectors of length 1 lie 2 apart at most: a margin of 1 keeps nearly every triplet active, and what it teaches is to
-    push apart what is far already. On real pairs the dev loss fell and held-out papers ranked worse (TRAINING.md).
+    Vectors of length 1 are at most 2 apart: a margin of 1 keeps nearly every triplet active and pushes apart what is
+    far already. On real pairs the dev loss fell and held-out papers ranked worse (TRAINING.md).
     """
     return _UNIT_MARGIN if form.normalised else TrainingSettings().margin
+
+
+_IN_WORDS = {
+    ("pooling", "start"): "that of the start; a scalar mix for [CLS]",
+    ("pooling", "scalar_mix"): "scalar mix",
+    ("max_steps", 0): "all steps of the epochs",
+    ("patience", 0): "never stop early",
+    ("max_gradient_norm", 0.0): "no clipping",
+    ("max_tokens", 0): "as many as the start reads",
+}
+
+
+def setting_text(name: str, value: object) -> str:
+    """A setting's value in words."""
+    return next((words for key, words in _IN_WORDS.items() if key == (name, value)), value_text(value))
+
+
+def value_text(value: object) -> str:
+    """A JSON value in words.
+
+    >>> value_text(True), value_text(None), value_text(12_500), value_text(1e-5)
+    ('yes', '–', '12,500', '1e-05')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Contexts: which citing sentences training pairs are taken from, and the account of what each filter drops."""
+"""Co-citation contexts: the filters that choose citing sentences, with counts of what each drops."""
 
 import hashlib
 import re
@@ -9,17 +9,15 @@ from typing import Any
 from corpus.cocitations.full_text import CitingSentence
 from corpus.cocitations.pairs import PairsError
 
-MOST_CITED = 1_000  # a sentence of so many papers gives half a million pairs
-_BRACKETS = frozenset("()[]")
-_DIGITS = re.compile(r"\d+")
+MAX_CITED = 1_000  # a sentence of so many papers gives half a million pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextRules:
     """Which sentences are kept; the defaults are SPECTER-CoCite's. Raises PairsError for bounds that leave nothing.
 
-    least_cited, most_cited: different papers with a title and an abstract. least_words, most_words: what white space
-    parts, citation markers among them. bracket: whether one of ( ) [ ] must be in it, as in most markers.
+    least_cited, most_cited: distinct papers with a title and an abstract. least_words, most_words: separated by white
+    space, citation markers included. bracket: whether the sentence must contain one of ( ) [ ], as most markers do.
     """
 
     least_cited: int = 2
@@ -29,25 +27,25 @@ class ContextRules:
     bracket: bool = True
 
     def __post_init__(self) -> None:
-        if not 2 <= self.least_cited <= self.most_cited <= MOST_CITED:
+        if not 2 <= self.least_cited <= self.most_cited <= MAX_CITED:
             raise PairsError(
-                f"Sentences that cite {self.least_cited} to {self.most_cited} papers were asked for. The least is 2, "
-                f"the most {MOST_CITED:,}, and the first may not be above the second."
+                f"The number of cited papers was given as {self.least_cited} to {self.most_cited}. Give a range within "
+                f"2 to {MAX_CITED:,}."
             )
         if not 0 <= self.least_words <= self.most_words:
             raise PairsError(
-                f"Sentences of {self.least_words} to {self.most_words} words were asked for. The first must be 0 or "
-                "more and not above the second."
+                f"The number of words was given as {self.least_words} to {self.most_words}. Give a range from 0 up."
             )
 
 
 @dataclass(slots=True)
 class ContextReport:
-    """How many sentences each filter dropped. They stand in this order, and a sentence falls to the first.
+    """How many sentences cite something, how many each filter dropped, and how many were kept.
 
-    sentences: that cite something; of these cited_alone name too few papers, too_short and too_long have too few or
-    too many words, without_bracket holds none, unknown have too few papers in the corpus, cited_in_crowd too many,
-    repeated_text equals an earlier one but for digits, repeated_set has a cited set that its citing paper had before.
+    The filters are applied in this order, and the first that a sentence fails counts it: cited_alone (too few papers
+    cited), too_short, too_long, without_bracket, unknown (too few of the papers in the corpus), cited_in_crowd (too
+    many), repeated_text (equal to an earlier one except for digits), repeated_set (the citing paper cited the same set
+    before).
     """
 
     sentences: int = 0
@@ -62,7 +60,7 @@ class ContextReport:
     kept: int = 0
 
     def steps(self, rules: ContextRules) -> list[tuple[str, int]]:
-        """What was dropped by which filter, in words, in order."""
+        """Each filter in words, in order, with what it dropped."""
         least, most = rules.least_cited, rules.most_cited
         bracket = "no bracket or parenthesis" if rules.bracket else "no bracket or parenthesis (not asked for)"
         return [
@@ -77,24 +75,21 @@ class ContextReport:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers, by their names."""
+        """The counts, by name."""
         return asdict(self)
 
 
 class ContextFilter:
-    """The filters over one stream of sentences: first by the text, and once papers are known by what is cited.
-
-    Of what it has seen it keeps hashes, some hundred bytes a context.
-    """
+    """The filters over one stream of sentences: first on the text, and on what is cited once the papers are known."""
 
     def __init__(self, rules: ContextRules) -> None:
         self.report = ContextReport()
         self._rules = rules
-        self._texts: set[bytes] = set()
+        self._texts: set[bytes] = set()  # hashes: some hundred bytes per context
         self._sets: set[bytes] = set()
 
-    def may_be_context(self, sentence: CitingSentence) -> bool:
-        """Whether a sentence passes the filters that need no corpus. To be asked once of each."""
+    def passes_text_filters(self, sentence: CitingSentence) -> bool:
+        """Whether a sentence passes the filters that need no corpus. Call it once for each sentence."""
         rules, report = self._rules, self.report
         report.sentences += 1
         words = len(sentence.sentence.split())
@@ -104,22 +99,22 @@ class ContextFilter:
             report.too_short += 1
         elif words > rules.most_words:
             report.too_long += 1
-        elif rules.bracket and _BRACKETS.isdisjoint(sentence.sentence):
+        elif rules.bracket and not re.search(r"[()\[\]]", sentence.sentence):
             report.without_bracket += 1
         else:
             return True
         return False
 
     def is_context(self, citing: str, sentence: str, cited: Sequence[int]) -> bool:
-        """Whether a sentence that may be one is a context. cited: rows of its papers that are known, none twice."""
+        """Whether a sentence that passed is a context. cited: the distinct rows of its known papers."""
         rules, report = self._rules, self.report
         if len(cited) < rules.least_cited:
             report.unknown += 1
         elif len(cited) > rules.most_cited:
             report.cited_in_crowd += 1
-        elif not _is_new(" ".join(_DIGITS.sub("", sentence).split()), self._texts):
+        elif not _add(" ".join(re.sub(r"\d+", "", sentence).split()), self._texts):
             report.repeated_text += 1
-        elif not _is_new(f"{sorted(cited)} {citing}", self._sets):
+        elif not _add(f"{sorted(cited)} {citing}", self._sets):
             report.repeated_set += 1
         else:
             report.kept += 1
@@ -127,9 +122,8 @@ class ContextFilter:
         return False
 
 
-def _is_new(text: str, seen: set[bytes]) -> bool:
-    key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+def _add(text: str, seen: set[bytes]) -> bool:
+    """Add a text's hash to a set; whether it is new."""
+    before = len(seen)
+    seen.add(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+    return len(seen) > before

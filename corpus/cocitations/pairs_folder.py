@@ -1,38 +1,38 @@
-"""Training pairs on disk: a folder that is written whole or not at all, and read only where it is what was written.
+"""Training pairs on disk: a folder that is written as a whole, and checked against its manifest when it is read.
 
-papers.parquet                          a table with `corpus.paper.SCHEMA`
-train.parquet, dev.parquet, test.parquet   rows of papers: anchor, positive; dev has the negative, too
-contexts.parquet                        what the pairs were taken from, with `CONTEXTS_SCHEMA`
-held-out/                               the test pairs as a judged set, for `python -m components.evaluation`
-pairs.json                              numbers, fingerprint, sizes and SHA-256 of the files, and how they were made
+papers.parquet                              a table with `corpus.paper.SCHEMA`
+train.parquet, dev.parquet, test.parquet    rows of papers: anchor, positive; dev also has the negative
+contexts.parquet                            the sentences that the pairs come from, with `CONTEXTS_SCHEMA`
+held-out/                                   the test pairs as a judged set, for `cocite evaluate`
+pairs.json                                  counts, fingerprint, sizes and checksums, and how the pairs were made
 """
 
 import hashlib
-import json
+import heapq
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
-from uuid import uuid4
+from typing import Annotated, Any, Literal
 
 import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from corpus.cocitations.held_out_set import held_out_set
-from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs, pair_keys
+from corpus.cocitations.pairs import PairsError, Rows, TrainingPairs
+from corpus.errors import validation_reason
 from corpus.io.hashing import sha256_of
+from corpus.judged_sets.model import JudgedSet, RawPool, judged_set, pool_paper
 from corpus.judged_sets.released import write_released
 from corpus.paper import SCHEMA, text_hash
 
 PAPERS, TRAIN, DEV, TEST = "papers.parquet", "train.parquet", "dev.parquet", "test.parquet"
 CONTEXTS, MANIFEST, HELD_OUT = "contexts.parquet", "pairs.json", "held-out"
-FORMAT = 1
-# split: in which all pairs of the context are that are in any; cited: rows of papers, none twice.
+# cited: rows of papers, distinct. split: which contains those pairs of the context that any contains.
 CONTEXTS_SCHEMA = pa.schema(
     [
         pa.field("citing", pa.string(), nullable=False),
@@ -41,18 +41,47 @@ CONTEXTS_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
     ]
 )
-MOST_PAPERS = 20_000_000  # 3 kB each: what the largest machines hold
-MOST_PAIRS = 200_000_000  # the authors had 1.3 million
-_LARGEST_UNPACKED = 64 * 2**30  # bytes of a file
-_LARGEST_MANIFEST = 32 * 2**20  # bytes; a report of a thousand lines has 200 kB
+MAX_PAPERS = 20_000_000  # 3 kB each: what the largest machines hold
+MAX_PAIRS = 200_000_000  # the authors had 1.3 million
+MAX_QUERIES = 1_000  # of the held-out set: the interval of a mean over so many is narrower than what training moves
+MAX_CANDIDATES = 5_000_000  # of its pools together: 60 MB of JSON
+
+_FORMAT = 1
+_MAX_TABLE_BYTES = 64 * 2**30  # decompressed
+_MAX_MANIFEST_BYTES = 32 * 2**20  # a report of a thousand lines has 200 kB
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     TRAIN: ("anchor", "positive"),
     DEV: ("anchor", "positive", "negative"),
     TEST: ("anchor", "positive"),
 }
-_LOCK = ".writing"  # in a folder that is being written; it falls with the process
-# A dictionary, or prefixes that are shared, would let a small file unpack to more than its sizes say.
-_PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
+_LOCK = ".writing"  # in a folder that is being written; released when the process ends
+# Dictionaries or shared prefixes would let a small file decompress to more than its sizes say.
+_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
+_AGAIN = "Make the pairs again, or restore the folder from a copy."
+
+_PairCount = Annotated[int, Field(ge=0, le=MAX_PAIRS)]
+
+
+class _Checksum(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    bytes: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """pairs.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal[1]
+    fingerprint: str
+    papers: Annotated[int, Field(ge=0, le=MAX_PAPERS)]
+    train: _PairCount
+    dev: _PairCount
+    test: _PairCount
+    files: dict[str, _Checksum]
+    told: dict[str, Any]  # the provenance
 
 
 def write_pairs(
@@ -63,49 +92,43 @@ def write_pairs(
     dev: Rows,
     test: Rows,
     contexts: pa.Table | None = None,
-    told: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> TrainingPairs:
-    """Write training pairs into a new folder, and give them as they will be read.
+    """Write training pairs into a new folder, and return them as `read_pairs` will.
 
-    papers, train, dev, test, told: as in TrainingPairs. contexts: a table with `CONTEXTS_SCHEMA`.
-    Raises PairsError where something is there already, or the pairs are not what they should be; OSError.
+    papers, train, dev, test, provenance: as in TrainingPairs. contexts: a table with `CONTEXTS_SCHEMA`.
+    Raises PairsError where something is in the folder, or the pairs are invalid; OSError.
     """
-    refuse_taken(folder)
+    check_new_folder(folder)
     folder = folder.resolve()
-    pairs = _checked(
-        folder.name,
-        papers=papers,
-        splits={TRAIN: train, DEV: dev, TEST: test},
-        told=dict(told or {}),
-        place=str(folder),
-    )
+    splits = {TRAIN: train, DEV: dev, TEST: test}
+    pairs = _checked(folder, papers=papers, splits=splits, provenance=dict(provenance or {}))
     tables = {PAPERS: papers, CONTEXTS: CONTEXTS_SCHEMA.empty_table() if contexts is None else contexts}
-    for file, rows in ((TRAIN, train), (DEV, dev), (TEST, test)):
-        tables[file] = pa.table({name: rows[:, place] for place, name in enumerate(_COLUMNS[file])})
-    with _whole(folder) as partial:
+    for file, rows in splits.items():
+        tables[file] = pa.table({name: rows[:, column] for column, name in enumerate(_COLUMNS[file])})
+    with _new_folder(folder) as partial:
         for file, table in tables.items():
             pq.write_table(table, partial / file, compression="zstd", use_dictionary=False)
         if (judged := held_out_set(pairs)) is not None:
             write_released(judged, partial / HELD_OUT)
-        manifest = {
-            "format": FORMAT,
-            "fingerprint": pairs.fingerprint,
-            "papers": papers.num_rows,
-            "train": len(train),
-            "dev": len(dev),
-            "test": len(test),
-            "files": {
-                file: {"bytes": (partial / file).stat().st_size, "sha256": sha256_of(partial / file)} for file in tables
-            },
-            "told": pairs.told,
-        }
-        text = json.dumps(manifest, indent=1, allow_nan=False)
+        paths = {file: partial / file for file in tables}
+        manifest = _Manifest(
+            format=1,
+            fingerprint=pairs.fingerprint,
+            papers=papers.num_rows,
+            train=len(train),
+            dev=len(dev),
+            test=len(test),
+            files={file: _Checksum(bytes=path.stat().st_size, sha256=sha256_of(path)) for file, path in paths.items()},
+            told=pairs.provenance,
+        )
+        text = manifest.model_dump_json(indent=1)
         (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return pairs
 
 
-def refuse_taken(folder: Path) -> None:
-    """Raise PairsError unless a folder can be made, or is there and empty: runs rest on the pairs that one holds."""
+def check_new_folder(folder: Path) -> None:
+    """Raise PairsError unless the folder is empty or can be made: pairs that runs depend on are never overwritten."""
     try:
         if any(folder.iterdir()):
             raise PairsError(f"{folder} is there already, and is not empty. Name another folder, or delete this one.")
@@ -115,113 +138,88 @@ def refuse_taken(folder: Path) -> None:
     except NotADirectoryError as error:
         raise PairsError(f"{folder} is a file. Name a folder to write the pairs into.") from error
     except OSError as error:
-        raise PairsError(f"{folder}: it cannot be looked into ({error.strerror}). Name another folder.") from error
+        raise PairsError(f"{folder}: it cannot be read ({error.strerror}). Name another folder.") from error
 
 
 def read_pairs(folder: Path) -> TrainingPairs:
-    """Read a folder of training pairs, every file checked against its seal before anything reads it.
+    """Read a folder of training pairs. Every file is checked against its checksum before it is parsed.
 
-    Raises PairsError, which names the first file that is not what pairs.json says, or what is wrong with the pairs.
+    Raises PairsError, which names the first file that differs from pairs.json, or what is wrong with the pairs.
     """
     manifest = _manifest(folder)
-    for file, seal in manifest["files"].items():
-        _check_seal(folder / file, seal)
-    papers = _table(folder / PAPERS, SCHEMA, rows=manifest["papers"])
-    # Made and told, but no part of training: whether it can be read is seen here, before anyone wants it.
-    _table(folder / CONTEXTS, CONTEXTS_SCHEMA, rows=None)
+    for file, checksum in manifest.files.items():
+        _verify(folder / file, checksum)
+    papers = _table(folder / PAPERS, SCHEMA, rows=manifest.papers)
+    _table(folder / CONTEXTS, CONTEXTS_SCHEMA, rows=None)  # no part of training, but damage should show here
     splits = {}
-    for file, rows in ((TRAIN, manifest["train"]), (DEV, manifest["dev"]), (TEST, manifest["test"])):
-        schema = pa.schema([pa.field(name, pa.int32()) for name in _COLUMNS[file]])
-        columns = _table(folder / file, schema, rows=rows)
-        splits[file] = np.column_stack([columns[name].to_numpy() for name in schema.names]).astype(np.int32)
-    name = folder.resolve().name
-    pairs = _checked(name, papers=papers, splits=splits, told=manifest["told"], place=str(folder))
-    if pairs.fingerprint != manifest["fingerprint"]:
-        raise PairsError(f"{folder}: its fingerprint is not that of what it holds. {_AGAIN}")
+    for file, rows in ((TRAIN, manifest.train), (DEV, manifest.dev), (TEST, manifest.test)):
+        table = _table(folder / file, pa.schema([(name, pa.int32()) for name in _COLUMNS[file]]), rows=rows)
+        splits[file] = np.column_stack([column.to_numpy() for column in table.columns]).astype(np.int32)
+    pairs = _checked(folder, papers=papers, splits=splits, provenance=manifest.told)
+    if pairs.fingerprint != manifest.fingerprint:
+        raise PairsError(f"{folder}: its fingerprint does not match its content. {_AGAIN}")
     return pairs
 
 
-_AGAIN = "Make the pairs again, or put the folder back from a copy."
-
-
 def _checked(
-    name: str, *, papers: pa.Table, splits: Mapping[str, Rows], told: dict[str, Any], place: str
+    folder: Path, *, papers: pa.Table, splits: Mapping[str, Rows], provenance: dict[str, Any]
 ) -> TrainingPairs:
-    """The pairs, all that TrainingPairs promises looked at. Raises PairsError."""
-    if papers.schema != SCHEMA or papers.num_rows > MOST_PAPERS:
-        raise PairsError(f"{place}: {PAPERS} is no table of at most {MOST_PAPERS:,} papers. {_AGAIN}")
-    ids, titles = papers["id"].to_pylist(), papers["title"].to_pylist()
-    if len(set(ids)) != len(ids) or not all(ids):
-        raise PairsError(f"{place}: {PAPERS} has papers without an id of their own. {_AGAIN}")
-    if not all(titles):
-        raise PairsError(f"{place}: {PAPERS} has a paper without a title, {ids[titles.index('')]!r:.80}. {_AGAIN}")
+    """The pairs with their fingerprint. Raises PairsError where nothing can be trained on them."""
+    if papers.schema != SCHEMA or papers.num_rows > MAX_PAPERS:
+        raise PairsError(f"{folder}: {PAPERS} is no table of at most {MAX_PAPERS:,} papers. {_AGAIN}")
     for file, rows in splits.items():
-        if rows.dtype != np.int32 or rows.ndim != 2 or rows.shape[1] != len(_COLUMNS[file]):
-            raise PairsError(f"{place}: {file} is no table of rows: {', '.join(_COLUMNS[file])}. {_AGAIN}")
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < papers.num_rows:
-            raise PairsError(f"{place}: {file} names a row that {PAPERS} does not have. {_AGAIN}")
-        if (rows[:, 0] == rows[:, 1]).any():
-            raise PairsError(f"{place}: {file} pairs a paper with itself. {_AGAIN}")
+            raise PairsError(f"{folder}: {file} names a row that {PAPERS} does not have. {_AGAIN}")
     train, dev, test = splits[TRAIN], splits[DEV], splits[TEST]
     if not len(train):
         raise PairsError(
-            f"{place}: no pair is left to train on. Give more full texts or pairs, or smaller --dev and --test."
+            f"{folder}: no pair is left to train on. Give more full texts or pairs, or smaller --dev and --test."
         )
     if not len(dev):
         raise PairsError(
-            f"{place}: the dev set is empty, and without it nobody can tell which checkpoint is the best. Give a "
-            "larger --dev (a number of pairs, as in --dev 50), another --seed, or more full texts."
+            f"{folder}: the dev set is empty, and without it the best checkpoint cannot be chosen. Give a larger --dev "
+            "(a number of pairs, as in --dev 50), another --seed, or more full texts."
         )
-    keys = {file: pair_keys(rows, papers=papers.num_rows) for file, rows in splits.items()}
-    for one, other in ((TRAIN, DEV), (TRAIN, TEST), (DEV, TEST)):
-        if np.isin(keys[one], keys[other]).any():
-            raise PairsError(f"{place}: {one} and {other} share a pair. {_AGAIN}")
-    against = pair_keys(dev[:, [0, 2]], papers=papers.num_rows)
-    if (dev[:, 0] == dev[:, 2]).any() or any(np.isin(against, known).any() for known in keys.values()):
-        raise PairsError(f"{place}: {DEV} has a negative that is cited together with its anchor. {_AGAIN}")
-    return TrainingPairs(
-        name=name,
-        fingerprint=_fingerprint(papers, [train, dev, test]),
-        papers=papers,
-        train=train,
-        dev=dev,
-        test=test,
-        told=told,
-    )
-
-
-def _fingerprint(papers: pa.Table, splits: list[Rows]) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {papers.num_rows} {[rows.shape for rows in splits]}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {papers.num_rows} {[rows.shape for rows in (train, dev, test)]}".encode())
     for batch in papers.select(["title", "abstract"]).to_batches(max_chunksize=1024):
         for title, abstract in zip(batch["title"].to_pylist(), batch["abstract"].to_pylist(), strict=True):
             digest.update(text_hash(title, abstract))
-    for rows in splits:
+    for rows in (train, dev, test):
         digest.update(np.ascontiguousarray(rows, dtype="<i4").tobytes())
-    return digest.hexdigest()
+    return TrainingPairs(folder.resolve().name, digest.hexdigest(), papers, train, dev, test, provenance)
+
+
+# Files
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` when all went well, flushed to the disk; else it is taken away.
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A partial folder that becomes `folder` when all went well; else it is deleted.
 
-    What a killed process left there by this name is deleted first.
+    What a killed process left there is overwritten. Raises PairsError while another process writes the same folder.
     """
-    _clear_torn(folder)
-    partial = folder.with_name(f"{_prefix(folder)}{uuid4().hex}.partial")
-    partial.mkdir()
+    short = os.fsencode(folder.name)[:200].decode(errors="ignore")  # a name may have 255 bytes
+    partial = folder.with_name(f".{short}.partial")
+    partial.mkdir(exist_ok=True)
     lock = filelock.FileLock(partial / _LOCK)
     try:
-        with suppress(NotImplementedError):  # a file system without locks: then nobody clears there
-            lock.acquire()
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise PairsError(f"{folder}: another process is writing it. Wait for it, or name another folder.") from error
+    try:
+        for path in partial.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield partial
         lock.release()
         (partial / _LOCK).unlink(missing_ok=True)
-        for path in [*sorted(partial.rglob("*")), partial]:
+        for path in [*partial.rglob("*"), partial]:
             _flush(path)
         try:
-            partial.rename(folder)  # onto an empty one, too
+            partial.rename(folder)  # also onto an empty one
         except OSError:
-            refuse_taken(folder)
+            check_new_folder(folder)
             raise
         _flush(folder.parent)
     finally:
@@ -229,86 +227,47 @@ def _whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _prefix(folder: Path) -> str:
-    # A name may have 255 bytes, and a character four.
-    short = os.fsencode(folder.name)[:100].decode(errors="ignore")
-    return f".{short}."
-
-
-def _clear_torn(folder: Path) -> None:
-    """Delete what writings of this folder have left whose process was killed: their lock can be had."""
-    form = re.compile(rf"{re.escape(_prefix(folder))}[0-9a-f]{{32}}\.partial")
-    found: list[Path] = []
-    with suppress(OSError):  # a folder that may be written and not listed
-        found = [path for path in folder.parent.iterdir() if form.fullmatch(path.name)]
-    for torn in found:
-        if torn.is_symlink() or not (torn / _LOCK).is_file():
-            continue
-        with suppress(filelock.Timeout, NotImplementedError, OSError), filelock.FileLock(torn / _LOCK, timeout=0):
-            shutil.rmtree(torn, ignore_errors=True)
-
-
 def _flush(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise PairsError(f"{folder}: there is no such folder of pairs. Make one: cocite pairs")
     try:
-        if not folder.is_dir():
-            raise PairsError(
-                f"{folder}: there is no such folder of pairs. Make one: python -m components.training pairs"
-            )
-        if path.stat().st_size > _LARGEST_MANIFEST:
-            raise PairsError(f"{path} has more than {_LARGEST_MANIFEST // 2**20} MB. {_AGAIN}")
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise PairsError(f"{path} has more than {_MAX_MANIFEST_BYTES // 2**20} MB. {_AGAIN}")
+        manifest = _Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise PairsError(f"{folder} holds no {MANIFEST}, so it is no folder of pairs. {_AGAIN}") from error
     except OSError as error:
-        raise PairsError(f"{path}: it cannot be read ({error.strerror}). See who may read it.") from error
-    except (ValueError, RecursionError) as error:
-        raise PairsError(f"{path} is damaged: it is not JSON. {_AGAIN}") from error
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise PairsError(f"{path} is of another format than this version reads ({FORMAT}). {_AGAIN}")
-    numbers = {"papers": MOST_PAPERS, "train": MOST_PAIRS, "dev": MOST_PAIRS, "test": MOST_PAIRS}
-    for key, most in numbers.items():
-        if not _is_number(raw.get(key)) or raw[key] > most:
-            raise PairsError(f"{path}: {key} is {raw.get(key)!r:.40}; it should be 0 to {most:,}. {_AGAIN}")
-    files = raw.get("files")
-    wanted = {PAPERS, TRAIN, DEV, TEST, CONTEXTS}
-    if not isinstance(files, dict) or set(files) != wanted or not all(map(_is_seal, files.values())):
+        raise PairsError(f"{path}: it cannot be read ({error.strerror}). Check its permissions.") from error
+    except ValidationError as error:
+        raise PairsError(f"{path} is damaged: {validation_reason(error)}. {_AGAIN}") from error
+    if set(manifest.files) != {PAPERS, TRAIN, DEV, TEST, CONTEXTS}:
         raise PairsError(f"{path} does not list the files of a folder of pairs. {_AGAIN}")
-    if not isinstance(raw.get("fingerprint"), str) or not isinstance(raw.get("told"), dict):
-        raise PairsError(f"{path} lacks the fingerprint, or what was told of the pairs. {_AGAIN}")
-    return raw
+    return manifest
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_seal(value: object) -> bool:
-    return isinstance(value, dict) and _is_number(value.get("bytes")) and isinstance(value.get("sha256"), str)
-
-
-def _check_seal(path: Path, seal: Mapping[str, Any]) -> None:
+def _verify(path: Path, checksum: _Checksum) -> None:
     try:
         if not path.is_file():
             raise PairsError(f"{path} is missing. {_AGAIN}")
-        if (size := path.stat().st_size) != seal["bytes"]:
-            raise PairsError(f"{path} has {size:,} bytes instead of {seal['bytes']:,}. {_AGAIN}")
-        if sha256_of(path) != seal["sha256"]:
+        if (size := path.stat().st_size) != checksum.bytes:
+            raise PairsError(f"{path} has {size:,} bytes instead of {checksum.bytes:,}. {_AGAIN}")
+        if sha256_of(path) != checksum.sha256:
             raise PairsError(f"{path} has been changed since the pairs were made. {_AGAIN}")
     except OSError as error:
-        raise PairsError(f"{path}: it cannot be read ({error.strerror}). See who may read it.") from error
+        raise PairsError(f"{path}: it cannot be read ({error.strerror}). Check its permissions.") from error
 
 
 def _table(path: Path, schema: pa.Schema, *, rows: int | None) -> pa.Table:
-    """The table in a file, with this schema and, where that is known, so many rows. Raises PairsError."""
+    """The table in a file. Raises PairsError unless it has this schema and number of rows."""
     try:
         with pq.ParquetFile(path) as file:
             metadata = file.metadata
@@ -316,20 +275,82 @@ def _table(path: Path, schema: pa.Schema, *, rows: int | None) -> pa.Table:
             chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
             if rows is not None and metadata.num_rows != rows:
                 raise PairsError(f"{path} has {metadata.num_rows:,} rows instead of {rows:,}. {_AGAIN}")
-            if file.schema_arrow.names != schema.names or not all(_PLAIN.issuperset(one.encodings) for one in chunks):
-                raise PairsError(f"{path} is no such table as this version writes. {_AGAIN}")
-            if sum(chunk.total_uncompressed_size for chunk in chunks) > _LARGEST_UNPACKED:
-                raise PairsError(f"{path} unpacks to more than {_LARGEST_UNPACKED // 2**30} GB. {_AGAIN}")
+            if file.schema_arrow.names != schema.names or not all(
+                _ENCODINGS.issuperset(chunk.encodings) for chunk in chunks
+            ):
+                raise PairsError(f"{path} is no table that this version writes. {_AGAIN}")
+            if sum(chunk.total_uncompressed_size for chunk in chunks) > _MAX_TABLE_BYTES:
+                raise PairsError(f"{path} unpacks to more than {_MAX_TABLE_BYTES // 2**30} GB. {_AGAIN}")
             table = file.read()
         if any(table[field.name].null_count for field in schema if not field.nullable or field.type == pa.int32()):
-            raise PairsError(f"{path} has empty places. {_AGAIN}")
+            raise PairsError(f"{path} has empty cells. {_AGAIN}")
         table = table.cast(schema)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        said = (str(error).splitlines() or [""])[0][:150]
-        raise PairsError(f"{path} is damaged ({said}). {_AGAIN}") from error
+        reason = (str(error).splitlines() or [""])[0][:150]
+        raise PairsError(f"{path} is damaged ({reason}). {_AGAIN}") from error
     return table
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+# The held-out set
+
+
+def held_out_set(pairs: TrainingPairs) -> JudgedSet | None:
+    """The test split as a judged set; None where there is no test pair.
+
+    Queries: the papers of test pairs. Candidates: all other papers except those that are cited together with the query
+    in train or dev. Relevant (grade 1): the query's partners in test. Beyond MAX_QUERIES or MAX_CANDIDATES, a sample
+    chosen by hashes of the ids: always the same queries, and for each the same other candidates.
+    """
+    partners = _partners(pairs.test)
+    if not partners:
+        return None
+    known = _partners(pairs.train, pairs.dev)
+    ids: list[str] = pairs.papers["id"].to_pylist()
+    queries = _sample(sorted(partners), ids, count=MAX_QUERIES)
+    others = _sample(range(len(ids)), ids, count=max(1, MAX_CANDIDATES // len(queries)))
+    rows = sorted({*queries, *others}.union(*(partners[row] for row in queries)))
+    wanted = np.zeros(len(ids), bool)
+    wanted[rows] = True
+    # Not `take`, which concatenates chunks of text and fails over 2 GiB.
+    records = pairs.papers.select(["id", "title", "abstract"]).filter(pa.array(wanted)).to_pylist()
+
+    def pools() -> Iterator[RawPool]:
+        for row in queries:
+            candidates = sorted({*others, *partners[row]} - known[row] - {row})
+            grades = [int(each in partners[row]) for each in candidates]
+            yield RawPool(ids[row], ids[row], [ids[each] for each in candidates], grades)
+
+    rules = (
+        "Test pairs of co-cited papers. Each query is a paper of one; relevant are those cited together with it in the "
+        "test split; candidates are the other papers but those cited together with it in training or dev."
+    )
+    if len(queries) < len(partners) or len(others) < len(ids):
+        rules += f" A sample: {len(queries):,} queries and {len(others):,} candidates."
+    return judged_set(
+        name=HELD_OUT,
+        origin="constructed",
+        papers={each["id"]: pool_paper(each["id"], each["title"], each["abstract"]) for each in records},
+        pools=pools(),
+        splits={"test": [[ids[row] for row in queries]]},
+        relevant_from=1,
+        rules=rules,
+    )
+
+
+def _partners(*splits: Rows) -> defaultdict[int, set[int]]:
+    """The papers that each paper is paired with."""
+    partners: defaultdict[int, set[int]] = defaultdict(set)
+    for rows in splits:
+        for anchor, positive in rows[:, :2].tolist():
+            partners[anchor].add(positive)
+            partners[positive].add(anchor)
+    return partners
+
+
+def _sample(rows: Sequence[int], ids: Sequence[str], *, count: int) -> list[int]:
+    """At most `count` of the rows, in order: those whose ids have the lowest hashes."""
+    if len(rows) <= count:
+        return list(rows)
+    lowest = heapq.nsmallest(count, rows, key=lambda row: hashlib.sha256(ids[row].encode("utf-8", "replace")).digest())
+    return sorted(lowest)

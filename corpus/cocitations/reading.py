@@ -4,33 +4,34 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import BinaryIO
 
-from corpus.cocitations.cutting import Content, contents_of
-from corpus.cocitations.documents import Outcome, read_contents
-from corpus.cocitations.full_text import CitingSentence, FullTextError
-from corpus.cocitations.full_text_report import FullTextReport, Refusal
-from corpus.cocitations.members import is_passed_over, members_of, open_file, shown
+from corpus.cocitations.archives import is_ignored, members_of, printable
+from corpus.cocitations.documents import Document, documents_in, read_documents
+from corpus.cocitations.full_text import CitingSentence, FullTextError, FullTextReport, Refusal
+from corpus.progress import Progress, no_progress
 
-ReadingProgress = Callable[[int, int], None]  # bytes of the files that are done, and of all files
+READING = "Reading the full texts"  # the stage of progress, in bytes
 
-_BATCH_BYTES = 2**20  # that a worker is sent at once, and
-_BATCH_DOCUMENTS = 256  # documents at most: sending costs a millisecond, reading one of S2ORC some ten
-_BATCHES_A_WORKER = 2  # on their way, so that none waits for the files; each at most a batch and one large document
+_BATCH_BYTES = 2**20  # that a worker gets at once
+_BATCH_DOCUMENTS = 256  # sending costs a millisecond, reading one of S2ORC some ten
+_BATCHES_PER_WORKER = 2  # on their way, so that no worker waits for the files
+_SMALL_BYTES = 4 * 2**20  # two seconds' work; starting a process takes one
+
+_Outcome = tuple[list[CitingSentence], FullTextReport]
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to read. place: what it is called in reports. refusal: why it cannot be read.
-
-    identity: the same for one file under two names.
-    """
+    """A file. place: its name in reports. identity: the same for one file under two names. refusal: why it cannot be
+    read."""
 
     place: str
     path: Path
@@ -39,68 +40,62 @@ class _File:
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Documents that are read together. done: bytes of all files up to its end."""
-
-    contents: list[Content]
-    done: int
-
-
 def read_citing_sentences(
-    paths: Sequence[Path],
-    *,
-    workers: int = 1,
-    progress: ReadingProgress | None = None,
-    report: FullTextReport,
-) -> Iterator[CitingSentence]:
-    """The citing sentences of full texts: JATS, S2ORC, CORD-19, unarXive and lines of sentences, told by the content.
+    paths: Sequence[Path], *, workers: int = 0, progress: Progress = no_progress, report: FullTextReport
+) -> Generator[CitingSentence, None, None]:
+    """The citing sentences of full texts: JATS, S2ORC, CORD-19, unarXive and lines of sentences, recognised by content.
 
-    paths: files, and folders with all that lies in them; tar and zip archives; gzip, bzip2 and xz. A file that is given
-        twice is read once.
-    workers: processes that parse; with 1 this one does. The sentences and their order are the same for any number.
-    report: complete once all sentences are taken. What cannot be read is in it, and ends nothing.
-    Closing the iterator ends the workers. Raises FullTextError for a path that is not there, and, while sentences are
-    taken, where a worker dies.
+    paths: files, and folders with everything in them; tar and zip archives; gzip, bzip2 and xz. A file that is given
+    twice is read once. workers: processes that parse; 0 for one per processor, or this process alone where the files
+    are small. The sentences and their order are the same for any number.
+    report: complete when all sentences have been taken. It lists what could not be read; nothing ends because of that.
+    Closing the generator ends the workers. Raises FullTextError for a path that does not exist, and, while sentences
+    are taken, where a worker dies.
     """
-    if workers < 1:
-        raise FullTextError(f"{workers} workers cannot read. Give 1 or more.")
     for path in paths:
-        if not os.path.exists(path):  # noqa: PTH110  # Path raises where a folder may not be looked into
+        if not os.path.exists(path):  # noqa: PTH110 (Path raises for a file in a folder that may not be searched)
             raise FullTextError(f"{path}: there is no such file or folder. Check the path.")
-    return _citing_sentences(_files(paths), workers=workers, progress=progress, report=report)
+    files = _files(paths)
+    if not workers:
+        small = all(path.is_file() for path in paths) and sum(file.size for file in files) < _SMALL_BYTES
+        workers = 1 if small else os.cpu_count() or 1
+    return _citing_sentences(files, workers=workers, progress=progress, report=report)
 
 
 def _citing_sentences(
-    files: list[_File], *, workers: int, progress: ReadingProgress | None, report: FullTextReport
-) -> Iterator[CitingSentence]:
+    files: list[_File], *, workers: int, progress: Progress, report: FullTextReport
+) -> Generator[CitingSentence, None, None]:
     total = sum(file.size for file in files)
     with closing(_batches(files)) as batches, closing(_outcomes(batches, workers=workers)) as outcomes:
-        for outcome, done in outcomes:
-            report.add(outcome.report)
-            yield from outcome.sentences
-            if progress is not None:
-                progress(min(done, total), total)
-    if progress is not None:
-        progress(total, total)
+        for (sentences, batch_report), done in outcomes:
+            report.add(batch_report)
+            yield from sentences
+            progress(READING, min(done, total), total)
+    progress(READING, total, total)
 
 
-def _outcomes(batches: Iterator[_Batch], *, workers: int) -> Generator[tuple[Outcome, int], None, None]:
-    """What came of each batch, in their order."""
+# Workers
+
+
+def _outcomes(
+    batches: Iterator[tuple[list[Document], int]], *, workers: int
+) -> Generator[tuple[_Outcome, int], None, None]:
+    """What each batch gives, in order, with the bytes of files up to its end."""
     if workers == 1:
-        for batch in batches:
-            yield read_contents(batch.contents), batch.done
+        for documents, done in batches:
+            yield read_documents(documents), done
         return
     # Not forked: this process may have threads, and a GPU.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_work)
-    waiting: deque[tuple[Future[Outcome], int]] = deque()
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    waiting: deque[tuple[Future[_Outcome], int]] = deque()
     try:
-        for batch in batches:
-            waiting.append((pool.submit(read_contents, batch.contents), batch.done))
-            if len(waiting) > _BATCHES_A_WORKER * workers:
-                yield _next_of(waiting)
-        while waiting:
-            yield _next_of(waiting)
+        for documents, done in batches:
+            waiting.append((pool.submit(read_documents, documents), done))
+            if len(waiting) > _BATCHES_PER_WORKER * workers:
+                future, before = waiting.popleft()
+                yield future.result(), before
+        for future, done in waiting:
+            yield future.result(), done
     except BrokenProcessPool as error:
         raise FullTextError(
             "A process that read full texts has died; it may have run out of memory. Try again with fewer workers."
@@ -109,55 +104,61 @@ def _outcomes(batches: Iterator[_Batch], *, workers: int) -> Generator[tuple[Out
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _next_of(waiting: deque[tuple[Future[Outcome], int]]) -> tuple[Outcome, int]:
-    future, done = waiting.popleft()
-    return future.result(), done
-
-
-def _begin_work() -> None:
-    """What a worker does first: leave Ctrl-C to the process that it works for, and end where that is gone."""
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    threading.Thread(target=_exit_with_parent, daemon=True, name="exit-with-parent").start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     if (parent := parent_process()) is not None:
         parent.join()
         os._exit(1)
 
 
-def _batches(files: list[_File]) -> Generator[_Batch, None, None]:
-    """The documents of all files, in their order, some at a time."""
-    contents: list[Content] = []
+# Files
+
+
+def _batches(files: list[_File]) -> Generator[tuple[list[Document], int], None, None]:
+    """The documents of all files in batches, with the bytes of files up to the end of each."""
+    batch: list[Document] = []
     size = done = 0
-    with closing(_contents(files)) as found:
-        for content, done in found:
-            contents.append(content)
-            size += len(content.data)
-            if size >= _BATCH_BYTES or len(contents) >= _BATCH_DOCUMENTS:
-                yield _Batch(contents, done)
-                contents, size = [], 0
-    if contents:
-        yield _Batch(contents, done)
+    with closing(_documents(files)) as documents:
+        for document, done in documents:
+            batch.append(document)
+            size += len(document.data)
+            if size >= _BATCH_BYTES or len(batch) >= _BATCH_DOCUMENTS:
+                yield batch, done
+                batch, size = [], 0
+    if batch:
+        yield batch, done
 
 
-def _contents(files: list[_File]) -> Generator[tuple[Content, int], None, None]:
-    """The documents of all files, each with the bytes of files that were read up to it."""
+def _documents(files: list[_File]) -> Generator[tuple[Document, int], None, None]:
     before = 0
     for each in files:
         try:
-            if each.refusal:
-                raise FullTextError(each.refusal)
-            with open_file(each.path) as file:
+            with _open(each) as file:
                 for member in members_of(file, place=each.place, size=each.size):
                     if isinstance(member, Refusal):
-                        yield Content(member.place, refusal=member.reason), before + file.tell()
+                        yield Document(member.place, refusal=member.reason), before + file.tell()
                         continue
-                    for content in contents_of(member):
-                        yield content, before + file.tell()
+                    for document in documents_in(member.stream, member.place):
+                        yield document, before + file.tell()
         except FullTextError as error:
-            yield Content(each.place, refusal=str(error)), before
+            yield Document(each.place, refusal=str(error)), before
         before += each.size
+
+
+def _open(file: _File) -> BinaryIO:
+    if file.refusal:
+        raise FullTextError(file.refusal)
+    try:
+        if not file.path.is_file():  # a pipe or a device has no size and may never end
+            raise FullTextError("this is no file. Check the path.")
+        return file.path.open("rb")
+    except OSError as error:
+        raise FullTextError(f"it cannot be opened ({error.strerror or error}). Check its permissions.") from error
 
 
 def _files(paths: Sequence[Path]) -> list[_File]:
@@ -166,9 +167,9 @@ def _files(paths: Sequence[Path]) -> list[_File]:
     seen: set[tuple[int, int]] = set()
     files: list[_File] = []
     for path in paths:
-        # The same name whatever folder all of it lies in, unless two of the paths share it.
+        # A name that does not depend on where the folder is, unless two paths share it.
         place = path.name if path.name and names.count(path.name) == 1 else str(path)
-        for file in _walk(path, shown(place)):
+        for file in _walk(path, printable(place)):
             if file.refusal or file.identity not in seen:
                 seen.add(file.identity)
                 files.append(file)
@@ -176,7 +177,7 @@ def _files(paths: Sequence[Path]) -> list[_File]:
 
 
 def _walk(path: Path, place: str) -> Iterator[_File]:
-    """A file, or the files of a folder and of those in it. A link to a folder is not followed: it may lead back."""
+    """A file, or all files below a folder. A link to a folder is not followed: it may lead back."""
     waiting = [(path, place)]
     while waiting:
         path, place = waiting.pop()
@@ -186,13 +187,13 @@ def _walk(path: Path, place: str) -> Iterator[_File]:
                 yield _File(place, path, status.st_size, (status.st_dev, status.st_ino))
                 continue
             with os.scandir(path) as entries:
-                inner = sorted((entry for entry in entries if _is_meant(entry)), key=lambda entry: entry.name)
+                inner = sorted((entry for entry in entries if _is_wanted(entry)), key=lambda entry: entry.name)
         except OSError as error:
-            yield _File(place, path, refusal=f"it cannot be read ({error.strerror or error}). Check who may read it.")
+            yield _File(place, path, refusal=f"it cannot be read ({error.strerror or error}). Check its permissions.")
             continue
-        waiting += [(Path(entry.path), f"{place}/{shown(entry.name)}") for entry in reversed(inner)]
+        waiting += [(Path(entry.path), f"{place}/{printable(entry.name)}") for entry in reversed(inner)]
 
 
-def _is_meant(entry: "os.DirEntry[str]") -> bool:
+def _is_wanted(entry: "os.DirEntry[str]") -> bool:
     is_linked_folder = entry.is_symlink() and entry.is_dir()
-    return not is_passed_over(entry.name) and not is_linked_folder and (entry.is_dir() or entry.is_file())
+    return not is_ignored(entry.name) and not is_linked_folder and (entry.is_dir() or entry.is_file())

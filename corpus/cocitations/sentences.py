@@ -1,8 +1,8 @@
-"""Sentences of a paragraph, and the papers that each cites. sentencex finds them; what it cannot know is mended here.
+"""Sentences of a paragraph, and the papers that each cites. sentencex finds them; this module corrects its boundaries.
 
-It knows neither citations nor some abbreviations of papers, so that a boundary is taken away within a citation, within
-brackets, behind "Eqs." and before a lower-case word; and a marker behind a full stop ("… cells. [3] Then") is left
-to the sentence that it closes.
+sentencex knows neither citations nor some abbreviations of papers. So a boundary is removed within a citation, within
+brackets, behind "Eqs." and before a lower-case word; and a marker behind a full stop ("… cells. [3] Then") stays with
+the sentence that it closes.
 """
 
 import bisect
@@ -10,15 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
-from corpus.cocitations.full_text import Citation, CitingSentence, FullText, Reference
-from corpus.cocitations.identifiers import surest
-from corpus.cocitations.ranges import DASH
+from corpus.cocitations.full_text import CitingSentence, FullText, Reference
+from corpus.cocitations.markers import DASH
 
 Span = tuple[int, int]
 
-_MOST_IN_BRACKETS = 1_000  # characters; further apart, the two brackets are hardly a pair
-_SURROGATES = re.compile("[\ud800-\udfff]")  # a JSON text may hold a half of one, and sentencex takes UTF-8 alone
-# Abbreviations: what ends no sentence, what ends none before a number, and what ends none before a marker.
+_MAX_BRACKETED = 1_000  # characters; two brackets further apart are hardly a pair
+_SURROGATES = re.compile("[\ud800-\udfff]")  # JSON may hold one alone, and sentencex takes only UTF-8
+# Abbreviations that end no sentence: never, before a number, and before a marker.
 _OPEN = (
     r"eqn?s?|figs?|tabs?|refs?|secs?|sects?|supp?l?|supplem|cf|e\.?g|i\.?e|vs|viz|approx|resp|chap|thms?|lem|def|prop|cor|"
     r"pp|vols?|nos|drs?|prof|st|mt|subsp|ssp|cv|w\.r\.t"
@@ -36,14 +35,14 @@ _SPACE = re.compile(r"\s*")
 _CLOSES = re.compile(r"[.?!…][\"'”’»)\]]*\s*$")
 _BRACKETED = re.compile(r"\[\s*\d{1,4}[a-z]?(?:[\s,;\u00ad\u2010-\u2015\u2212-]{1,3}\d{1,4}[a-z]?){0,99}\s*\]")
 _WITHIN_GROUP = re.compile(rf"[\s,;&\[\]()]*(?:(?:{DASH}|\band\b)[\s\[\](),]*)?")
-_MOST_BETWEEN = 12  # characters between two markers of one group
+_MAX_BETWEEN = 12  # characters between two markers of one group
 _CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
 
 
 def sentences_in(text: str, *, spans: Sequence[Span] = ()) -> list[Span]:
-    """The sentences of a text: character spans that cover all of it, each from where the one before ends.
+    """The sentences of a text as character spans that cover all of it. None splits a marker.
 
-    spans: of its citation markers; none is torn. White space between two sentences is the first one's.
+    spans: of its citation markers. White space between two sentences belongs to the first.
 
     >>> text = "Cells grow, as Smith et al. saw (Fig. 2). [3] Then see Eqs. 1 and 2. They died."
     >>> [text[start:end] for start, end in sentences_in(text)]
@@ -51,39 +50,41 @@ def sentences_in(text: str, *, spans: Sequence[Span] = ()) -> list[Span]:
     """
     if not text:
         return []
+    from sentencex import get_sentence_boundaries  # slow to import
+
     groups = _groups(text, spans)
     brackets = _brackets(text)
-    kept = _mended(text, _found(text, brackets), groups, inside=_inside(text, [*groups, *brackets]))
+    boundaries = [sentence["start_index"] for sentence in get_sentence_boundaries("en", _masked(text, brackets))]
+    kept = _corrected(text, boundaries, groups, inside=_inside(text, [*groups, *brackets]))
     return list(pairwise([0, *kept, len(text)]))
 
 
 def citing_sentences(full_text: FullText, *, place: str) -> list[CitingSentence]:
-    """The sentences of a full text that cite at least one paper, in its order.
+    """The sentences of a full text that cite at least one paper, in order.
 
-    A citation belongs to the sentence in which its span begins; none is torn. Two references that share an identifier
-    are one paper. place: where the full text was read, for a citing paper without an identifier of its own.
+    A citation belongs to the sentence in which its span begins. Two references that share an identifier are one paper.
+    place: names a citing paper without an identifier.
     """
-    citing = surest(full_text.paper) or place
     found = []
     for paragraph in full_text.paragraphs:
         if not paragraph.citations:
             continue
-        sentences = sentences_in(paragraph.text, spans=[(one.start, one.end) for one in paragraph.citations])
+        sentences = sentences_in(paragraph.text, spans=[(each.start, each.end) for each in paragraph.citations])
         ends = [end for _start, end in sentences]
-        cited_in: dict[int, list[Citation]] = {}
+        keys_in: dict[int, dict[str, None]] = {}
         for citation in paragraph.citations:
-            cited_in.setdefault(bisect.bisect_right(ends, citation.start), []).append(citation)
-        for number, citations in sorted(cited_in.items()):
+            number = bisect.bisect_right(ends, citation.start)
+            keys_in.setdefault(number, {}).update(dict.fromkeys(citation.cited))
+        for number, keys in sorted(keys_in.items()):
             start, end = sentences[number]
-            keys = dict.fromkeys(key for citation in citations for key in citation.cited)
             sentence = " ".join(paragraph.text[start:end].split())
             cited = _distinct(full_text.references[key] for key in keys)
-            found.append(CitingSentence(citing, sentence, cited))
+            found.append(CitingSentence(full_text.paper.key or place, sentence, cited))
     return found
 
 
 def _distinct(references: Iterable[Reference]) -> tuple[Reference, ...]:
-    """The references, without those that share an identifier with an earlier one."""
+    """The references without those that share an identifier with an earlier one."""
     seen: set[str] = set()
     kept = []
     for reference in references:
@@ -93,16 +94,8 @@ def _distinct(references: Iterable[Reference]) -> tuple[Reference, ...]:
     return tuple(kept)
 
 
-def _found(text: str, brackets: list[Span]) -> list[int]:
-    """Where sentences begin, by sentencex, but at the start of the text."""
-    from sentencex import get_sentence_boundaries  # what reads no full text needs none
-
-    found = get_sentence_boundaries("en", _masked(text, brackets))
-    return [sentence["start_index"] for sentence in found if sentence["start_index"]]
-
-
 def _masked(text: str, brackets: list[Span]) -> str:
-    """The text, as long as it is, with a word in the place of each bracket and all that is in it.
+    """The text, of the same length, with a word in place of each bracketed part.
 
     sentencex takes "2000) (Table 1" and "(2)" for items of a list, and finds no sentence behind the last of them.
     """
@@ -110,7 +103,7 @@ def _masked(text: str, brackets: list[Span]) -> str:
     done = 0
     for start, end in sorted(brackets):
         if start < done:
-            continue  # within the one before
+            continue  # nested
         parts.append(_LONE.sub("x", text[done:start]))
         within = text[start:end]
         opens = start == 0 or _CLOSES.search(text, max(0, start - 10), start) is not None
@@ -125,7 +118,7 @@ def _masked(text: str, brackets: list[Span]) -> str:
 
 
 def _brackets(text: str) -> list[Span]:
-    """The brackets that a text opens and closes, none longer than `_MOST_IN_BRACKETS`, both of their ends included."""
+    """The bracketed parts of a text, brackets included, none longer than `_MAX_BRACKETED`."""
     opened: list[int] = []
     pairs = []
     for found in re.finditer(r"[()\[\]{}]", text):
@@ -133,13 +126,13 @@ def _brackets(text: str) -> list[Span]:
             opened.append(found.start())
         elif opened and _CLOSER_OF[text[opened[-1]]] == found[0]:
             start = opened.pop()
-            if found.end() - start <= _MOST_IN_BRACKETS:
+            if found.end() - start <= _MAX_BRACKETED:
                 pairs.append((start, found.end()))
     return pairs
 
 
 def _groups(text: str, spans: Sequence[Span]) -> list[Span]:
-    """The markers of a text with the brackets round them, those that stand together as one."""
+    """The markers of a text with the brackets around them; adjacent ones as one group."""
     markers = {*spans, *(found.span() for found in _BRACKETED.finditer(text))}
     groups: list[Span] = []
     for start, end in sorted(_with_brackets(text, *marker) for marker in markers):
@@ -158,13 +151,13 @@ def _with_brackets(text: str, start: int, end: int) -> Span:
 
 
 def _stand_together(text: str, end: int, start: int) -> bool:
-    return start - end <= _MOST_BETWEEN and _WITHIN_GROUP.fullmatch(text, end, start) is not None
+    return start - end <= _MAX_BETWEEN and _WITHIN_GROUP.fullmatch(text, end, start) is not None
 
 
-def _mended(text: str, boundaries: list[int], groups: list[Span], *, inside: list[bool]) -> list[int]:
-    """The boundaries that part sentences, rising, those beside a marker moved to where the sentence ends."""
+def _corrected(text: str, boundaries: list[int], groups: list[Span], *, inside: list[bool]) -> list[int]:
+    """The boundaries between sentences, in order, those beside a marker moved to where the sentence ends."""
     kept = set()
-    at_markers = []  # from the start of each to what follows it
+    at_markers = []  # from the start of each to the text behind it
     for start, end in groups:
         space = _SPACE.match(text, end)
         after = space.end() if space else end
@@ -173,14 +166,14 @@ def _mended(text: str, boundaries: list[int], groups: list[Span], *, inside: lis
     for boundary in boundaries:
         at = bisect.bisect_right(at_markers, (boundary, len(text))) - 1
         if at >= 0 and at_markers[at][0] <= boundary <= at_markers[at][1] and text[boundary - 1] != "\n":
-            continue  # whether one ends here was told above
-        if _parts(text, boundary):
+            continue  # decided above
+        if _ends_sentence(text, boundary):
             kept.add(boundary)
     return sorted(boundary for boundary in kept if 0 < boundary < len(text) and not inside[boundary])
 
 
 def _boundary_at(text: str, start: int, end: int, after: int) -> int:
-    """Where a sentence ends at a marker behind a full stop: behind it or before it; 0 where none ends there."""
+    """Where a sentence ends at a marker behind a full stop: behind the marker or before it; 0 where none ends."""
     before = text[max(0, start - 40) : start]
     following = text[after : after + 40]
     if not following or following[0] in ".)" or not _CLOSES.search(before) or _ENDS_OPEN_BEFORE_MARKER.search(before):
@@ -191,8 +184,8 @@ def _boundary_at(text: str, start: int, end: int, after: int) -> int:
     return after if after > end or following[0].isupper() else 0
 
 
-def _parts(text: str, boundary: int) -> bool:
-    """Whether a boundary of sentencex's that lies at no marker ends a sentence."""
+def _ends_sentence(text: str, boundary: int) -> bool:
+    """Whether a boundary that sentencex found away from markers is one."""
     before, following = text[max(0, boundary - 40) : boundary], text[boundary : boundary + 60].lstrip()
     if not following:
         return False
@@ -205,13 +198,13 @@ def _parts(text: str, boundary: int) -> bool:
 
 
 def _is_lower_case(word: str) -> bool:
-    """Whether a word begins no sentence: lower case throughout, unlike "mRNA", "p53", "pH" and "α-helices"."""
+    """Whether a word is all lower case and so begins no sentence, unlike "mRNA", "p53", "pH" and "α-helices"."""
     core = word.rstrip(".?!'\"”’")
     return core.isascii() and core.replace("-", "").isalpha() and core.islower()
 
 
 def _inside(text: str, spans: Iterable[Span]) -> list[bool]:
-    """Of each place between two characters, whether it lies within one of the spans."""
+    """For each place between two characters, whether it lies within a span."""
     steps = [0] * (len(text) + 2)
     for start, end in spans:
         steps[start + 1] += 1

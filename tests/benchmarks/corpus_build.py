@@ -18,10 +18,11 @@ from pathlib import Path
 import start
 from report import Row
 
-from components.atlas.build import ENCODING, INDEXING, LEARNING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.build import ENCODING, INDEXING, NAMING, PROJECTING, READING, WRITING
+from components.atlas.encoders import LEARNING
 from components.atlas.paths import HOME_VARIABLE
 from components.atlas.store import Atlas, open_atlas
-from corpus.readers import write_jsonl
+from corpus.export import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ACM = ROOT.parent / "shared" / "data" / "acm" / "docs.jsonl.gz"
@@ -48,8 +49,8 @@ def measure(atlas: Atlas, *, quick: bool, whole: bool) -> tuple[list[Row], str]:
         home = folder / "home"
         ours, our_peak = _run(
             [
-                *("-m", "corpus", "build", str(papers), "--name", _NAME),
-                *("--encoder", "tfidf-svd", "--progress", "json"),
+                *("-m", "components.cli", "build", str(papers), "--name", _NAME),
+                *("--encoder", "tfidf-svd", "--json"),
             ],
             home=home,
         )
@@ -96,7 +97,7 @@ def _run(arguments: Sequence[str], *, home: Path) -> tuple[dict[str, float], flo
         cwd=ROOT,
         env={**os.environ, HOME_VARIABLE: str(home), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,  # where the command reports its stages
         text=True,
     )
     assert process.stdout is not None

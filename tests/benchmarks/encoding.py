@@ -4,9 +4,6 @@ The weights are random (no released checkpoint can be fetched where this runs), 
 corpus, chosen so that they have 252 word pieces on average. Speed does not depend on what the weights say.
 """
 
-import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,9 +16,13 @@ import torch
 from report import Row, percentiles
 
 from components.atlas.build import ENCODING
-from components.atlas.corpora import discard_unfinished
+from components.atlas.corpora import atlas_name_for, discard_unfinished
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
+from components.encoder.bi_encoder import BiEncoder, has_fast_bfloat16, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.jobs import runner
+from components.jobs.model import encode_request
 from components.search.search import search, text_query
 from corpus.paper import Paper
 
@@ -30,7 +31,6 @@ MOST_PIECES = 512
 PEOPLE = 32
 HIDDEN, LAYERS, WIDE = 768, 12, 3072
 _SEED = 3
-_BESIDE = "bench-background"
 Texts = list[tuple[str, str]]
 
 
@@ -200,28 +200,15 @@ def beside_background_build(atlas: Atlas) -> list[Row]:
 
     ask(papers[0])
     alone = [ask(paper) for paper in papers]
-    build = subprocess.Popen(
-        [
-            sys.executable, "-m", "corpus", "build", "--from", atlas.name, "--encoder", EMBEDDED, "--name", _BESIDE,
-            "--progress", "json", "--low-priority", "--stop-with-stdin",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        assert build.stdout is not None
-        assert build.stdin is not None
-        for line in build.stdout:
-            if json.loads(line).get("done", 0) > 0 and json.loads(line)["stage"] == ENCODING:
-                break
-        beside = [ask(paper) for paper in papers]
-        build.stdin.close()
-        build.wait()
-    finally:
-        build.kill()
-        build.wait()
-        discard_unfinished(_BESIDE)
+    job = runner.start(encode_request(atlas.name, encoder=EMBEDDED))
+    while (now := job.status()).stage != ENCODING or not now.done:
+        if now.over:
+            raise RuntimeError(f"{now.request.words}: {now.state}. {now.message}")
+        time.sleep(0.05)
+    beside = [ask(paper) for paper in papers]
+    job.stop()
+    job.wait()
+    discard_unfinished(atlas_name_for(atlas.manifest.corpus, EMBEDDED))
     return [
         Row(
             "many at once", "one search beside a build in the background, median", "ms", percentiles(beside)[0],

@@ -1,7 +1,6 @@
 """Rows of the benchmark's table, percentiles, and a description of the machine."""
 
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from corpus.machine import machine_description
 
 PACKAGES = ("streamlit", "torch", "transformers", "hnswlib", "scikit-learn", "numpy", "plotly")
 
@@ -65,20 +66,10 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     return (
-        f"Machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}\n"
+        f"Machine: {machine_description()}, {memory:.0f} GiB, {platform.system()} {platform.machine()}\n"
         f"Versions: Python {platform.python_version()}, {versions}\n"
         f"Command: {Path(sys.executable).name} tests/benchmarks {' '.join(sys.argv[1:])}".rstrip()
     )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in _lines(info) if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "processor unknown"
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def _number(value: float) -> str:

@@ -16,11 +16,13 @@ from encoding import HIDDEN, LAYERS, WIDE, chosen_texts, matrix_peak, seconds, w
 from report import Row
 
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings
-from components.training.training import Training
-from corpus.cocitations.full_text_report import FullTextReport
+from components.training.trainer import Trainer
+from corpus.cocitations.full_text import FullTextReport
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.paper import Paper, to_table
@@ -53,7 +55,7 @@ def steps(source: str, name: str, texts: Texts, *, batch: int, device: str, coun
     start = find_checkpoint(source)
     pairs = paired(texts)
     settings = TrainingSettings(batch=batch, warmup_steps=0, epochs=count + 1, max_steps=count + 1)
-    ours = Training(pairs, start, settings)
+    ours = Trainer(pairs, start, settings)
     peer = Peer(start.folder, pairs, settings, tokens=start.form.max_tokens, device=device)
     ours.step(1)
     peer.step(1)
@@ -124,7 +126,7 @@ def paired(texts: Texts) -> TrainingPairs:
         train=rows,
         dev=np.column_stack([rows, np.roll(rows[:, 1], 1)]).astype(np.int32),
         test=rows[:0],
-        told={},
+        provenance={},
     )
 
 

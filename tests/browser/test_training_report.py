@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from components.mapping.palette import DARK, LIGHT
-from components.training.report import report_of
-from components.training.settings import TrainingSettings
-from components.training.stories import Story
+from components.training.report import report_html
+from components.training.run import RunSummary
 from tests.browser.conftest import PATIENCE
-from tests.components.training.planted_runs import planted_curves
+from tests.components.training.test_run import RUN
+from tests.components.training.training_toys import planted_curves
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script> @ink <a href="//x">x</a>'
 Opened = Callable[..., Any]
@@ -25,21 +25,14 @@ def opened(chromium: Any, tmp_path: Path) -> Iterator[Opened]:
     contexts, asked, errors = [], [], []
 
     def show(names: list[str], **options: Any) -> Any:
-        stories = [
-            Story(
-                name=name,
-                status="finished",
-                start=name,
-                pairs=name,
-                settings=TrainingSettings(),
-                curves=planted_curves(),
-                total_steps=100,
-                told={name: name},
-            )
-            for name in names
-        ]
+        runs = []
+        for name in names:
+            pairs = RUN.pairs.model_copy(update={"name": name, "provenance": {name: name}})
+            start = RUN.start.model_copy(update={"name": name})
+            record = RUN.model_copy(update={"pairs": pairs, "start": start})
+            runs.append((RunSummary(tmp_path / name.replace("/", "∕"), record, planted_curves()), None))
         path = tmp_path / "report.html"
-        path.write_text(report_of(stories), encoding="utf-8")
+        path.write_text(report_html(runs), encoding="utf-8")
         context = chromium.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup import Merger
-from corpus.known import Known, rows_called
+from corpus.dedup import Known, Merger, find_rows
 from corpus.paper import Paper, to_table
-from corpus.readers import ReadReport
+from corpus.readers.report import ReadReport
 
 # Few values, so that papers repeat each other, and contradict each other, in every way.
 PAPERS = st.lists(
@@ -37,21 +36,21 @@ def merged(papers: list[Paper]) -> list[Paper]:
 def test_what_was_taken_in_is_known_from_then_on(papers: list[Paper]) -> None:
     held = merged(papers)
     again = Known(to_table(held))
-    assert [paper for paper in held if again.take_in(paper) is not None] == []
+    assert [paper for paper in held if again.add_if_new(paper) is not None] == []
     # The very records, too, that the held papers were merged from, unless a fuller one took their place.
     fresh = Known(to_table([]))
-    taken = [found for paper in papers if (found := fresh.take_in(paper)) is not None]
-    assert [paper for paper in papers if fresh.take_in(paper) is not None] == []
+    taken = [found for paper in papers if (found := fresh.add_if_new(paper)) is not None]
+    assert [paper for paper in papers if fresh.add_if_new(paper) is not None] == []
     assert len({paper.id for paper in taken}) == len(taken)
     then = Known(to_table(taken))
-    assert [paper for paper in papers if then.take_in(paper) is not None] == []
+    assert [paper for paper in papers if then.add_if_new(paper) is not None] == []
 
 
 @given(PAPERS, PAPERS)
 def test_ids_stay_unique_and_only_the_id_is_changed(held: list[Paper], more: list[Paper]) -> None:
     table = to_table(merged(held))
     known = Known(table)
-    taken = [(paper, found) for paper in more if (found := known.take_in(paper)) is not None]
+    taken = [(paper, found) for paper in more if (found := known.add_if_new(paper)) is not None]
     ids = [*table["id"].to_pylist(), *(found.id for _, found in taken)]
     assert len(ids) == len(set(ids))
     for paper, found in taken:
@@ -66,22 +65,22 @@ def test_repeats_are_known_by_number_and_by_title_but_not_against_a_number() -> 
         replace(held, id="2", pmid="", doi="https://doi.org/10.1000/X"),
         replace(held, id="2", pmid="", doi="", title="HEARTS, and stars"),
     ):
-        assert Known(to_table([held])).take_in(repeat) is None
+        assert Known(to_table([held])).add_if_new(repeat) is None
     for other in (
         replace(held, id="2", pmid="8", doi=""),
         replace(held, id="2", pmid="", doi="10.1000/y"),
         replace(held, id="2", pmid="", doi="", year=2021),
         replace(held, id="2", pmid="", doi="", authors=("Curie, M.",)),
     ):
-        assert Known(to_table([held])).take_in(other) == other
-    assert Known(to_table([held])).take_in(Paper("1", "Another", "Text.")).id == "1~2"
+        assert Known(to_table([held])).add_if_new(other) == other
+    assert Known(to_table([held])).add_if_new(Paper("1", "Another", "Text.")).id == "1~2"
 
 
 def test_titles_of_signs_alone_are_told_apart_by_their_text() -> None:
     held = Known(to_table([Paper("1", "???", "One.")]))
-    assert held.take_in(Paper("2", "???", "One.")) is None
-    assert held.take_in(Paper("2", "???", "Two.")) is not None
-    assert held.take_in(Paper("3", "???", "Two.")) is None
+    assert held.add_if_new(Paper("2", "???", "One.")) is None
+    assert held.add_if_new(Paper("2", "???", "Two.")) is not None
+    assert held.add_if_new(Paper("3", "???", "Two.")) is None
 
 
 def test_names_find_rows_by_id_first_then_by_number() -> None:
@@ -103,4 +102,4 @@ def test_names_find_rows_by_id_first_then_by_number() -> None:
         (["zzz", "", "a"], [0], ["zzz", ""]),
         ([], [], []),
     ):
-        assert rows_called(table, names) == (rows, unknown)
+        assert find_rows(table, names) == (rows, unknown)

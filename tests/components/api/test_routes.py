@@ -15,7 +15,7 @@ from components.atlas.archive import import_archive, write_archive
 from components.atlas.reencode import reencode
 from components.atlas.store import Atlas, open_atlas
 from components.atlas.vectors_export import VECTOR_EXPORTS, vector_pieces
-from components.encoder import LEXICAL
+from components.encoder.catalogue import LEXICAL
 from components.search.map_data import (
     ARCHIVE,
     DOWNLOADS,

@@ -1,9 +1,11 @@
-"""What tests of growing share: papers that the tiny encoder tells apart, and what must hold of every atlas."""
+"""What tests of building and growing share: watching progress and the encoder, numbered papers, checking rows."""
 
 import numpy as np
+import pytest
 
 from components.atlas.store import Atlas, open_atlas
-from components.encoder import Encoder
+from components.encoder.base import Encoder
+from components.encoder.bi_encoder import BiEncoder
 from corpus.paper import Paper
 from corpus.progress import Cancelled
 
@@ -26,6 +28,19 @@ class Watch:
         return list(dict.fromkeys(stage for stage, _, _ in self.calls))
 
 
+def encoded_texts(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Every text that a BERT encodes from here on, as word pieces."""
+    seen: list[np.ndarray] = []
+    forward = BiEncoder._forward
+
+    def watched(self: BiEncoder, rows: list[np.ndarray], pause: object) -> np.ndarray:
+        seen.extend(rows)
+        return forward(self, rows, pause)
+
+    monkeypatch.setattr(BiEncoder, "_forward", watched)
+    return seen
+
+
 def numbered(number: int, **changed: object) -> Paper:
     """Paper `number` (below 216), whose text, PMID and DOI no other has."""
     words = [WORDS[number % 6], WORDS[number // 6 % 6], WORDS[number // 36 % 6]]
@@ -43,7 +58,7 @@ def numbered(number: int, **changed: object) -> Paper:
 
 
 def check_rows(name: str, encoder: Encoder, *, tolerance: float = 2e-5) -> Atlas:
-    """The open atlas `name`, after a look at whether row i is paper i everywhere. Opening checks every file's seal."""
+    """The open atlas `name`, with row i checked to be paper i everywhere."""
     atlas = open_atlas(name)
     n = len(atlas)
     ids = atlas.papers["id"].to_pylist()

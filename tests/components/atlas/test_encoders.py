@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from components.atlas import paths, store
-from components.atlas.build import LEXICAL_STAGES, build_atlas, encode_papers
+from components.atlas.build import build_atlas, encode_papers
 from components.atlas.encoders import encoder_of
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, LexicalEncoder, NoWordsToLearn
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.lexical import LexicalEncoder, NoWordsToLearn
 from components.search.search import NoKnownWord, search, seed_query, text_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -34,7 +35,7 @@ def fitted_file(name: str) -> Path:
     return paths.atlas_folder(name) / read_manifest(name).folder / store.FITTED
 
 
-def reseal(name: str) -> None:
+def update_checksum(name: str) -> None:
     path = paths.atlas_folder(name) / "manifest.json"
     manifest = json.loads(path.read_text())
     sealed = store.checksum(fitted_file(name))
@@ -59,9 +60,7 @@ def test_a_lexical_atlas_carries_its_encoder_and_is_searched_with_it(lexical: st
     assert verify_atlas(lexical).passed
 
 
-def test_a_query_of_unknown_words_is_refused_and_a_paper_of_them_is_not(
-    home: Path, tmp_path: Path, planted: Planted
-) -> None:
+def test_a_query_of_unknown_words_is_refused(home: Path, tmp_path: Path, planted: Planted) -> None:
     # Words of one paper alone are not learnt in a corpus of this size.
     stranger = Paper(id="stranger", title="Qqq www", abstract="Vvv.")
     write_jsonl([*planted(12), stranger], tmp_path / "p.jsonl")
@@ -78,46 +77,11 @@ def test_a_query_of_unknown_words_is_refused_and_a_paper_of_them_is_not(
     assert verify_atlas("words", rows=25).passed
 
 
-@pytest.mark.parametrize("count", [1, 2, 15])
-def test_corpora_of_few_papers(home: Path, tmp_path: Path, planted: Planted, count: int) -> None:
-    write_jsonl(planted(8)[:count], tmp_path / "few.jsonl")
-    build_atlas("few", [tmp_path / "few.jsonl"], encoder=LEXICAL)
-    atlas = open_atlas("few")
-    assert len(search(atlas, text_query(encoder_of(atlas.manifest), "failure", "of hearts"), k=10).hits) == min(
-        10, count
-    )
-
-
-def test_papers_without_a_word_are_said(home: Path, tmp_path: Path) -> None:
+def test_papers_without_words_are_refused(home: Path, tmp_path: Path) -> None:
     write_jsonl([Paper(id=str(i), title="The", abstract="of and") for i in range(3)], tmp_path / "p.jsonl")
     with pytest.raises(NoWordsToLearn):
         build_atlas("none", [tmp_path / "p.jsonl"], encoder=LEXICAL)
     assert paths.atlas_names() == []
-
-
-def test_a_stopped_build_does_not_learn_again(home: Path, planted_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stages: list[str] = []
-
-    def stop(stage: str, done: int, total: int) -> None:
-        stages.append(stage)
-        if (stage, done) == ("Encoding papers", 8):
-            raise Cancelled("stopped by the test")
-
-    with pytest.raises(Cancelled):
-        build_atlas("words", [planted_file], encoder=LEXICAL, progress=stop)
-    assert list(dict.fromkeys(stages)) == list(LEXICAL_STAGES[:3])
-    with monkeypatch.context() as patch:
-        patch.setattr(LexicalEncoder, "fit", None)
-        build_atlas("words", [planted_file], encoder=LEXICAL, progress=lambda *call: stages.append(call[0]))
-    assert list(dict.fromkeys(stages)) == list(LEXICAL_STAGES)
-    assert verify_atlas("words").passed
-    # What a kill left half written, or damage, is learnt again.
-    with pytest.raises(Cancelled):
-        build_atlas("words", [planted_file], encoder=LEXICAL, progress=stop)
-    (damaged,) = home.rglob(f"work-*/{store.FITTED}")
-    damaged.write_bytes(b"x")
-    build_atlas("words", [planted_file], encoder=LEXICAL)
-    assert verify_atlas("words").passed
 
 
 # Damaged
@@ -140,15 +104,15 @@ def test_a_damaged_encoder_file_is_named(lexical: str) -> None:
                 use()
 
 
-def test_an_encoder_file_that_is_sealed_but_foreign_is_refused(lexical: str, tmp_path: Path) -> None:
+def test_a_foreign_encoder_file_is_refused(lexical: str, tmp_path: Path) -> None:
     path = fitted_file(lexical)
     for content in (b"", b"PK", b"\x80\x04N."):
         path.write_bytes(content)
-        reseal(lexical)
+        update_checksum(lexical)
         with pytest.raises(AtlasDamaged, match="is no fitted lexical encoder"):
             encoder_of(read_manifest(lexical))
     LexicalEncoder.fit([("another", "corpus")]).save(path)
-    reseal(lexical)
+    update_checksum(lexical)
     with pytest.raises(AtlasDamaged, match="encoder of another atlas"):
         encoder_of(read_manifest(lexical))
     path.unlink()
@@ -157,9 +121,7 @@ def test_an_encoder_file_that_is_sealed_but_foreign_is_refused(lexical: str, tmp
         encoder_of(read_manifest(lexical))
 
 
-def test_a_manifest_that_claims_or_hides_an_encoder_file_is_refused(
-    lexical: str, topics_home: Path, home: Path
-) -> None:
+def test_a_manifest_with_a_false_encoder_file_is_refused(lexical: str, topics_home: Path, home: Path) -> None:
     shutil.copytree(topics_home / "topics", home / "topics")
     for name, change in (
         (lexical, lambda m: m["files"].pop(store.FITTED)),
@@ -192,7 +154,7 @@ def test_an_atlas_is_not_written_without_its_encoder(home: Path, atlas_parts: Ca
 # Others
 
 
-def test_other_encoders_are_found_by_their_source(topics: str, home: Path, planted_file: Path, tiny: Path) -> None:
+def test_other_encoders_are_found_by_source(topics: str, home: Path, planted_file: Path, tiny: Path) -> None:
     manifest = read_manifest(topics)
     assert encoder_of(manifest).fingerprint == manifest.encoder.fingerprint
     gone = replace(manifest, encoder=replace(manifest.encoder, source="specter"))

@@ -24,11 +24,11 @@ from hypothesis.stateful import (
 from components.atlas import build
 from components.atlas.build import build_atlas
 from components.atlas.grow import add_papers, rebuild, remove_papers
-from components.encoder import load_encoder
+from components.encoder.bi_encoder import load_encoder
 from components.index import hnsw
+from corpus.export import write_jsonl
 from corpus.io.disk import CannotWrite
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from tests.components.atlas.growing import check_rows, numbered
 
 FIRST = 6  # papers that every sequence begins with
@@ -80,7 +80,8 @@ def start(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Path
         yield folder / "home"
 
 
-def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_rows_hold_through_any_sequence(start: Path, tiny: Path, examples: int) -> None:
     encoder = load_encoder(str(tiny), device="cpu")
 
     class Growing(RuleBasedStateMachine):
@@ -102,8 +103,8 @@ def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
             fail=FAILURES,
         )
         def add(self, papers: tuple[Paper, ...], fail: int | None) -> None:
-            told = dict.fromkeys(paper_number(paper) for paper in papers)
-            new = [number for number in told if number not in self.numbers]
+            numbers = dict.fromkeys(paper_number(paper) for paper in papers)
+            new = [number for number in numbers if number not in self.numbers]
             with suppress(Failure):
                 change = add_papers("mine", papers, progress=Failing(fail))
                 assert (change.added, change.already_there) == (len(new), len(papers) - len(new))
@@ -198,7 +199,7 @@ def test_rows_hold_through_any_sequence(start: Path, tiny: Path) -> None:
         run_state_machine_as_test(
             Growing,
             settings=settings(
-                max_examples=18, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=examples, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
     finally:

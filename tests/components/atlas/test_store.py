@@ -1,8 +1,9 @@
-"""Atlases on disk: what was written is what opens, also while it is replaced; names, and the build lock."""
+"""Atlases on disk: what was written is what opens, also during a replacement; damaged or foreign files are refused."""
 
 import errno
+import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,16 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from components.atlas import paths
-from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names, build_lock
+from components.atlas import store
+from components.atlas.paths import atlas_folder, atlas_names
 from components.atlas.store import AtlasDamaged, AtlasParts, FingerprintMismatch, open_atlas, read_manifest, write_atlas
 from components.index.exact import ExactIndex
-from corpus.paper import Paper
+from components.index.hnsw import HnswIndex, HnswSettings
+from corpus.paper import SCHEMA, Paper
 
 MakeParts = Callable[..., AtlasParts]
-N = 60  # papers that atlas_parts makes unless told otherwise
+N, D = 60, 8  # papers and dimensions of atlas_parts()
+FILES = ("papers.parquet", "vectors.npy", "coordinates.npy", "regions.npy", "pair_distances.npy", "index.hnsw")
 
 
 # Written and opened
@@ -29,30 +34,25 @@ N = 60  # papers that atlas_parts makes unless told otherwise
 
 @pytest.mark.parametrize("graph", [True, False])
 def test_what_is_written_is_what_opens(home: Path, graph: bool, atlas_parts: MakeParts) -> None:
-    made = atlas_parts(graph=graph)
-    manifest = write_atlas(made)
+    parts = atlas_parts(graph=graph)
+    manifest = write_atlas(parts)
     atlas = open_atlas("one")
     assert atlas.manifest == manifest == read_manifest("one")
     assert len(atlas) == N
-    assert atlas.papers.equals(made.papers)
+    assert atlas.papers.equals(parts.papers)
     for name in ("vectors", "coordinates", "region_ids", "pair_distances"):
-        assert np.array_equal(getattr(atlas, name), getattr(made, name))
+        assert np.array_equal(getattr(atlas, name), getattr(parts, name))
     assert (atlas.index.graph is not None) == graph
-    exact = ExactIndex(made.vectors)
-    for row in range(N):
-        assert atlas.index.search(made.vectors[row], k=5).rows.tolist() == (
-            exact.search(made.vectors[row], k=5).rows.tolist()
-        )
-    assert atlas_names() == ["one"]
+    exact = ExactIndex(parts.vectors)
+    for vector in parts.vectors:
+        assert atlas.index.search(vector, k=5).rows.tolist() == exact.search(vector, k=5).rows.tolist()
 
 
 def test_an_open_atlas_answers_by_row(written: AtlasParts) -> None:
     atlas = open_atlas("one")
-    assert atlas.name == "one"
     assert atlas.paper(7) == Paper(id="0-7", title="Title 7 of 0", abstract="β", year=2007, topics=("a", "b"))
     assert atlas.titles([5, 3, 5]) == ["Title 5 of 0", "Title 3 of 0", "Title 5 of 0"]
-    assert atlas.row_of("0-59") == 59
-    assert atlas.row_of("none") is None
+    assert (atlas.row_of("0-59"), atlas.row_of("none")) == (59, None)
     assert atlas.region_of(0) is None
     assert [atlas.region_of(row).id for row in (1, 2, 4)] == [0, 1, 0]
     for row in (-1, N):
@@ -60,170 +60,79 @@ def test_an_open_atlas_answers_by_row(written: AtlasParts) -> None:
             atlas.paper(row)
     pairs = written.pair_distances
     for distance in (-1.0, float(pairs[0]), 0.5, float(pairs[-1]), 2.0):
-        share = min(float((pairs > np.float32(distance)).mean()), 1 - 1 / (N * (N - 1) / 2))  # of the pairs there are
+        share = min(float((pairs > np.float32(distance)).mean()), 1 - 1 / (N * (N - 1) / 2))
         assert atlas.share_of_pairs_farther(distance) == pytest.approx(share)
-
-
-def test_vectors_of_another_checkpoint_are_refused(written: AtlasParts) -> None:
-    atlas = open_atlas("one")
     atlas.check_fingerprint("f" * 64)
     with pytest.raises(FingerprintMismatch, match="'one' was encoded by enc"):
         atlas.check_fingerprint("0" * 64)
 
 
 def test_parts_of_different_length_are_not_written(home: Path, atlas_parts: MakeParts) -> None:
-    made = atlas_parts()
     with pytest.raises(ValueError, match="not of one length"):
-        write_atlas(replace(made, vectors=made.vectors[:-1]))
+        write_atlas(replace(atlas_parts(), vectors=atlas_parts().vectors[:-1]))
     assert atlas_names() == []
 
 
-# Names
+# Replaced
 
 
-WRONG_NAMES = [
-    "",
-    ".",
-    "..",
-    "../x",
-    "a/b",
-    "/etc",
-    "A",
-    "a b",
-    "-a",
-    "_a",
-    ".a",
-    "a\n",
-    "a\x00",
-    "ä",
-    "x" * 65,
-    "a\\b",
-]
-
-
-@pytest.mark.parametrize("name", WRONG_NAMES)
-def test_what_cannot_be_a_name_is_refused_everywhere(home: Path, name: str, atlas_parts: MakeParts) -> None:
-    for use in (
-        paths.atlas_folder,
-        read_manifest,
-        open_atlas,
-        lambda name: build_lock(name).__enter__(),
-        lambda name: write_atlas(replace(atlas_parts(graph=False), name=name)),
-    ):
-        with pytest.raises(NoSuchAtlas, match="cannot be the name of an atlas"):
-            use(name)
-    assert not home.exists()
-
-
-@pytest.mark.parametrize("name", ["a", "0", "a..b", "x" * 64, "medline-2021_v1.2"])
-def test_names_that_may_be(home: Path, name: str) -> None:
-    assert paths.atlas_folder(name) == home / name
-
-
-def test_an_atlas_that_is_not_there_is_told_from_those_that_are(written: AtlasParts, home: Path) -> None:
-    (home / "half").mkdir()
-    (home / "Not-A-Name").mkdir()
-    (home / "file").write_text("")
-    with pytest.raises(NoSuchAtlas, match=r"'two' \(there are: one\)"):
-        open_atlas("two")
-    for name in ("half", "file"):
-        with pytest.raises((NoSuchAtlas, AtlasDamaged)):
-            open_atlas(name)
-    assert atlas_names() == ["one"]
-
-
-def test_no_home_holds_no_atlases(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert atlas_names() == []
-    (tmp_path / "plain").write_text("")
-    monkeypatch.setenv("COCITE_ATLAS_HOME", str(tmp_path / "plain"))
-    assert atlas_names() == []
-
-
-# Replacing
-
-
-def test_replacing_leaves_no_old_folder_and_readers_of_the_old_one_keep_working(
-    written: AtlasParts, atlas_parts: MakeParts
-) -> None:
+def test_an_open_atlas_survives_its_replacement(written: AtlasParts, atlas_parts: MakeParts) -> None:
     old = open_atlas("one")
-    old_folder = paths.atlas_folder("one") / old.manifest.folder
-    made = atlas_parts(seed=1, n=40)
-    write_atlas(made)
-    assert not old_folder.exists()
+    write_atlas(atlas_parts(seed=1, n=40))
     new = open_atlas("one")
-    assert [path.name for path in paths.atlas_folder("one").iterdir() if path.is_dir()] == [new.manifest.folder]
-    assert new.build != old.build
-    assert len(new) == 40
-    assert new.paper(0).id == "1-0"
+    assert [path.name for path in atlas_folder("one").iterdir() if path.is_dir()] == [new.build]
+    assert (len(new), new.paper(0).id) == (40, "1-0")
     assert np.array_equal(old.vectors, written.vectors)
-    assert old.paper(59).id == "0-59"
     assert old.index.search(written.vectors[9], k=3).rows[0] == 9
 
 
 def test_an_atlas_can_be_opened_at_any_moment_of_its_replacement(written: AtlasParts, atlas_parts: MakeParts) -> None:
-    first, second = atlas_parts(seed=1), atlas_parts(seed=2)
     stop = threading.Event()
 
-    def replace_it() -> None:
-        for _ in range(200):
-            write_atlas(first)
-            write_atlas(second)
+    def write_repeatedly() -> None:
+        for seed in range(1, 200):
+            write_atlas(atlas_parts(seed=1 + seed % 2))
             if stop.is_set():
                 return
 
     with ThreadPoolExecutor(1) as pool:
-        writer = pool.submit(replace_it)
+        writer = pool.submit(write_repeatedly)
         try:
-            for _ in range(60):
+            for _ in range(40):
                 assert open_atlas("one").paper(0).id in ("0-0", "1-0", "2-0")
         finally:
             stop.set()
         writer.result()
 
 
-class DiskFull:
-    """os.fsync as on a full disk, from the given call on."""
-
-    def __init__(self, allowed: int) -> None:
-        self.left = allowed
-
-    def __call__(self, descriptor: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 @pytest.mark.parametrize("allowed", range(7))
-def test_a_disk_that_fills_up_leaves_the_old_atlas_whole(
+def test_a_full_disk_leaves_the_old_atlas_whole(
     written: AtlasParts, monkeypatch: pytest.MonkeyPatch, allowed: int, atlas_parts: MakeParts
 ) -> None:
-    before = sorted(paths.atlas_folder("one").rglob("*"))
+    before = sorted(atlas_folder("one").rglob("*"))
+    left = [allowed]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", DiskFull(allowed))
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             write_atlas(atlas_parts(seed=1))
-    assert sorted(paths.atlas_folder("one").rglob("*")) == before
+    assert sorted(atlas_folder("one").rglob("*")) == before
     assert open_atlas("one").paper(0).id == "0-0"
     write_atlas(atlas_parts(seed=1))
     assert open_atlas("one").paper(0).id == "1-0"
-
-
-def run_script(script: str, *arguments: str, home: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, "COCITE_ATLAS_HOME": str(home), "PYTHONPATH": str(Path.cwd())},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 SMALL_FILES_ONLY = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from components.atlas.store import write_array
 from components.index.hnsw import HnswIndex, HnswSettings
+from corpus.io.files import write_array
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 graph = HnswIndex.build(np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32), settings=HnswSettings())
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
@@ -237,50 +146,162 @@ for write in (graph.save, lambda path: write_array(path, np.zeros(10_000))):
 
 def test_files_that_do_not_fit_on_the_disk_are_errors(tmp_path: Path) -> None:
     # hnswlib itself says nothing, and numpy no reason; a limit on the size of files does to them what a full disk does.
-    told, _ = run_script(SMALL_FILES_ONLY, str(tmp_path / "file"), home=tmp_path).communicate(timeout=60)
-    graph, array = told.splitlines()
+    command = [sys.executable, "-c", SMALL_FILES_ONLY, str(tmp_path / "file")]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    graph, array = subprocess.run(command, env=environment, capture_output=True, text=True).stdout.splitlines()
     assert "not all of its" in graph
     assert array.startswith((f"{errno.ENOSPC} ", f"{errno.EFBIG} "))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-# The build lock
+# Damaged
 
 
-HOLD = """
-import sys
-from components.atlas.paths import build_lock
-with build_lock("one") as folder:
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+def folder_of(name: str = "one") -> Path:
+    return atlas_folder(name) / read_manifest(name).folder
 
 
-def test_one_process_at_a_time_builds_an_atlas(home: Path) -> None:
-    with run_script(HOLD, home=home) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(AtlasBusy, match="being built by another process"), build_lock("one"):
-            pass
-        with build_lock("two"):
-            pass
-        other.send_signal(signal.SIGKILL)
-        other.wait(timeout=30)
-    with build_lock("one") as folder:
-        assert folder == home / "one"
-        with pytest.raises(AtlasBusy), build_lock("one"):
-            pass
-    with pytest.raises(ZeroDivisionError), build_lock("one"):
-        raise ZeroDivisionError
-    with build_lock("one"):
-        pass
+def refused(match: str) -> None:
+    with pytest.raises(AtlasDamaged, match=match) as caught:
+        open_atlas("one")
+    message = str(caught.value)
+    assert message.startswith("one")
+    assert "--name one" in message
+    assert "\n" not in message
 
 
-def test_work_on_other_settings_and_torn_files_are_thrown_away(home: Path) -> None:
-    first = paths.work_folder("one", {"a": 1})
-    (first / "whole.npy").write_bytes(b"x")
-    (first / "torn.npy.partial").write_bytes(b"x")
-    assert paths.work_folder("one", {"a": 1}) == first
-    assert [path.name for path in first.iterdir()] == ["whole.npy"]
-    second = paths.work_folder("one", {"a": 2})
-    assert second != first
-    assert not first.exists()
+def update_checksum(file: str) -> None:
+    """Make the manifest agree with a file as it is now."""
+    path = atlas_folder("one") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    now = store.checksum(folder_of() / file)
+    manifest["files"][file] = {"bytes": now.bytes, "sha256": now.sha256}
+    path.write_text(json.dumps(manifest))
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(at * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "empty": lambda path: os.truncate(path, 0),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\x00"),
+    "first byte": lambda path: flip(path, 0),
+    "middle byte": flip,
+    "last byte": lambda path: flip(path, 1),
+    "missing": Path.unlink,
+    "directory": directory,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", FILES)
+def test_each_damaged_file_is_named(written: AtlasParts, file: str, damage: str) -> None:
+    DAMAGES[damage](folder_of() / file)
+    refused(file)
+
+
+def test_files_of_another_atlas_are_refused(written: AtlasParts, home: Path, atlas_parts: MakeParts) -> None:
+    write_atlas(atlas_parts("two", seed=1))
+    for file in FILES:
+        path = folder_of() / file
+        good = path.read_bytes()
+        shutil.copy(folder_of("two") / file, path)
+        refused(file)
+        path.write_bytes(good)
+    shutil.copy(home / "two" / "manifest.json", home / "one" / "manifest.json")
+    refused("'two'")
+    open_atlas("two")
+
+
+def test_a_damaged_graph_never_reaches_hnswlib(written: AtlasParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    flip(folder_of() / "index.hnsw")
+    monkeypatch.setattr(HnswIndex, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    refused("index.hnsw")
+
+
+# Foreign, with the right checksum
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("ran",)
+
+
+FOREIGN_ARRAYS: dict[str, Callable[[Path], object]] = {
+    "pickled objects": lambda path: np.save(path, np.array([Bomb()] * N, dtype=object), allow_pickle=True),
+    "another shape": lambda path: np.save(path, np.zeros((N + 1, 3), np.float32)),
+    "another type": lambda path: np.save(path, np.zeros((N, D), np.float64)),
+    "other byte order": lambda path: np.save(path, np.zeros((N, D), ">f4")),
+    "an archive": lambda path: np.savez(path.open("wb"), a=np.zeros((N, D), np.float32)),
+    "nothing": lambda path: path.write_bytes(b""),
+    "a header alone": lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"),
+    "text": lambda path: path.write_text("vectors"),
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN_ARRAYS)
+@pytest.mark.parametrize("file", FILES[1:5])
+def test_foreign_arrays_are_refused(
+    written: AtlasParts, file: str, content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if (file, content) == ("pair_distances.npy", "another shape"):
+        return  # any number of pairs may be kept
+    monkeypatch.chdir(tmp_path)
+    FOREIGN_ARRAYS[content](folder_of() / file)
+    update_checksum(file)
+    refused("^one: ")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "match"),
+    [
+        ("vectors.npy", np.full((N, D), np.nan, np.float32), "finite"),
+        ("coordinates.npy", np.full((N, 2), np.nan, np.float32), "coordinates.npy"),
+        ("coordinates.npy", np.full((N, 2), np.inf, np.float32), "coordinates.npy"),
+        ("regions.npy", np.full(N, 2, np.int16), "regions.npy"),
+        ("regions.npy", np.full(N, -2, np.int16), "regions.npy"),
+    ],
+)
+def test_invalid_numbers_are_refused(written: AtlasParts, file: str, array: np.ndarray, match: str) -> None:
+    np.save(folder_of() / file, array)
+    update_checksum(file)
+    refused(match)
+
+
+def test_foreign_tables_are_refused(written: AtlasParts) -> None:
+    path = folder_of() / "papers.parquet"
+    good = pq.read_table(path)
+    years = SCHEMA.get_field_index("year")
+    for table in (
+        good.slice(1),
+        good.drop_columns(["venue"]),
+        good.set_column(years, "year", pa.array(["soon"] * N)),
+        good.set_column(years, "year", pa.array([10**9] * N)),
+        good.set_column(0, "id", pa.array([None] * N, pa.string())),
+        None,
+    ):
+        if table is None:
+            path.write_bytes(b"PAR1")
+        else:
+            pq.write_table(table, path)
+        update_checksum("papers.parquet")
+        refused("^one: ")
+
+
+def test_a_graph_of_other_vectors_is_refused(written: AtlasParts) -> None:
+    other = np.random.default_rng(5).normal(size=(N - 1, D)).astype(np.float32)
+    HnswIndex.build(other, settings=HnswSettings()).save(folder_of() / "index.hnsw")
+    update_checksum("index.hnsw")
+    refused("index.hnsw")

@@ -9,7 +9,7 @@ import pytest
 
 from components.atlas import paths, store
 from components.atlas.store import AtlasParts, read_manifest, write_atlas
-from components.atlas.thumbnail import MOST_POINTS, thumbnail
+from components.atlas.thumbnail import MAX_POINTS, thumbnail
 from components.mapping.palette import DARK, LIGHT
 
 
@@ -37,7 +37,7 @@ def test_every_paper_is_a_dot_in_its_regions_colour_and_place(written: AtlasPart
 
 
 def test_a_large_map_is_sampled_and_odd_ones_are_drawn(written: AtlasParts) -> None:
-    n = 3 * MOST_POINTS
+    n = 3 * MAX_POINTS
     many = replace(
         written,
         papers=written.papers.take([0] * n),
@@ -48,7 +48,7 @@ def test_a_large_map_is_sampled_and_odd_ones_are_drawn(written: AtlasParts) -> N
         index=replace(written.index, ef_search=0),
     )
     drawn = thumbnail(write_atlas(many), palette=LIGHT)
-    assert len(dots(drawn)) == MOST_POINTS
+    assert len(dots(drawn)) == MAX_POINTS
     assert len(drawn) < 40_000
     for coordinates in ([[3.0, -2.0]], [[0.0, 1.0], [0.0, 5.0]], [[1.0, 1.0], [1.0, 1.0]]):
         few = len(coordinates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -142,58 +143,43 @@ def test_an_invalid_name_never_becomes_a_path(home: Path, name: str) -> None:
     assert not home.exists()
 
 
-def change(place: str, value: Any) -> Callable[[dict[str, Any]], Any]:
-    """A function that sets a place of the raw JSON, named by dots."""
-
-    def changed(raw: dict[str, Any]) -> Any:
-        *steps, last = place.split(".")
-        at: Any = raw
-        for step in steps:
-            at = at[int(step)] if isinstance(at, list) else at[step]
-        at[last] = value
-        return raw
-
-    return changed
-
-
 @pytest.mark.parametrize(
-    "damage",
+    ("field", "value"),
     [
-        change("format", 2),
-        change("about.atlas", "two"),
-        change("about.m", "8"),
-        change("about.encoder", "x" * 10_000),
-        change("points", [{}]),
-        change("points.0.recall", 1.5),
-        change("points.0.recall", True),
-        change("points.0.recall", float("nan")),
-        change("points.0.p50_ms", float("inf")),
-        change("points.0.p50_ms", 10**400),
-        change("points.0.m", 2.5),
-        change("points.0.m", 10**9),
-        change("points.0.size", 10**6),
-        change("points.1.ef_search", 16),  # listed twice
-        change("planned", 10**9),
-        change("rows", "9000"),
-        change("versions", {str(n): "1" for n in range(50)}),
-        lambda raw: [raw],
-        lambda raw: raw | {"points": raw["points"] * 200},
-        lambda raw: {name: value for name, value in raw.items() if name != "seed"},
+        ("format", "2"),
+        ("atlas", '"two"'),
+        ("encoder", f'"{"x" * 10_000}"'),
+        ("m", '"8"'),
+        ("recall", "1.5"),
+        ("recall", "true"),
+        ("recall", "NaN"),
+        ("p50_ms", "Infinity"),
+        ("p50_ms", "1" * 400),
+        ("size", "1000000"),
+        ("ef_construction", "2.5"),
+        ("planned", "1000000000"),
+        ("rows", '"9000"'),
+        ("seed", "null"),
     ],
 )
-def test_a_file_with_impossible_values_is_refused(home: Path, damage: Callable[[dict[str, Any]], Any]) -> None:
+def test_a_file_with_an_impossible_value_is_refused(home: Path, field: str, value: str) -> None:
     save_curve(planted())
-    path(home).write_text(json.dumps(damage(json.loads(path(home).read_text()))))
+    text, changed = re.subn(rf'"{field}": [^,\n]*', f'"{field}": {value}', path(home).read_text(), count=1)
+    assert changed
+    path(home).write_text(text)
     with pytest.raises(CurveDamaged, match="Measure it again") as caught:
         read_curve("one")
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b" " * (5 * 1024 * 1024), b"null"])
-def test_bytes_that_are_no_curve_are_refused(home: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 200_000, b" " * (5 * 1024 * 1024), b"null"])
+def test_a_file_that_is_no_curve_is_refused(home: Path, content: bytes) -> None:
     save_curve(planted())
     path(home).write_bytes(content)
     with pytest.raises(CurveDamaged):
+        read_curve("one")
+    save_curve(replace(planted(), points=planted().points[:1] * 2))
+    with pytest.raises(CurveDamaged, match="a point is listed twice"):
         read_curve("one")
 
 

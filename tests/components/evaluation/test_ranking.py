@@ -179,13 +179,6 @@ def test_ties_are_broken_as_trec_eval_breaks_them(judged_set: Sets, ids: list[st
     assert average_precision(relevant) == pytest.approx(theirs)
 
 
-def test_ties_do_not_depend_on_the_order_of_the_file(judged_set: Sets) -> None:
-    for candidates in (["b", "a", "c"], ["c", "b", "a"], ["a", "b", "c"]):
-        judged = judged_set({"q": dict.fromkeys(candidates, 1)})
-        pool = rank_by_vectors(judged, judged.pools, np.zeros((4, 2), dtype=np.float32)).pools[0]
-        assert [judged.papers[row].id for row in pool.rows] == ["c", "b", "a"]
-
-
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39])
 def test_a_score_that_is_not_finite_is_refused(judged_set: Sets, score: float) -> None:
     judged = judged_set({"q": {"a": 0, "b": 0}})

@@ -59,7 +59,7 @@ def test_published_figures_stand_beside_ours_with_the_difference(report: Report)
     assert content["evaluations"][0]["difference"]["NDCG%20"] == pytest.approx(-0.002)
 
 
-def test_what_is_not_comparable_is_not_compared(report: Report) -> None:
+def test_a_score_that_is_not_comparable_has_no_difference(report: Report) -> None:
     one = replace(report.evaluations[0], not_comparable=("Another split.",))
     found = Report((one,))
     row = rows_of(found.markdown(), "| system | MAP | 95 %")[0]
@@ -70,24 +70,24 @@ def test_what_is_not_comparable_is_not_compared(report: Report) -> None:
     assert next(csv.DictReader(io.StringIO(found.csv())))["MAP difference"] == ""
 
 
-def test_pools_of_one_size_are_described_briefly() -> None:
+def test_the_facts_of_set_and_systems_are_printed(report: Report) -> None:
+    text = report.markdown()
+    for fact in (
+        "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2",
+        "1,234 papers with only a title or only an abstract, ranked by what is there (such as p1, p2)",
+        "1 of the queries have no relevant candidate",
+        "2 have a pool under five",
+        f"`{'f' * 16}`",
+        f"`{'a' * 16}`",
+        "encoding 1.3 s",
+        "python 3.11.7",
+        "A machine",
+        "it is not nDCG@20",
+    ):
+        assert fact in text
     sizes = PoolSizes(smallest=60, median=60, mean=60.0, largest=60)
     text = report_of([evaluation("a", "mine", pool_sizes=sizes)], [scores([0.1, 0.2, 0.3, 0.4])]).markdown()
     assert "4 queries, 70 papers; pools of 60 candidates each; relevant from grade 2" in text
-
-
-def test_all_that_the_set_has_is_printed(report: Report) -> None:
-    text = report.markdown()
-    assert "4 queries, 70 papers; pools of 3 to 60 candidates, 50.2 on average; relevant from grade 2" in text
-    assert "1,234 papers with only a title or only an abstract, ranked by what is there (such as p1, p2)" in text
-    assert "1 of the queries have no relevant candidate" in text
-    assert "2 have a pool under five" in text
-    assert f"`{'f' * 16}`" in text
-    assert f"`{'a' * 16}`" in text
-    assert "encoding 1.3 s" in text
-    assert "python 3.11.7" in text
-    assert "A machine" in text
-    assert "it is not nDCG@20" in text
 
 
 def test_tests_are_of_the_later_against_the_first_and_groups_are_means(report: Report) -> None:
@@ -105,7 +105,7 @@ def test_tests_are_of_the_later_against_the_first_and_groups_are_means(report: R
     assert groups[1] == ["b", "2", "50", "35.00", "17.50", "35.00", "17.50"]
 
 
-def test_a_group_s_figure_is_the_mean_over_folds_where_the_set_s_is() -> None:
+def test_a_group_s_score_is_the_mean_over_folds() -> None:
     values = [("a", 0, 0.2), ("a", 0, 0.4), ("a", 1, 0.9), ("b", 1, 0.5)]
     found = [
         QueryScores(f"q{i}", f"q{i}", "T", group, fold, 50, 1, {"MAP": value, "NDCG%20": value})
@@ -115,7 +115,7 @@ def test_a_group_s_figure_is_the_mean_over_folds_where_the_set_s_is() -> None:
     assert [one.means["MAP"] for one in report.groups] == pytest.approx([(0.3 + 0.9) / 2, 0.5])
 
 
-def test_other_queries_are_not_tested_and_other_sets_have_their_own_part() -> None:
+def test_only_equal_queries_are_tested_and_each_set_has_a_section() -> None:
     first, other = evaluation("a", "one"), evaluation("b", "two", split="dev")
     fewer = evaluation("c", "three")
     found = report_of([first, other, fewer], [scores([0.1, 0.2, 0.3, 0.4])] * 2 + [scores([0.5], groups=["a"])])
@@ -146,7 +146,7 @@ def test_nothing_in_a_report_is_markup_or_a_formula() -> None:
     json.loads(found.json())
 
 
-def test_cells_show_what_they_are_given() -> None:
+def test_cells_show_their_text() -> None:
     assert cell("1. not a list") == "1\\. not a list"
     assert cell("") == ""
     assert cell("a|b") == "a\\|b"
@@ -162,8 +162,8 @@ def test_a_summary_is_one_sentence() -> None:
     assert text == "specter on csfcube (method), split test: MAP 50.00 %, NDCG%20 60.00 %, over 4 queries."
 
 
-def test_all_that_can_be_met_in_a_set_has_its_words() -> None:
-    met = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
-    words = issue_descriptions(met)
-    assert len(set(words)) == len(met)
+def test_every_kind_of_issue_has_a_description() -> None:
+    issues = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
+    words = issue_descriptions(issues)
+    assert len(set(words)) == len(issues)
     assert words[0] == "1 queries without a text, left out (such as a)"

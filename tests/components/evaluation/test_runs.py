@@ -107,11 +107,6 @@ def test_ranks_that_contradict_the_scores_are_noted(judged: JudgedSet, tmp_path:
         assert list(pool.scores) == sorted(pool.scores, reverse=True)
 
 
-def test_equal_scores_of_a_run_go_by_id_from_high_to_low(judged: JudgedSet, tmp_path: Path) -> None:
-    text = "".join(f"{escape(query)} Q0 {one} 1 0 t\n" for query, pool in GRADES.items() for one in pool)
-    assert orders(judged, read_text_run(text, judged, tmp_path)[0]) == {"q1": ["c", "b", "a"], "q 2": ["d", "a"]}
-
-
 def test_of_a_repeated_candidate_in_a_run_the_highest_score_counts(judged: JudgedSet, tmp_path: Path) -> None:
     text = RUN.replace("q1 Q0 a 1 2.5 t\n", "q1 Q0 a 1 -3 t\n") + "q1 Q0 a 1 10 t\n"
     ranking, notes = read_text_run(text, judged, tmp_path)

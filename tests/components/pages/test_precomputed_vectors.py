@@ -12,7 +12,8 @@ import pytest
 
 from components.atlas.precomputed_vectors import build_from_vectors
 from components.atlas.reencode import reencode
-from components.encoder import LEXICAL, BiEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import LEXICAL
 from corpus.paper import Paper, to_table
 from corpus.text.markdown import escaped
 from tests.components.pages.app import cards, open_page, page_links, press, search_for, texts

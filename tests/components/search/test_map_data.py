@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.atlas.manifest import Region
 from components.atlas.store import Atlas, open_atlas
+from components.mapping.regions import Region
 from components.search.map_data import NO_CODE, map_scale, points_payload, topic_codes
 from corpus.paper import to_table
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.atlas.facets import Facets, Filters
-from components.atlas.manifest import Region
 from components.atlas.store import Atlas, FingerprintMismatch, open_atlas
-from components.encoder import BiEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.mapping.regions import Region
 from components.search.search import MAX_HITS, Query, example_rows, search, seed_query, text_query
 from corpus.paper import Paper, to_table
 

@@ -1,4 +1,4 @@
-"""Training batches: no paper twice, no co-cited negative, every pair once, against plain sets; negatives and rates."""
+"""Batches against plain sets: no paper twice, no co-cited negative, every pair once; and negatives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.training.batches import Cocited, plan_epoch
-from components.training.negatives import draw_negatives
-from components.training.plan import plan_run
-from components.training.schedule import learning_rate_at
+from components.training.batches import Cocited, draw_negatives, plan_epoch, plan_run
 from components.training.settings import TrainingError, TrainingSettings
 from tests.components.training.training_toys import toy_pairs
 
@@ -36,7 +33,7 @@ def fits(rows: list[tuple[int, int]], together: set[frozenset[int]]) -> bool:
 
 @given(pairs=PAIRS, micro_batch=st.integers(2, 6), seed=st.integers(0, 3))
 @settings(max_examples=150)
-def test_no_micro_batch_holds_a_paper_twice_or_a_cocited_negative(
+def test_no_micro_batch_repeats_a_paper_or_has_a_cocited_negative(
     pairs: np.ndarray, micro_batch: int, seed: int
 ) -> None:
     together = {frozenset(pair) for pair in pairs.tolist()}
@@ -59,7 +56,7 @@ def test_no_micro_batch_holds_a_paper_twice_or_a_cocited_negative(
 
 @given(pairs=PAIRS)
 @settings(max_examples=50)
-def test_cocited_says_what_the_pairs_say(pairs: np.ndarray) -> None:
+def test_cocited_equals_plain_sets(pairs: np.ndarray) -> None:
     cocited, together = Cocited(pairs), {frozenset(pair) for pair in pairs.tolist()}
     papers = np.arange(cocited.papers, dtype=np.int32)
     a, b = np.meshgrid(papers, papers)
@@ -69,7 +66,7 @@ def test_cocited_says_what_the_pairs_say(pairs: np.ndarray) -> None:
         assert cocited.partners(paper) == {next(iter(pair - {paper})) for pair in together if paper in pair}
 
 
-def test_where_papers_are_many_nearly_all_pairs_have_their_place() -> None:
+def test_with_many_papers_nearly_all_pairs_are_placed() -> None:
     random = np.random.default_rng(3)
     pairs = np.unique(random.integers(0, 3_000, (2_000, 2)), axis=0).astype(np.int32)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -78,13 +75,13 @@ def test_where_papers_are_many_nearly_all_pairs_have_their_place() -> None:
         assert plan.left_over == len(pairs) % micro_batch
 
 
-def test_a_paper_in_every_pair_can_be_told_apart_from_none() -> None:
+def test_a_paper_in_every_pair_leaves_no_micro_batch() -> None:
     star = np.array([[0, i] for i in range(1, 200)], dtype=np.int32)
     plan = plan_epoch(star, Cocited(star), micro_batch=2, seed=0, epoch=0)
     assert (len(plan.micro_batches), plan.left_over) == (0, 199)
 
 
-def test_the_pairs_of_a_hub_are_spread_over_the_epoch() -> None:
+def test_the_pairs_of_a_frequent_paper_are_spread_over_the_epoch() -> None:
     # 100 pairs of one paper, 300 of others: each micro-batch of 4 can take one of the hub's.
     hub = [[0, i] for i in range(1, 101)]
     others = [[1000 + 2 * i, 1001 + 2 * i] for i in range(300)]
@@ -108,33 +105,31 @@ def test_a_plan_is_a_function_of_seed_and_epoch() -> None:
     assert planned(seed=1, epoch=0) != planned(seed=1, epoch=1) != planned(seed=2, epoch=1)
 
 
-def test_a_run_takes_its_epochs_one_behind_the_other() -> None:
+def test_a_run_takes_epoch_after_epoch() -> None:
     pairs = toy_pairs(train=50)
     asked = TrainingSettings(micro_batch=3, batch=12, epochs=3, warmup_steps=2)
     plan = plan_run(pairs, asked)
-    assert len(plan.micro_batches) == plan.ends[-1] == (3 * 50 - sum(plan.left_over)) // 3
+    assert len(plan.micro_batches) == plan.epoch_ends[-1] == (3 * 50 - sum(plan.left_over)) // 3
     assert plan.total_steps == len(plan.micro_batches) // 4
     taken = [place for step in range(1, plan.total_steps + 1) for place in plan.places(step)]
     assert taken == list(range(4 * plan.total_steps))
     done = [plan.epochs_done(step) for step in range(1, plan.total_steps + 1)]
     assert done == sorted(done)
-    first = int(plan.ends[0])
+    first = int(plan.epoch_ends[0])
     assert done[0] == pytest.approx(4 / first)
     assert 2 < done[-1] <= 3
-    with pytest.raises(ValueError, match="step 13 of 12"):
-        plan.places(13)
 
 
-def test_a_run_of_fewer_steps_plans_no_epoch_too_many() -> None:
-    told: list[tuple[str, int, int]] = []
+def test_a_short_run_plans_no_more_epochs_than_it_needs() -> None:
+    stages: list[tuple[str, int, int]] = []
     asked = TrainingSettings(micro_batch=3, batch=12, epochs=100, max_steps=5, warmup_steps=2)
-    plan = plan_run(toy_pairs(train=50), asked, told=lambda *words: told.append(words))
-    assert (plan.total_steps, len(plan.ends)) == (5, 2)
-    assert told[-1] == ("Planning the batches", 100, 100)
+    plan = plan_run(toy_pairs(train=50), asked, progress=lambda *words: stages.append(words))
+    assert (plan.total_steps, len(plan.epoch_ends)) == (5, 2)
+    assert stages[-1] == ("Planning the batches", 100, 100)
 
 
-def test_too_few_pairs_for_a_step_and_too_long_a_warm_up_are_sentences() -> None:
-    with pytest.raises(TrainingError, match=r"^toy: its 20 training pairs make \d micro-batches of 3, .* takes 10\."):
+def test_too_few_pairs_and_too_long_a_warm_up_are_explained() -> None:
+    with pytest.raises(TrainingError, match=r"^toy: its 20 training pairs make \d micro-batches of 3 .* takes 10\."):
         plan_run(toy_pairs(train=20), TrainingSettings())
     with pytest.raises(TrainingError, match=r"^warmup_steps is 1,000 and the whole run has 6 steps, .*--warmup-steps"):
         plan_run(toy_pairs(), TrainingSettings())
@@ -144,7 +139,7 @@ def test_too_few_pairs_for_a_step_and_too_long_a_warm_up_are_sentences() -> None
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 5])
-def test_every_derangement_is_as_likely_as_any_other(rows: int) -> None:
+def test_derangements_are_uniform(rows: int) -> None:
     random = np.random.default_rng(5)
     possible = [p for p in itertools.permutations(range(rows)) if all(i != x for i, x in enumerate(p))]
     draws = 200 * len(possible)
@@ -163,38 +158,8 @@ def test_a_derangement_leaves_no_row_where_it_is(rows: int, seed: int) -> None:
     assert all(i != x for i, x in enumerate(drawn.tolist()))
 
 
-def test_a_permutation_meets_its_own_positive_once_a_micro_batch_on_the_mean() -> None:
+def test_a_permutation_has_one_self_negative_per_micro_batch_on_average() -> None:
     random = np.random.default_rng(5)
     drawn = np.array([draw_negatives("permutation", rows=3, random=random) for _ in range(3_000)])
     assert (drawn == np.arange(3)).sum() / 3_000 == pytest.approx(1.0, abs=0.07)
     assert len({tuple(one) for one in drawn.tolist()}) == 6
-
-
-def test_one_row_has_no_derangement() -> None:
-    with pytest.raises(ValueError, match="no derangement"):
-        draw_negatives("derangement", rows=1, random=np.random.default_rng(0))
-
-
-# The learning rate.
-
-
-@given(warmup=st.integers(0, 20), total=st.integers(21, 60))
-@settings(max_examples=50)
-def test_the_rate_is_that_of_transformers(warmup: int, total: int) -> None:
-    import torch
-    from transformers import get_linear_schedule_with_warmup
-
-    asked = TrainingSettings(learning_rate=3e-4, warmup_steps=warmup)
-    ours = [learning_rate_at(step, asked, total_steps=total) for step in range(1, total + 1)]
-    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
-    schedule = get_linear_schedule_with_warmup(optimiser, warmup, total)
-    theirs = []
-    for _ in range(total + 1):
-        theirs.append(schedule.get_last_lr()[0])
-        optimiser.step()
-        schedule.step()
-    # Warming up, theirs takes the first step with a rate of 0, which learns nothing; the decay is the same.
-    assert ours[:warmup] == pytest.approx(theirs[1 : warmup + 1])
-    assert ours[warmup:] == pytest.approx(theirs[warmup:-1])
-    assert theirs[-1] == 0
-    assert min(ours) > 0

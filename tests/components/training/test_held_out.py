@@ -1,24 +1,27 @@
-"""Held-out ranks against counting by hand: who is ranked, ties, what is drawn, and whether a change is one."""
+"""Held-out ranks against sorting by hand, and whether a change is one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.encoder import Reading
-from components.encoder.base import TitleAndAbstract, Vectors
-from components.training.held_out import HeldOut, before_and_after, held_out_ranks
+from components.encoder.base import TextCoverage, TitleAndAbstract, Vectors
+from components.training.held_out import HeldOutChange, compare_held_out, read_held_out, score_rows, verdict
+from components.training.run import HELD_OUT, write_model
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import Paper, to_table
 
 pytestmark = pytest.mark.usefixtures("home")
+
+LINE = [[0], [1], [2], [3], [4], [5]]
 
 
 class Placed:
@@ -47,8 +50,8 @@ class Placed:
         while some := list(islice(source, chunk)):
             yield self.encode(some)
 
-    def reading(self, title: str, abstract: str) -> Reading:
-        return Reading(1, 1, 1, 1)
+    def reading(self, title: str, abstract: str) -> TextCoverage:
+        return TextCoverage(1, 1, 1, 1)
 
 
 def pairs_of(
@@ -66,8 +69,13 @@ def pairs_of(
         train=np.array(train, dtype=np.int32).reshape(-1, 2),
         dev=np.array(dev, dtype=np.int32).reshape(-1, 3),
         test=np.array(test, dtype=np.int32).reshape(-1, 2),
-        told={},
+        provenance={},
     )
+
+
+def compared(pairs: TrainingPairs, *places: Any, **options: Any) -> HeldOutChange:
+    """The scores of an encoder before, and after; the same one twice if only one is given."""
+    return compare_held_out(pairs, Placed(places[0]), Placed(places[-1]), **options)
 
 
 def by_hand(pairs: TrainingPairs, places: np.ndarray) -> dict[str, list[float]]:
@@ -95,66 +103,41 @@ def by_hand(pairs: TrainingPairs, places: np.ndarray) -> dict[str, list[float]]:
 
 
 def test_ranks_on_a_line() -> None:
-    pairs = pairs_of(6, test=[(0, 1), (0, 3)])
-    found = held_out_ranks(pairs, Placed([[0], [1], [2], [3], [4], [5]]))
+    scores = compared(pairs_of(6, test=[(0, 1), (0, 3)]), LINE).after
     # Of 0, papers 1 and 3 are first and third; of 1, paper 0 is as near as 2, whose id is later; of 3, it is last.
-    assert found.values["mean_rank"].tolist() == [2, 2, 5]
-    assert found.values["MAP"].tolist() == pytest.approx([(1 + 2 / 3) / 2, 1 / 2, 1 / 5])
-    assert found.means["mean_rank"] == 3
-    assert found.median_rank == 2
-    assert found.means["recall@10"] == 1
-    assert (found.queries, found.papers, found.sampled) == (3, 5, False)
-    low, high = found.intervals["mean_rank"]
+    assert scores.means == pytest.approx({"mean_rank": 3, "MAP": ((1 + 2 / 3) / 2 + 1 / 2 + 1 / 5) / 3, "recall@10": 1})
+    assert (scores.median_rank, scores.queries, scores.papers, scores.sampled) == (2, 3, 5, False)
+    low, high = scores.intervals["mean_rank"]
     assert 2 <= low <= 3 <= high <= 5
 
 
-def test_partners_in_train_and_dev_are_no_candidates_and_negatives_are() -> None:
-    places = [[0], [1], [2], [3], [4], [5]]
-    plain = pairs_of(6, test=[(0, 5)])
-    assert held_out_ranks(plain, Placed(places)).values["mean_rank"].tolist() == [5, 5]
+def test_partners_in_train_and_dev_are_not_ranked_but_negatives_are() -> None:
+    assert compared(pairs_of(6, test=[(0, 5)]), LINE).after.means["mean_rank"] == 5
     seen = pairs_of(6, test=[(0, 5)], train=[(0, 1), (2, 0), (5, 4)], dev=[(0, 3, 4)])
-    assert held_out_ranks(seen, Placed(places)).values["mean_rank"].tolist() == [2, 4]
-
-
-def test_a_pair_that_was_seen_after_all_is_not_held_out() -> None:
-    pairs = pairs_of(4, test=[(0, 1), (2, 3)], train=[(1, 0)])
-    assert held_out_ranks(pairs, Placed([[0], [1], [2], [3]])).queries == 2
+    assert compared(seen, LINE).after.means["mean_rank"] == 3  # of 0 the second, of 5 the fourth
 
 
 @pytest.mark.parametrize("seen", [[], [(0, 1)]])
 def test_without_test_pairs_there_is_nothing_to_rank(seen: list[tuple[int, int]]) -> None:
     with pytest.raises(TrainingError, match="planted has no test pairs.*test split"):
-        held_out_ranks(pairs_of(4, test=seen, train=seen), Placed([[0], [1], [2], [3]]))
+        compared(pairs_of(4, test=seen, train=seen), LINE)
 
 
-def test_papers_at_one_place_are_ranked_by_their_ids_and_not_by_luck() -> None:
-    found = held_out_ranks(pairs_of(30, test=[(0, 1), (29, 28)]), Placed([[1.0, 2.0]] * 30))
-    assert found.values["mean_rank"].tolist() == [29, 29, 1, 1]
-
-
-def test_each_paper_is_encoded_once_and_known_encoders_not_again() -> None:
-    pairs = pairs_of(9, test=[(0, 1), (0, 2), (1, 2)])
+def test_each_paper_is_encoded_once() -> None:
     encoder = Placed([[i] for i in range(9)])
-    held_out_ranks(pairs, encoder)
+    compare_held_out(pairs_of(9, test=[(0, 1), (0, 2), (1, 2)]), encoder, encoder)
     assert sorted(encoder.encoded) == [str(i) for i in range(9)]
-    held_out_ranks(pairs, encoder)  # the start of three seeds, say
-    assert len(encoder.encoded) == 9
 
 
-def test_of_many_some_are_drawn_the_same_for_every_encoder() -> None:
-    rng = np.random.default_rng(2)
+def test_of_many_papers_a_sample_is_ranked_the_same_for_both_encoders() -> None:
+    places = np.random.default_rng(2).normal(size=(200, 3))
     pairs = pairs_of(200, test=[(i, i + 1) for i in range(0, 100, 2)])
-    places = rng.normal(size=(200, 3))
-    first, second = Placed(places), Placed(-2 * places, "other")
-    found, again = (held_out_ranks(pairs, encoder, most_queries=20, most_papers=60) for encoder in (first, second))
-    assert (found.queries, found.papers, found.sampled) == (20, 59, True)
-    assert sorted(first.encoded) == sorted(second.encoded)
-    assert len(first.encoded) == 60
     # Scaled and mirrored, all distances keep their order.
-    assert found.values["mean_rank"].tolist() == again.values["mean_rank"].tolist()
-    few = held_out_ranks(pairs, first, most_queries=50, most_papers=1)  # what is relevant is always among them
-    assert few.papers >= 50
-    assert few.queries == 50
+    change = compared(pairs, places, -2 * places, max_queries=20, max_papers=60)
+    assert (change.before.queries, change.before.papers, change.before.sampled) == (20, 59, True)
+    assert change.before.means == change.after.means
+    few = compared(pairs, places, max_queries=50, max_papers=1).after  # relevant papers are always ranked
+    assert few.papers >= 50 == few.queries
 
 
 @settings(max_examples=25)
@@ -173,52 +156,43 @@ def test_ranks_are_those_of_sorting_by_hand(data: st.DataObject) -> None:
     expected = by_hand(pairs, places)
     if not expected["MAP"]:
         with pytest.raises(TrainingError):
-            held_out_ranks(pairs, Placed(places))
+            compared(pairs, places)
         return
-    found = held_out_ranks(pairs, Placed(places))
-    for name, values in expected.items():
-        assert found.values[name].tolist() == pytest.approx(values)
+    found = compared(pairs, places).after
+    assert found.means == pytest.approx({name: float(np.mean(values)) for name, values in expected.items()})
+    assert found.median_rank == pytest.approx(float(np.median(expected["mean_rank"])))
 
 
-def test_a_change_for_the_better_is_seen_and_none_is_not() -> None:
-    rng = np.random.default_rng(3)
+def test_an_improvement_is_seen_and_no_change_is_not(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
     pairs = pairs_of(120, test=[(i, i + 1) for i in range(0, 80, 2)])
-    chance = rng.normal(size=(120, 8))
+    chance = random.normal(size=(120, 8))
     learned = chance.copy()
-    learned[1:80:2] = learned[0:80:2] + 0.1 * rng.normal(size=(40, 8))
-    change = before_and_after(pairs, Placed(chance, "start"), Placed(learned, "trained"))
-    assert (change.before.encoder, change.after.encoder) == ("start", "trained")
+    learned[1:80:2] = learned[0:80:2] + 0.1 * random.normal(size=(40, 8))
+    change = compared(pairs, chance, learned)
     assert 45 < change.before.means["mean_rank"] < 75
-    assert change.after.means["mean_rank"] == 1
-    assert change.after.means["MAP"] == 1
-    assert change.tests["mean_rank"].difference < -40
-    assert change.tests["MAP"].p_value < 0.001
-    assert change.tests["mean_rank"].wins == 0
-    same = before_and_after(pairs, Placed(chance, "start"), Placed(chance, "again"))
-    assert same.tests["MAP"].p_value == 1
-    told = json.loads(json.dumps(change.as_json(), allow_nan=False))
-    assert told["after"]["means"]["mean_rank"] == 1
-    assert told["tests"]["mean_rank"]["lower"] > 70
-    assert set(told["before"]) == {
-        *("encoder", "fingerprint", "queries", "papers", "sampled", "median_rank", "means", "intervals")
-    }
+    assert change.after.means == {"mean_rank": 1, "MAP": 1, "recall@10": 1}
+    assert change.tests["mean_rank"].difference < -40 and change.tests["MAP"].p_value < 0.001
+    assert change.tests["mean_rank"].higher == 0
+    rank, average, _ = score_rows(change)
+    assert (rank.after, rank.difference[0], average.after, average.p) == ("1.00", "−", "100.00 %", "< 0.0001")
+    assert "rank higher" in verdict(change)
+    assert "the start is the better encoder" in verdict(compared(pairs, learned, chance))
+    assert "may be chance" in verdict(compared(pairs, chance))
+    assert read_held_out(tmp_path) is None
+    write_model(tmp_path / HELD_OUT, change)
+    assert read_held_out(tmp_path) == change
+    (tmp_path / HELD_OUT).write_text("[" * 9_999)
+    with pytest.raises(TrainingError, match="held-out.json cannot be read"):
+        read_held_out(tmp_path)
 
 
-def test_progress_counts_all_queries_and_may_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_counts_all_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     from components.evaluation.ranking import RANKING
-    from corpus.progress import Cancelled
 
     monkeypatch.setattr("components.training.held_out.MAX_CELLS", 40)
-    told: list[tuple[str, int, int]] = []
-    pairs = pairs_of(20, test=[(i, i + 1) for i in range(0, 20, 2)])
-    whole: HeldOut = held_out_ranks(pairs, Placed([[i] for i in range(20)]), progress=lambda *one: told.append(one))
-    ranked = [(done, total) for stage, done, total in told if stage == RANKING]
-    assert ranked == sorted(ranked)
-    assert ranked[-1] == (20, 20)
-    assert whole.values["mean_rank"].tolist() == by_hand(pairs, np.arange(20.0)[:, None])["mean_rank"]
-
-    def stop(stage: str, done: int, total: int) -> None:
-        raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        held_out_ranks(pairs, Placed([[i] for i in range(20)]), progress=stop)
+    calls: list[tuple[str, int, int]] = []
+    pairs, places = pairs_of(20, test=[(i, i + 1) for i in range(0, 20, 2)]), np.arange(20.0)[:, None]
+    change = compared(pairs, places, progress=lambda *call: calls.append(call))
+    assert [call[1:] for call in calls if call[0] == RANKING][-1] == (20, 20)
+    assert change.after.means["mean_rank"] == np.mean(by_hand(pairs, places)["mean_rank"])

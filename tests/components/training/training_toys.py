@@ -1,19 +1,19 @@
-"""What tests of training share: toy BERTs, pairs of toy papers, a planted corpus, and watches."""
+"""Shared by tests of training: toy BERTs, pairs of toy papers, a planted corpus, and runs in other processes."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field, replace
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.encoder import Checkpoint, find_checkpoint
-from components.training.curves import CURVES, LookRecord, StepRecord, read_curves
-from components.training.run_folder import read_run
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.training.run import Curves, StepRecord, ValidationRecord, read_curves, read_run
 from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import Paper, to_table
@@ -65,32 +65,13 @@ def toy_pairs(papers: int = 60, *, train: int = 200, dev: int = 20, seed: int = 
         train=rows[0][:, :2].astype(np.int32),
         dev=rows[1][:, :3].astype(np.int32),
         test=np.empty((0, 2), dtype=np.int32),
-        told={"of": "toys"},
+        provenance={"of": "toys"},
     )
-
-
-@dataclass
-class Watching:
-    """A watch that remembers."""
-
-    steps: list[StepRecord] = field(default_factory=list)
-    looks: list[LookRecord] = field(default_factory=list)
-    stages: list[tuple[str, int, int]] = field(default_factory=list)
-
-    def step(self, record: StepRecord) -> None:
-        self.steps.append(record)
-
-    def look(self, record: LookRecord) -> None:
-        self.looks.append(record)
-
-    def told(self, stage: str, done: int, total: int) -> None:
-        self.stages.append((stage, done, total))
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A planted corpus. unseen: rows of papers in no pair, (topics, each, 2): written in the first and in the second
-    vocabulary of their topic."""
+    """A planted corpus. unseen: rows of papers in no pair, (topics, each, 2): one in each vocabulary of the topic."""
 
     pairs: TrainingPairs
     words: tuple[str, ...]
@@ -127,44 +108,64 @@ def planted(*, topics: int = 10, pairs: int = 1_200, unseen: int = 8, seed: int 
             train=np.array(train, dtype=np.int32),
             dev=np.array(dev, dtype=np.int32),
             test=np.empty((0, 2), dtype=np.int32),
-            told={},
+            provenance={},
         ),
         words=tuple(word for words in vocabulary.values() for word in words),
         unseen=np.array(rows),
     )
 
 
-def told(run: Path) -> list[dict[str, Any]]:
-    """The curves, without what the clock says."""
-    curves = read_curves(run / CURVES)
-    return [{**asdict(record), "seconds": 0} for record in (*curves.steps, *curves.looks)]
+def planted_step(step: int, **changes: float) -> StepRecord:
+    values = {"epoch": step / 100, "loss": 1 / step, "active": 0.5, "self_negatives": 0, "learning_rate": 1e-5}
+    return StepRecord(**{"step": step, **values, "gradient_norm": 2.0, "tokens": 1_000, "seconds": 0.5} | changes)
+
+
+def planted_validation(step: int, dev_loss: float, *, best: bool, mix: tuple[float, ...] = ()) -> ValidationRecord:
+    return ValidationRecord(
+        step=step, dev_loss=dev_loss, dev_accuracy=0.75, spread=2.0, best=best, mix=mix, seconds=1.0
+    )
+
+
+def planted_curves(steps: int = 100, *, mix: tuple[float, ...] = (0.25, 0.25, 0.5)) -> Curves:
+    """A training loss of 1 / step; the dev loss falls to 0.3 at the half and rises then."""
+    validations = [(0, 0.9, True), (steps // 2, 0.3, True), (steps, 0.4, False)]
+    return Curves(
+        [planted_step(step) for step in range(1, steps + 1)],
+        [planted_validation(step, loss, best=best, mix=mix) for step, loss, best in validations],
+    )
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    """The curves without their times."""
+    curves = read_curves(run)
+    return [record.model_dump(exclude={"seconds"}) for record in [*curves.steps, *curves.validations]]
 
 
 def same_run(run: Path, other: Path) -> None:
-    assert told(run) == told(other)
+    assert records(run) == records(other)
     for name in ("model.safetensors", "scalar_mix.safetensors"):
         assert (run / "checkpoint" / name).read_bytes() == (other / "checkpoint" / name).read_bytes()
-    ours, theirs = read_run(run), read_run(other)
-    assert replace(ours, start={}) == replace(theirs, start={})
+    assert read_run(run).record == read_run(other).record
+    assert files(run) == files(other)
 
 
 def files(run: Path) -> set[str]:
     return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()} - {".lock"}
 
 
-def script(body: str, *arguments: object, timeout: int = 240, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run lines of Python in a process of its own, one thread of torch's."""
-    head = (
-        "import json, os, resource, signal, sys\nfrom dataclasses import replace\nfrom pathlib import Path\n"
-        "import torch\ntorch.set_num_threads(1)\nfrom components.encoder import find_checkpoint\n"
-        "from components.training.loop import train\nfrom components.training.settings import TrainingError\n"
-        "from training_toys import TINY, Watching, toy_pairs\n"
-    )
-    places = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parent)])
-    return subprocess.run(
-        [sys.executable, "-c", head + body, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def run_script(body: str, *arguments: object, processes: int = 1) -> str:
+    """Run Python in one process, or in several under torch's launcher. Returns standard output."""
+    root = Path(__file__).resolve().parents[3]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.py"
+        script.write_text(body)
+        done = subprocess.run(
+            [sys.executable, *(launcher if processes > 1 else []), script, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    return done.stdout

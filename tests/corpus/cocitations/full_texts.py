@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.cocitations.full_text import CitingSentence
-from corpus.cocitations.full_text_report import FullTextReport
+from corpus.cocitations.full_text import CitingSentence, FullTextReport
 from corpus.cocitations.reading import read_citing_sentences
 
 TOGETHER = "doi:10.1000/a", "doi:10.1000/b"
