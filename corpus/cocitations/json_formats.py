@@ -52,6 +52,7 @@ _MAX_DATE_CHARS = 100
 _MAX_MARKER_CHARS = 300  # a longer span is no marker, and would make one sentence of many
 _MAX_DISTANCE = 2_000  # characters from a wrong span in which its text is searched
 _MAX_CITATIONS = 100_000  # of one document; a handbook with 10,000 references has 30,000
+_SPACE, _SURROGATE = re.compile(r"\s"), re.compile(r"[\ud800-\udfff]")
 _MAX_SENTENCE_CITATIONS = 1_000  # a sentence of a review may cite a hundred
 
 
@@ -402,7 +403,7 @@ def _full_text(
 
 def _plain(text: str) -> str:
     """A text of the same length, with blanks as its only white space, and only characters that UTF-8 can encode."""
-    return re.sub(r"[\ud800-\udfff]", "\ufffd", re.sub(r"\s", " ", text))
+    return text if text.isascii() and text.isprintable() else _SURROGATE.sub("\ufffd", _SPACE.sub(" ", text))
 
 
 def _ordered(references: Mapping[str, Reference]) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from corpus.cocitations.full_text import Citation
 
@@ -37,15 +38,16 @@ def between(first: int, last: int) -> list[int]:
     return list(range(first, last + 1))
 
 
-def numbers_in(marker: str) -> list[int]:
+@lru_cache(maxsize=4096)  # most markers of a document occur many times
+def numbers_in(marker: str) -> tuple[int, ...]:
     """The distinct numbers of a marker, in its order; none where it is no numbered marker.
 
     Of an invalid range its two ends, unless they are years.
 
     >>> numbers_in("[3–6]"), numbers_in("1-3, 7"), numbers_in("[12]–[14]"), numbers_in("Refs. 4 and 9a")
-    ([3, 4, 5, 6], [1, 2, 3, 7], [12, 13, 14], [4, 9])
+    ((3, 4, 5, 6), (1, 2, 3, 7), (12, 13, 14), (4, 9))
     >>> numbers_in("Smith 2000"), numbers_in("1990–1999"), numbers_in("0.05")
-    ([], [], [])
+    ((), (), ())
     """
     text = marker.strip() if len(marker) <= _MAX_CHARS else ""
     # Brackets around the whole marker; those around a part belong to the part.
@@ -58,16 +60,16 @@ def numbers_in(marker: str) -> list[int]:
     while position < len(text):
         part = _PART.match(text, position)
         if not part:
-            return []
+            return ()
         ends = [int(end) for end in part.groups() if end]
         if len(ends) == 2 and all(end in _YEARS for end in ends):
-            return []
+            return ()
         numbers.update(dict.fromkeys((between(*ends) if len(ends) == 2 else []) or ends))
         separators = _SEPARATORS.match(text, part.end())
         position = separators.end() if separators else part.end()
         if position == part.end() < len(text) and text[position] not in "[(":
-            return []
-    return [number for number in numbers if number] if len(numbers) <= MAX_NUMBERS else []
+            return ()
+    return tuple(number for number in numbers if number) if len(numbers) <= MAX_NUMBERS else ()
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Marker:
     end: int
     keys: list[str]
     hidden: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    numbers: tuple[int, ...] = ()
     shift: int = 0
 
 
