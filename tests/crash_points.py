@@ -188,7 +188,7 @@ def _prepare_training(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
     from components.training.loop import train
     from tests.components.training.training_toys import TINY, toy_pairs
 

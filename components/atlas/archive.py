@@ -32,16 +32,12 @@ from components.atlas.corpora import atlases_of, taken_names
 from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, GRAPH, PAIRS, REGIONS, VECTORS, Atlas
-from components.encoder import (
-    CATALOGUE,
-    LEXICAL,
-    EncoderUnavailable,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    find_checkpoint,
-    own_checkpoints,
-)
-from components.encoder.stored import LARGEST_ARCHIVE
+from components.encoder.cache import own_checkpoints
+from components.encoder.catalogue import CATALOGUE, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged
+from components.encoder.stored import MAX_ARCHIVE
 from components.index.exact import Vectors
 from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError, UnreadableFileError, validation_reason
@@ -285,7 +281,7 @@ def _check_end(file: IO[bytes]) -> None:
 def _check_members(archive: zipfile.ZipFile, *, size: int) -> None:
     sizes: dict[str, int] = {}
     for info in archive.infolist():
-        if reason := zip_member_problem(info, sizes, max_bytes=LARGEST_ARCHIVE):
+        if reason := zip_member_problem(info, sizes, max_bytes=MAX_ARCHIVE):
             raise ArchiveRefused(f"{info.orig_filename!r:.100} in it {reason}")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ArchiveRefused(f"{info.orig_filename!r:.100} in it is compressed; an archive's files are stored")

@@ -25,7 +25,8 @@ from components.atlas.paths import NameReserved, atlas_names
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasParts, open_atlas, read_manifest, write_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, find_checkpoint
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
 from components.search.search import search, seed_query
 from corpus.io.disk import NoSpaceLeft
 from corpus.progress import Cancelled
