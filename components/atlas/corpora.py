@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from components.atlas import paths, store
-from components.atlas.manifest import MAX_TITLE_CHARS, AtlasName, Count, Manifest, Precision
+from components.atlas.manifest import MAX_TITLE_CHARS, AtlasName, Count, Manifest
 from components.atlas.paths import DEFAULT_ATLAS, MAX_NAME_CHARS, NoSuchAtlas, build_lock
+from components.encoder.base import Precision
 from components.encoder.catalogue import CATALOGUE
 from corpus.errors import CociteAtlasError
 from corpus.io.files import write_text

@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from components.api.routes import map_routes
-from components.atlas.archive import import_archive, write_archive
+from components.atlas.archive import write_archive
+from components.atlas.archive_import import import_archive
 from components.atlas.reencode import reencode
 from components.atlas.store import Atlas, open_atlas
 from components.atlas.vectors_export import VECTOR_EXPORTS, vector_pieces
