@@ -58,7 +58,7 @@ def _home(folder: Path) -> None:
 
 
 def _write_papers(papers: list[Paper], path: Path) -> None:
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     write_jsonl(papers, path)
 

@@ -29,7 +29,9 @@ from corpus.dedup import Merger
 from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, WithoutAbstract, problems_table, read
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import WithoutAbstract, problems_table
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"

@@ -190,7 +190,7 @@ def _bundled_papers(progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
             # The first of a paper's versions, for which vectors are shipped; a Merger would take the fullest.
             if paper.id in papers:
                 reason = f"id {paper.id!r} was given before. The first one is kept."
-                reading.report.repeat(place=reading.place, reason=reason, without_abstract=False)
+                reading.report.reject_duplicate(place=reading.place, reason=reason, without_abstract=False)
                 continue
             papers[paper.id] = paper
             if len(papers) % 500 == 0:

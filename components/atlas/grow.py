@@ -25,8 +25,8 @@ from components.encoder import LEXICAL, Encoder, EncoderUnavailable, LexicalEnco
 from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
+from corpus.dedup import Known, find_rows
 from corpus.errors import CociteAtlasError
-from corpus.known import Known, find_rows
 from corpus.paper import Paper, paper_at, to_table
 from corpus.progress import Cancelled, Progress, no_progress
 

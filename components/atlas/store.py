@@ -30,7 +30,7 @@ from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from corpus.io.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
-from corpus.readers import PROBLEMS_SCHEMA
+from corpus.readers.report import PROBLEMS_SCHEMA
 
 PAPERS, VECTORS, COORDINATES = "papers.parquet", "vectors.npy", "coordinates.npy"
 REGIONS, PAIRS, GRAPH = "regions.npy", "pair_distances.npy", "index.hnsw"

@@ -18,7 +18,7 @@ from components.jobs.model import BASELINES, Event, JobRequest
 from components.jobs.store import NoSuchRequest, discard, lock_request, read_request
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress, no_progress
-from corpus.readers import WithoutAbstract
+from corpus.readers.report import WithoutAbstract
 
 
 class NotAllChanged(CociteAtlasError):

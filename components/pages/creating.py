@@ -16,7 +16,7 @@ from components.pages import jobs, resources
 from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads, round_key
 from components.panels.job_status import duration
 from corpus.errors import CociteAtlasError
-from corpus.readers import Preview
+from corpus.readers.report import Preview
 from corpus.sources.lookup import SOURCES
 from corpus.text.markdown import escaped
 

@@ -19,7 +19,7 @@ from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.search.query_text import QueryText, understand
 from components.search.search import Query
 from corpus.errors import CociteAtlasError
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import parse_identifier
 from corpus.sources.lookup import SOURCES, look_up
 from corpus.sources.source import Source
 
@@ -71,7 +71,7 @@ def take_paste() -> None:
 def want_identified() -> bool:
     """Whether what is in the field is no text but an id, kept as what is wanted; the field stays as it is."""
     paste = st.session_state[PASTE]
-    if identifier_in(paste) is None and not _ID.fullmatch(paste.strip()):
+    if parse_identifier(paste) is None and not _ID.fullmatch(paste.strip()):
         return False
     st.session_state[_WANTED] = paste.strip()
     return True
@@ -94,7 +94,7 @@ def look_up_wanted() -> None:
     """
     typed = wanted()
     no_more_wanted()
-    identifier = identifier_in(typed)
+    identifier = parse_identifier(typed)
     if identifier is None:
         take_paste()  # a word that no paper of this corpus is called: a text after all
         return

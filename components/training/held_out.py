@@ -112,8 +112,10 @@ def read_held_out(run: Path) -> HeldOutChange | None:
     return read_model(run / HELD_OUT, HeldOutChange) if (run / HELD_OUT).exists() else None
 
 
-def score_rows(change: HeldOutChange) -> list[ScoreRow]:
-    """The metrics as rows of a table."""
+def score_rows(change: HeldOutChange | None) -> list[ScoreRow]:
+    """The metrics as rows of a table; none without scores."""
+    if change is None:
+        return []
     rows = []
     for metric, name in METRICS.items():
         before, after = change.before.means[metric], change.after.means[metric]

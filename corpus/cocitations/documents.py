@@ -13,7 +13,7 @@ from corpus.cocitations.json_formats import ADVICE, read_record
 from corpus.cocitations.sentences import citing_sentences
 from corpus.errors import UnsafeFileError
 from corpus.io.decoding import head_text, text_encoding
-from corpus.readers.json_values import BrokenJson, JsonValues
+from corpus.io.json_values import BrokenJson, JsonValues
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 
@@ -188,7 +188,7 @@ def _json_values(chunks: Iterator[bytes], place: str) -> Iterator[Document]:
 def _values(texts: Iterator[str], *, max_chars: int) -> Iterator[object]:
     """The values of a JSON text, and the members of its lists."""
     try:
-        yield from JsonValues(texts, most=max_chars).records(lists=None)
+        yield from JsonValues(texts, max_chars=max_chars).records(lists=None)
     except BrokenJson as error:
         raise FullTextError(f"its JSON is malformed or ends too early ({error}). Correct it, or drop it.") from error
     except UnsafeFileError as error:

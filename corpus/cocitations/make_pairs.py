@@ -22,10 +22,10 @@ from corpus.cocitations.pairs_folder import CONTEXTS_SCHEMA, check_new_folder, w
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.errors import UnreadableFileError
 from corpus.identifiers import ID_KINDS, citation_key, parsed_citation_key
+from corpus.io.decoding import bounded_lines
 from corpus.io.disk import NoSpaceLeft, disk_errors
 from corpus.io.files import write_text
 from corpus.io.limits import DEFAULT_LIMITS
-from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.progress import Progress, no_progress
@@ -311,7 +311,7 @@ def read_pair_table(path: Path) -> Iterator[tuple[str, CitingSentence]]:
 def _table_pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentence]]:
     delimiter = ""
     columns: Sequence[int | None] = (0, 1, 2)
-    for number, line in enumerate(bounded_lines(stream, most=DEFAULT_LIMITS.line_bytes), start=1):
+    for number, line in enumerate(bounded_lines(stream, max_chars=DEFAULT_LIMITS.line_bytes), start=1):
         place = f"{file}, line {number}"
         if line is None:
             raise PairsError(f"{place}: this is too long for a pair of ids. {_ADVICE}")

@@ -35,10 +35,12 @@ from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable,
 from components.mapping.projection import ProjectionSettings
 from components.search.search import search, seed_query, text_query
 from corpus.errors import UnreadableFileError
+from corpus.export import write_jsonl
 from corpus.io.disk import CannotWrite, NoSpaceLeft
 from corpus.paper import Paper, to_table
 from corpus.progress import Cancelled, no_progress
-from corpus.readers import ColumnsNotFound, problems_csv, write_jsonl
+from corpus.readers.columns import ColumnsNotFound
+from corpus.readers.report import problems_csv
 from tests.components.atlas.growing import Watch, encoded_texts
 
 Planted = Callable[[int], list[Paper]]

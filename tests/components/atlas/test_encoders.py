@@ -16,8 +16,8 @@ from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_ma
 from components.atlas.verify import verify_atlas
 from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, LexicalEncoder, NoWordsToLearn
 from components.search.search import NoKnownWord, search, seed_query, text_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

@@ -35,7 +35,7 @@ from components.index.hnsw import GRAPH_FROM
 from components.search.search import search, seed_query
 from corpus.paper import Paper, to_table
 from corpus.progress import Cancelled
-from corpus.readers import PROBLEMS_SCHEMA
+from corpus.readers.report import PROBLEMS_SCHEMA
 from tests.components.atlas.growing import Watch, check_rows, encoded_texts, numbered
 
 Planted = Callable[[int], list[Paper]]

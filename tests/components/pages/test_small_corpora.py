@@ -19,8 +19,8 @@ from components.pages import resources
 from components.search.cards import paper_card
 from components.search.compare import NothingToCompare, agreement
 from components.search.search import example_rows, search, seed_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from tests.components.pages.test_explore import cards, said, the_map, whole
 from tests.components.pages.test_explore import search as search_for
 

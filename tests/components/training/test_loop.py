@@ -87,7 +87,7 @@ def test_a_run_leaves_its_record_its_curves_and_the_best_encoder(
     assert [one.step for one in curves.validations] == [0, 4, 8, 10]
     assert best is not None and best.dev_loss == min(one.dev_loss for one in curves.validations)
     assert (record.status, record.total_steps, record.settings) == ("finished", 10, TINY)
-    assert (record.pairs.told, record.pairs.fingerprint) == ({"of": "toys"}, pairs.fingerprint)
+    assert (record.pairs.provenance, record.pairs.fingerprint) == ({"of": "toys"}, pairs.fingerprint)
     assert record.start.fingerprint == start.fingerprint
     assert not (whole / run.STATE).exists()  # nothing resumes from it any more
     trainer = Trainer(pairs, start, TINY, cpu=True)
@@ -263,7 +263,7 @@ def test_names_that_are_no_utf8_are_no_obstacle(tmp_path: Path, pairs: TrainingP
     summary = train(
         replace(pairs, name=odd, provenance={"files": [odd]}), start, run=tmp_path / "run", settings=settings, cpu=True
     )
-    assert (summary.record.pairs.name, summary.record.pairs.told) == ("caf?", {"files": ["caf?"]})
+    assert (summary.record.pairs.name, summary.record.pairs.provenance) == ("caf?", {"files": ["caf?"]})
 
 
 # -- Early ends --------------------------------------------------------------------------------------------------------
