@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.errors import EncoderUnavailable
 from corpus.paper import Paper, to_table
 
 if TYPE_CHECKING:

@@ -109,7 +109,8 @@ def _prepare_archive(folder: Path) -> None:
 
 
 def _archive(folder: Path) -> None:
-    from components.atlas.archive import import_archive, write_archive
+    from components.atlas.archive import write_archive
+    from components.atlas.archive_import import import_archive
     from components.atlas.paths import atlas_names
 
     _home(folder)
@@ -188,7 +189,7 @@ def _prepare_training(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
     from components.training.loop import train
     from tests.components.training.training_toys import TINY, toy_pairs
 

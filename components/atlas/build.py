@@ -19,7 +19,9 @@ from components.atlas.corpora import note_request
 from components.atlas.encoders import LEARNING, ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
 from components.atlas.map_state import recount_regions
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import Encoder, Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS

@@ -30,7 +30,9 @@ from components.atlas.build import (
 )
 from components.atlas.manifest import Checksum, EncoderRecord, Manifest
 from components.atlas.paths import DEFAULT_ATLAS, atlas_names, build_lock, home_errors
-from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from corpus.errors import CociteAtlasError, validation_reason
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_array, write_table, write_text

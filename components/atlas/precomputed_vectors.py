@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.atlas import paths
-from components.atlas.archive import MAX_DIMENSIONS, MAX_VALUE
+from components.atlas.archive_import import MAX_DIMENSIONS, MAX_VALUE
 from components.atlas.build import (
     READING,
     BuildSettings,
@@ -28,7 +28,8 @@ from components.atlas.corpora import note_request
 from components.atlas.encoders import choose_encoder
 from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Manifest
 from components.atlas.verify import TOLERANCE, relative_errors
-from components.encoder import LEXICAL, Encoder
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
 from components.index.exact import Vectors
 from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.limits import DEFAULT_LIMITS

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from components.atlas.facets import Facets
 from components.atlas.manifest import FORMAT, Checksum, EncoderRecord, Growth, IndexRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NoSuchAtlas, atlas_folder, atlas_names
-from components.encoder import LEXICAL, LexicalEncoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import ExactIndex, Vectors
 from components.index.hnsw import HnswIndex, NeighbourIndex
 from components.mapping.regions import Region

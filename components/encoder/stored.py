@@ -13,9 +13,9 @@ from typing import IO
 from components.encoder.errors import EncoderUnavailable, first_line
 from corpus.io.streams import ZIP_ERRORS, zip_member_problem
 
-LARGEST_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
-LARGEST_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
-_MOST_MEMBERS = 10_000
+MAX_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
+MAX_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
+_MAX_MEMBERS = 10_000
 _PIECE = 1024**2
 
 
@@ -49,7 +49,7 @@ class StoredFile:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise EncoderUnavailable(f"{self.place} cannot be read ({reason}). Fetch it again.") from error
 
-    def read(self, *, most: int = LARGEST_SMALL) -> bytes:
+    def read(self, *, most: int = MAX_SMALL) -> bytes:
         """All of its bytes. Raises EncoderUnavailable where there are more than `most`, whatever the zip declares."""
         with self.open() as file:
             content = file.read(min(most, self.size) + 1)
@@ -64,7 +64,7 @@ class StoredFile:
                 return self.path.open("rb")
             except OSError as error:
                 raise EncoderUnavailable(f"{self.place} cannot be opened ({error.strerror}).") from error
-        return io.BytesIO(self.read(most=LARGEST_ARCHIVE))
+        return io.BytesIO(self.read(most=MAX_ARCHIVE))
 
     def sha256(self) -> str:
         """SHA-256 (hex) of its bytes."""
@@ -128,14 +128,14 @@ def _checked_members(path: Path) -> dict[str, int]:
             members = archive.infolist()
     except (OSError, ValueError, NotImplementedError, *ZIP_ERRORS) as error:
         raise EncoderUnavailable(f"{path.name} is not a readable zip ({first_line(error)}). Fetch it again.") from error
-    if len(members) > _MOST_MEMBERS:
+    if len(members) > _MAX_MEMBERS:
         raise EncoderUnavailable(f"{path.name} holds {len(members):,} files; a model has a few.")
     sizes: dict[str, int] = {}
     for info in members:
-        if reason := zip_member_problem(info, sizes, max_bytes=LARGEST_ARCHIVE):
+        if reason := zip_member_problem(info, sizes, max_bytes=MAX_ARCHIVE):
             raise EncoderUnavailable(f"{path.name} is refused: {info.orig_filename!r:.100} in it {reason}.")
         if not info.is_dir():
             sizes[info.filename] = info.file_size
-    if sum(sizes.values()) > LARGEST_ARCHIVE:
+    if sum(sizes.values()) > MAX_ARCHIVE:
         raise EncoderUnavailable(f"{path.name} is refused: unpacked it would take {sum(sizes.values()):,} bytes.")
     return sizes

@@ -1,5 +1,7 @@
 """One large file from the web to the disk: resumed where it stopped, checked, and there whole or not at all."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
@@ -10,18 +12,22 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx2
-
-from components.encoder.cache import PARTIAL, Progress
+from components.encoder.base import FETCHING
+from components.encoder.cache import PARTIAL
 from components.encoder.errors import EncoderUnavailable, first_line
 from corpus.io.files import write_text
 from corpus.io.hashing import sha256_of
+from corpus.progress import Progress
+
+if TYPE_CHECKING:
+    import httpx2
 
 ATTEMPTS = 5  # in a row that bring no byte
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 SPARE = 64 * 1024 * 1024  # bytes of the disk that a download leaves free
-_TIMEOUT = httpx2.Timeout(60, connect=20)
+_TIMEOUT, _CONNECT_TIMEOUT = 60, 20  # seconds
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that another attempt may better
 
@@ -95,6 +101,8 @@ def discard_partial(target: Path) -> int:
 def _attempt(
     url: str, partial: Path, *, what: str, progress: Progress, sha256: str, size: int, headers: dict[str, str]
 ) -> None:
+    import httpx2  # as late as this: the app starts without it
+
     part = _read_part(partial)
     have = _size(partial)
     # Where the whole file's hash is known, it tells in the end whether the parts belong together.
@@ -110,7 +118,8 @@ def _attempt(
     headers["Accept-Encoding"] = "identity"  # a compressed answer has another size, and cannot be resumed
     with ExitStack() as stack:
         try:
-            stream = httpx2.stream("GET", url, headers=headers, follow_redirects=True, timeout=_TIMEOUT)
+            timeout = httpx2.Timeout(_TIMEOUT, connect=_CONNECT_TIMEOUT)
+            stream = httpx2.stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout)
             response = stack.enter_context(stream)
         except httpx2.TransportError as error:
             raise _Again(first_line(error)) from error
@@ -175,13 +184,13 @@ def _begin(
 
 def _write(response: httpx2.Response, partial: Path, have: int, total: int, *, what: str, progress: Progress) -> None:
     with partial.open("ab") as file:
-        progress(have, total)
+        progress(FETCHING, have, total)
         for piece in response.iter_raw():
             have += len(piece)
             if total and have > total:
                 raise EncoderUnavailable(f"{what}: the server sends more than the {total:,} bytes that it announced.")
             file.write(piece)
-            progress(have, total)
+            progress(FETCHING, have, total)
     if have < total:
         raise _Again(f"{have:,} of {total:,} bytes came")
 
@@ -231,7 +240,7 @@ def _length(response: httpx2.Response) -> int:
 def _wait(seconds: float, progress: Progress, have: int) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        progress(max(have, 0), 0)
+        progress(FETCHING, max(have, 0), 0)
         time.sleep(min(left, 0.2))
 
 

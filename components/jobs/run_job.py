@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from components.atlas.archive import import_archive
+from components.atlas.archive_import import import_archive
 from components.atlas.build import NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
 from components.atlas.default import ensure_medline
@@ -13,7 +13,7 @@ from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.precomputed_vectors import build_from_vectors
 from components.atlas.reencode import reencode
-from components.encoder import EMBEDDED
+from components.encoder.catalogue import EMBEDDED
 from components.jobs.model import BASELINES, Event, JobRequest
 from components.jobs.store import NoSuchRequest, discard, lock_request, read_request
 from corpus.errors import CociteAtlasError

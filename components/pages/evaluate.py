@@ -9,7 +9,9 @@ import streamlit as st
 from components.atlas import encoder_options as choices
 from components.atlas import paths
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
-from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import has_fast_bfloat16
+from components.encoder.catalogue import EMBEDDED
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors

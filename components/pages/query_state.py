@@ -13,7 +13,9 @@ import streamlit as st
 from components.atlas.encoders import TakesNoText
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
 from components.pages import resources, session
 from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.search.query_text import QueryText, understand
@@ -125,7 +127,7 @@ def take_paper(atlas: Atlas, row: int) -> None:
     take_paste()
 
 
-def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
+def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, TextCoverage | None, str]:
     """The query of a text by an atlas's own encoder, how much of it was read, and why there is none."""
     try:
         query, reading = encoded(atlas, asked)
@@ -139,7 +141,7 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
     return query, reading, ""
 
 
-def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
+def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, TextCoverage]:
     """The query of a text by an atlas's own encoder, and how much of it was read.
 
     Raises TakesNoText, EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was

@@ -23,11 +23,19 @@ import jinja2
 import torch
 
 from components.encoder.catalogue import CATALOGUE, InputForm
-from components.encoder.checkpoints import Checkpoint, find_checkpoint, load_tokenizer
-from components.encoder.forms import FORM_FILE, POOLING_FILE, form_text
-from components.encoder.full_release import RUN
-from components.encoder.mix_file import MIX_FILE, MIX_KEY, mix_bytes
-from components.encoder.weights import FULL_FILE, FULL_PREFIX, MIX, bert_settings, load_weights
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.forms import FORM_FILE, POOLING_FILE, RUN, form_text
+from components.encoder.tokenizer import load_tokenizer
+from components.encoder.weights import (
+    FULL_FILE,
+    FULL_PREFIX,
+    MIX,
+    MIX_FILE,
+    MIX_KEY,
+    bert_settings,
+    load_weights,
+    mix_bytes,
+)
 from components.evaluation.format import cell, code
 from components.training.held_out import HeldOutChange, score_rows
 from components.training.model import TrainedEncoder
@@ -45,6 +53,21 @@ _SPECIAL = {
 }
 MAX_FACTS = 200  # rows of a table on how the pairs were made
 _MAX_CHARACTERS = 300  # of one of its cells
+# Facts on pairs whose keys say too little.
+_DROPPED = "sentences dropped: "
+_FACTS = {
+    "contexts › cited alone": _DROPPED + "too few papers cited",
+    "contexts › too short": _DROPPED + "too few words",
+    "contexts › too long": _DROPPED + "too many words",
+    "contexts › without bracket": _DROPPED + "no bracket or parenthesis",
+    "contexts › unknown": _DROPPED + "too few of the papers in the corpus",
+    "contexts › cited in crowd": _DROPPED + "too many papers cited",
+    "contexts › repeated text": _DROPPED + "equal to an earlier one except for digits",
+    "contexts › repeated set": _DROPPED + "same papers cited by the same paper before",
+    "contexts › kept": "sentences that pairs are made of",
+    "ready › unknown": "ready pairs with an unknown id",
+    "ready › same": "ready pairs of a paper with itself",
+}
 _TENTH = 0.1  # of the steps, over which the first and the last loss are means
 
 
@@ -218,7 +241,7 @@ def model_card(
     """
     found = find_checkpoint(str(checkpoint.resolve()), local_files_only=True)
     settings, defaults = asdict(record.settings), asdict(TrainingSettings())
-    facts = list(flat_facts(record.pairs.told))
+    facts = list(flat_facts(record.pairs.provenance))
     tenth = max(1, round(len(curves.steps) * _TENTH))
     template = templates().get_template("model_card.md.j2")
     return template.render(
@@ -244,7 +267,7 @@ def model_card(
         best=curves.best,
         self_negatives=sum(step.self_negatives for step in curves.steps),
         scores=scores,
-        rows=score_rows(scores) if scores else [],
+        rows=score_rows(scores),
     )
 
 
@@ -266,8 +289,8 @@ def templates() -> jinja2.Environment:
 def flat_facts(facts: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """JSON values of any depth as pairs of a name and a value, each of bounded length.
 
-    >>> list(flat_facts({"filters": {"too_long": 1200, "kept": 7}, "by_title": False, "files": ["a", "b"]}))
-    [('filters › too long', '1,200'), ('filters › kept', '7'), ('by title', 'no'), ('files', 'a, b')]
+    >>> list(flat_facts({"contexts": {"too_long": 1200, "sentences": 9}, "files": ["a", "b"]}))
+    [('sentences dropped: too many words', '1,200'), ('contexts › sentences', '9'), ('files', 'a, b')]
     """
     for key, value in facts.items():
         names = (*path, str(key).replace("_", " "))
@@ -277,7 +300,8 @@ def flat_facts(facts: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator
             yield from flat_facts(value, names)
         else:
             text = ", ".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
-            yield " › ".join(names)[:_MAX_CHARACTERS], text[:_MAX_CHARACTERS] or "–"
+            name = " › ".join(names)
+            yield _FACTS.get(name, name)[:_MAX_CHARACTERS], text[:_MAX_CHARACTERS] or "–"
 
 
 def _mean(values: Iterator[float]) -> float:

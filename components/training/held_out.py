@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.encoder import Encoder
+from components.encoder.base import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
 from components.evaluation.ranking import MAX_CELLS, rank_by_vectors
@@ -112,8 +112,10 @@ def read_held_out(run: Path) -> HeldOutChange | None:
     return read_model(run / HELD_OUT, HeldOutChange) if (run / HELD_OUT).exists() else None
 
 
-def score_rows(change: HeldOutChange) -> list[ScoreRow]:
-    """The metrics as rows of a table."""
+def score_rows(change: HeldOutChange | None) -> list[ScoreRow]:
+    """The metrics as rows of a table; none without scores."""
+    if change is None:
+        return []
     rows = []
     for metric, name in METRICS.items():
         before, after = change.before.means[metric], change.after.means[metric]

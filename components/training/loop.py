@@ -250,7 +250,9 @@ def _run_record(trainer: Trainer, status: Status, reason: str) -> RunRecord:
     pairs, start, encoder = trainer.pairs, trainer.start, trainer.encoder
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
     # Names of files may hold bytes that are no UTF-8.
-    name, told = json.loads(json.dumps([pairs.name, pairs.provenance], ensure_ascii=False).encode("utf-8", "replace"))
+    name, provenance = json.loads(
+        json.dumps([pairs.name, pairs.provenance], ensure_ascii=False).encode("utf-8", "replace")
+    )
     return RunRecord(
         status=status,
         settings=trainer.settings,
@@ -261,7 +263,7 @@ def _run_record(trainer: Trainer, status: Status, reason: str) -> RunRecord:
             train=len(pairs.train),
             dev=len(pairs.dev),
             test=len(pairs.test),
-            told=told,
+            provenance=provenance,
         ),
         start=StartRecord(name=start.name, source=start.source, fingerprint=start.fingerprint),
         model={

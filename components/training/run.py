@@ -103,9 +103,14 @@ class Curves:
         """The validation whose encoder is kept."""
         return next((record for record in reversed(self.validations) if record.best), None)
 
+    @property
+    def seconds(self) -> float:
+        """The duration of all steps and validations."""
+        return sum(step.seconds for step in self.steps) + sum(one.seconds for one in self.validations)
+
 
 class PairsRecord(StoredModel):
-    """The pairs that a run learns from. told: how they were made."""
+    """The pairs that a run learns from. provenance: how they were made."""
 
     name: str
     fingerprint: str
@@ -113,7 +118,7 @@ class PairsRecord(StoredModel):
     train: Count
     dev: Count
     test: Count
-    told: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 class StartRecord(StoredModel):
@@ -223,6 +228,8 @@ def flush_curves(run: Path) -> None:
 
 def cut_curves(run: Path, *, step: int) -> None:
     """Remove what comes after a step, and a torn line. Raises OSError."""
+    if not (run / CURVES).exists():
+        return
     curves = read_curves(run)
     records: list[CurveRecord] = [*curves.steps, *curves.validations]
     records = [record for record in records if record.step <= step]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.encoder.batching import token_budget_batches
+from components.encoder.bi_encoder import token_budget_batches
 from components.encoder.checkpoints import Checkpoint
 from components.encoder.errors import first_line
 from components.training.batches import PaperTokens, WordPieces, draw_negatives, padded, plan_run
@@ -121,9 +121,8 @@ class Trainer:
         from safetensors.torch import save_file
 
         adam = self._optimiser.state_dict()["state"]
-        names = [name for name, _ in self.encoder.named_parameters()]
         tensors = {f"model.{name}": value for name, value in self.encoder.state_dict().items()}
-        tensors |= {f"adam.{what}.{names[i]}": value for i, found in adam.items() for what, value in found.items()}
+        tensors |= {f"adam.{what}.{i}": value for i, found in adam.items() for what, value in found.items()}
         scaler = self.accelerator.scaler
         state = {"step": step, "scaler": {} if scaler is None else scaler.state_dict()}
         with beside(path) as partial, tensor_disk_errors(path):
@@ -139,12 +138,11 @@ class Trainer:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             step = int(state["step"])
-            names = {name: i for i, (name, _) in enumerate(self.encoder.named_parameters())}
             adam: dict[int, dict[str, torch.Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith("adam."):
-                    _, what, name = key.split(".", 2)
-                    adam.setdefault(names[name], {})[what] = value
+                    _, what, parameter = key.split(".")
+                    adam.setdefault(int(parameter), {})[what] = value
             self.encoder.load_state_dict(
                 {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
             )

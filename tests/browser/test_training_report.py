@@ -27,7 +27,7 @@ def opened(chromium: Any, tmp_path: Path) -> Iterator[Opened]:
     def show(names: list[str], **options: Any) -> Any:
         runs = []
         for name in names:
-            pairs = RUN.pairs.model_copy(update={"name": name, "told": {name: name}})
+            pairs = RUN.pairs.model_copy(update={"name": name, "provenance": {name: name}})
             start = RUN.start.model_copy(update={"name": name})
             record = RUN.model_copy(update={"pairs": pairs, "start": start})
             runs.append((RunSummary(tmp_path / name.replace("/", "∕"), record, planted_curves()), None))

@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from components.api.routes import ARCHIVE, PREFIX, download_path, map_routes
-from components.atlas.archive import import_archive, write_archive
+from components.atlas.archive import write_archive
+from components.atlas.archive_import import import_archive
 from components.atlas.store import Atlas, open_atlas
 from components.atlas.vectors_export import VECTOR_EXPORTS, vector_pieces
 from corpus.export import EXPORTS, export_pieces
@@ -91,7 +92,7 @@ def test_a_lexical_atlas_whose_encoder_is_gone_makes_no_half_archive(
     client: TestClient, topics: str, home: Path
 ) -> None:
     from components.atlas.reencode import reencode
-    from components.encoder import LEXICAL
+    from components.encoder.catalogue import LEXICAL
 
     atlas = open_atlas(reencode(topics, encoder=LEXICAL).name)
     keep_open = {atlas.name: atlas}

@@ -14,7 +14,7 @@ from components.atlas.grow import add_papers, rebuild, remove_papers
 from components.atlas.map_state import map_words, no_map, rebuild_due
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
-from components.encoder import LEXICAL
+from components.encoder.catalogue import LEXICAL
 from components.pages import resources
 from components.search.cards import paper_card
 from components.search.compare import NothingToCompare, agreement

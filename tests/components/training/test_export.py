@@ -15,16 +15,17 @@ import pytest
 import torch
 from markdown_it import MarkdownIt
 
-from components.encoder import BiEncoder, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
 from components.encoder.catalogue import InputForm
-from components.encoder.word_pieces import load_tokenizer
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.tokenizer import load_tokenizer
 from components.training.export import copy_checkpoint, model_card, recover_folder, write_checkpoint, write_full
 from components.training.model import TrainedEncoder, load_trained
 from components.training.run import Curves
 from components.training.settings import TrainingError, TrainingSettings
 from tests.components.training.test_report import scores
 from tests.components.training.test_run import RUN
-from tests.components.training.training_toys import planted_step, planted_validation, run_script
+from tests.components.training.training_toys import planted_step, planted_validation
 
 TEXTS = [("Heart failure", "of the galaxy"), ("star", "a star " * 20), ("the galaxy", ""), ("", "hearts")]
 OTHER_MIX = torch.tensor([0.5, -1.0, 2.0])
@@ -118,13 +119,6 @@ def test_all_files_have_the_same_permissions(tiny: Path, pooling: str, tmp_path:
     folder = tmp_path / "mine"
     write_checkpoint(folder, trained(tiny, pooling=pooling), start=find_checkpoint(str(tiny)))
     assert len({path.stat().st_mode for path in folder.iterdir() if path.is_file()}) == 1
-
-
-def test_a_runs_checkpoint_has_the_name_of_the_run(tiny: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine"):
-        write_checkpoint(folder, trained(tiny, pooling="mean"), start=find_checkpoint(str(tiny)))
-    found = [find_checkpoint(str(folder)) for folder in (tmp_path / "run-2" / "checkpoint", tmp_path / "mine")]
-    assert [one.name for one in found] == ["run-2", "mine"]
 
 
 def test_training_starts_from_an_export(start: Path, tmp_path: Path) -> None:
@@ -277,42 +271,10 @@ def test_a_kill_between_two_renames_loses_nothing(tiny: Path, tmp_path: Path) ->
     assert find_checkpoint(str(folder)).form.pooling == "mean"
 
 
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from components.encoder import find_checkpoint
-from components.training.model import load_trained
-from components.training.export import write_checkpoint, write_full
-from components.training.settings import TrainingSettings
-tiny, folder = map(Path, sys.argv[1:])
-start = find_checkpoint(str(tiny))
-encoder = load_trained(start, TrainingSettings(seed=1))
-for most in (200, 3_000, 50_000):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-    for write in (
-        lambda: write_checkpoint(folder, encoder, start=start),
-        lambda: write_full(folder.with_name("x.zip"), folder, start=start),
-    ):
-        try:
-            write()
-        except OSError as error:
-            print(error.errno)
-"""
-
-
-def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tiny: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    write_checkpoint(folder, trained(tiny, scalars=OTHER_MIX), start=find_checkpoint(str(tiny)))
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert run_script(FULL_DISK, tiny, folder).split() == ["27"] * 6  # EFBIG, each time
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert list(tmp_path.iterdir()) == [folder]
-
-
 def test_a_copy_is_the_checkpoint_and_is_one_of_the_apps_own(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.encoder import own_checkpoints
+    from components.encoder.cache import own_checkpoints
 
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))
     own = tmp_path / "encoders" / "own" / "mine"
@@ -335,7 +297,11 @@ CURVES = Curves(
         planted_validation(20, 0.8, best=False, mix=(0.25, 0.5, 0.25)),
     ],
 )
-TOLD = {"filters": {"too_long": 1200, "by word": [1, 2]}, "sources": [{"name": "plos", "documents": 60}], "seed": 3}
+PROVENANCE = {
+    "filters": {"too_long": 1200, "by word": [1, 2]},
+    "sources": [{"name": "plos", "documents": 60}],
+    "seed": 3,
+}
 
 
 def card(folder: Path, tiny: Path, **changes: object) -> str:
@@ -343,7 +309,7 @@ def card(folder: Path, tiny: Path, **changes: object) -> str:
     start = find_checkpoint(str(tiny))
     if not folder.exists():
         write_checkpoint(folder, trained(tiny, scalars=OTHER_MIX), start=start)
-    pairs = RUN.pairs.model_copy(update={"name": "plos-60", "train": 2_500, "told": TOLD})
+    pairs = RUN.pairs.model_copy(update={"name": "plos-60", "train": 2_500, "provenance": PROVENANCE})
     record = RUN.model_copy(update={"settings": TrainingSettings(), "pairs": pairs})
     return model_card(
         folder, **{"name": "mine", "start": start, "record": record, "curves": CURVES, "scores": scores()} | changes
@@ -408,12 +374,12 @@ def test_the_card_says_what_was_done(tiny: Path, tmp_path: Path) -> None:
 
 def test_hostile_text_in_a_card_stays_text(tiny: Path, tmp_path: Path) -> None:
     bad = "<script>x</script> [a](javascript:b) | ![i](http://x.y/z) \n\n# Head `c` \u202e"
-    told = {bad: {bad: [bad], "deep": [[bad]]}, "none": None} | {f"key {i}": "x" * 10_000 for i in range(1_000)}
+    provenance = {bad: {bad: [bad], "deep": [[bad]]}, "none": None} | {f"key {i}": "x" * 10_000 for i in range(1_000)}
     text = card(
         tmp_path / "mine",
         tiny,
         record=RUN.model_copy(
-            update={"pairs": RUN.pairs.model_copy(update={"name": bad, "fingerprint": bad, "told": told})}
+            update={"pairs": RUN.pairs.model_copy(update={"name": bad, "fingerprint": bad, "provenance": provenance})}
         ),
         name=bad,
         start=replace(find_checkpoint(str(tiny)), name=bad),

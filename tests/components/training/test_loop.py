@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.encoder import Checkpoint, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.training import loop, run
 from components.training.loop import Diverged, train
 from components.training.run import CurveRecord, RunSummary, StepRecord, ValidationRecord, read_curves, read_run
@@ -87,7 +88,7 @@ def test_a_run_leaves_its_record_its_curves_and_the_best_encoder(
     assert [one.step for one in curves.validations] == [0, 4, 8, 10]
     assert best is not None and best.dev_loss == min(one.dev_loss for one in curves.validations)
     assert (record.status, record.total_steps, record.settings) == ("finished", 10, TINY)
-    assert (record.pairs.told, record.pairs.fingerprint) == ({"of": "toys"}, pairs.fingerprint)
+    assert (record.pairs.provenance, record.pairs.fingerprint) == ({"of": "toys"}, pairs.fingerprint)
     assert record.start.fingerprint == start.fingerprint
     assert not (whole / run.STATE).exists()  # nothing resumes from it any more
     trainer = Trainer(pairs, start, TINY, cpu=True)
@@ -164,7 +165,7 @@ def test_a_run_that_is_stopped_again_and_again_comes_to_the_same_end(
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from components.encoder import find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
 from components.training.loop import train
 from corpus.errors import CociteAtlasError
 from tests.components.training.training_toys import TINY, toy_pairs
@@ -263,7 +264,7 @@ def test_names_that_are_no_utf8_are_no_obstacle(tmp_path: Path, pairs: TrainingP
     summary = train(
         replace(pairs, name=odd, provenance={"files": [odd]}), start, run=tmp_path / "run", settings=settings, cpu=True
     )
-    assert (summary.record.pairs.name, summary.record.pairs.told) == ("caf?", {"files": ["caf?"]})
+    assert (summary.record.pairs.name, summary.record.pairs.provenance) == ("caf?", {"files": ["caf?"]})
 
 
 # -- Early ends --------------------------------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ TOGETHER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from components.encoder import find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
 from components.training.dry_run import dry_run
 from components.training.loop import train
 from components.training.settings import TrainingError

@@ -39,7 +39,7 @@ from tests.components.training.training_toys import (
 RUN = RunRecord(
     status="finished",
     settings=TrainingSettings(seed=5),
-    pairs=PairsRecord(name="pairs", fingerprint="ab", papers=9, train=5, dev=2, test=1, told={"a": [{"b": 1}]}),
+    pairs=PairsRecord(name="pairs", fingerprint="ab", papers=9, train=5, dev=2, test=1, provenance={"a": [{"b": 1}]}),
     start=StartRecord(name="start", source="start", fingerprint="cd"),
     model={"pooling": "mean", "normalised": True, "dimensions": 3},
     versions={"torch": "2"},
