@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from components.encoder import EMBEDDED, BiEncoder, EncoderUnavailable, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.errors import EncoderUnavailable
 from corpus.paper import Paper, to_table
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def _shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], N
 def topics_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the atlas `topics`: 2 × 6 planted papers, built by the real encoder. Not to be changed: copy it."""
     from components.atlas.build import build_atlas
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     def build(folder: Path) -> None:
         write_jsonl(_planted(6), folder / "topics.jsonl")
@@ -149,7 +151,7 @@ def medline_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def planted_file(tmp_path: Path) -> Path:
     """Twelve planted papers in a file."""
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     path = tmp_path / "planted.jsonl"
     write_jsonl(_planted(6), path)

@@ -58,7 +58,7 @@ def _home(folder: Path) -> None:
 
 
 def _write_papers(papers: list[Paper], path: Path) -> None:
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     write_jsonl(papers, path)
 
@@ -188,7 +188,7 @@ def _prepare_training(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
     from components.training.loop import train
     from tests.components.training.training_toys import TINY, toy_pairs
 

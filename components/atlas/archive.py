@@ -28,28 +28,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from components.atlas import paths, store
 from components.atlas.build import CHUNK, READING, assemble
-from components.atlas.corpora import atlases_of
+from components.atlas.corpora import atlases_of, taken_names
 from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, GRAPH, PAIRS, REGIONS, VECTORS, Atlas
-from components.encoder import (
-    CATALOGUE,
-    LEXICAL,
-    EncoderUnavailable,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    find_checkpoint,
-    own_checkpoints,
-)
-from components.encoder.stored import BROKEN, wrong_member
+from components.encoder.cache import own_checkpoints
+from components.encoder.catalogue import CATALOGUE, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged
+from components.encoder.stored import MAX_ARCHIVE
 from components.index.exact import Vectors
 from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError, UnreadableFileError, validation_reason
-from corpus.io.buffer import Held
 from corpus.io.disk import disk_errors
-from corpus.io.files import array_pieces, beside
+from corpus.io.files import BufferedSink, array_pieces, beside
 from corpus.io.limits import DEFAULT_LIMITS
-from corpus.io.streams import CappedStream
+from corpus.io.streams import ZIP_ERRORS, CappedStream, zip_member_problem
 from corpus.paper import Paper, to_table
 from corpus.progress import Progress, no_progress
 from corpus.text.plain import clean, clean_paragraphs
@@ -123,7 +118,7 @@ def archive_pieces(atlas: Atlas, *, progress: Progress = no_progress) -> Iterato
 def _zipped(
     members: dict[str, Iterator[bytes]], manifest: Manifest, on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
-    sink = Held()
+    sink = BufferedSink()
     files: dict[str, Checksum] = {}
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, pieces in members.items():
@@ -135,13 +130,13 @@ def _zipped(
                     digest.update(piece)
                     size += len(piece)
                     on_progress(sink.written)
-                    yield sink.taken()
+                    yield sink.take()
             files[name] = Checksum(size, digest.hexdigest())
         encoder = manifest.encoder
         if encoder.source not in CATALOGUE:  # a path of this machine is private
             encoder = replace(encoder, source=PRECOMPUTED)
         archive.writestr(zipfile.ZipInfo(MANIFEST), replace(manifest, encoder=encoder, files=files).to_json())
-    yield sink.taken()
+    yield sink.take()
 
 
 def _packed(papers: pa.Table) -> Iterator[bytes]:
@@ -172,7 +167,9 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
         _check_free(name)
     with paths.home_errors(), _open_archive(path) as archive:
         manifest = _read_manifest(archive)
-        name = name or paths.free_name(manifest.name, paths.taken_names())
+        if name is None:
+            works = (work.parent.name for work in paths.work_folders())
+            name = paths.free_name(manifest.name, {*taken_names(), *filter(paths.being_built, works)})
         with paths.build_lock(name) as folder:
             _check_free(name)  # another process may have been quicker
             work = paths.work_folder(name, {"import": True})
@@ -208,7 +205,7 @@ def import_archive(path: Path, *, name: str | None = None, progress: Progress = 
 
 def _check_free(name: str) -> None:
     paths.check_name(name)
-    if name in paths.taken_names():
+    if name in taken_names():
         raise NameTaken(f"An atlas or an unfinished build is called {name!r} already. Choose another: --name NAME")
 
 
@@ -250,12 +247,16 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ArchiveRefused(f"{path.name} is refused: {error}. {again}") from error
 
 
+# What zipfile and the operating system raise for a damaged file, beside ZIP_ERRORS.
+_DAMAGE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, struct.error)
+
+
 @contextmanager
 def _zip_errors() -> Iterator[None]:
     """Turn whatever zipfile and the operating system raise for a damaged or hostile file into ArchiveRefused."""
     try:
         yield
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, struct.error, *BROKEN) as error:
+    except (*_DAMAGE, *ZIP_ERRORS) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ArchiveRefused(f"it cannot be read ({reason:.200})") from error
 
@@ -280,7 +281,7 @@ def _check_end(file: IO[bytes]) -> None:
 def _check_members(archive: zipfile.ZipFile, *, size: int) -> None:
     sizes: dict[str, int] = {}
     for info in archive.infolist():
-        if reason := wrong_member(info, sizes):
+        if reason := zip_member_problem(info, sizes, max_bytes=MAX_ARCHIVE):
             raise ArchiveRefused(f"{info.orig_filename!r:.100} in it {reason}")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ArchiveRefused(f"{info.orig_filename!r:.100} in it is compressed; an archive's files are stored")

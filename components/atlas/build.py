@@ -19,7 +19,9 @@ from components.atlas.corpora import note_request
 from components.atlas.encoders import LEARNING, ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
 from components.atlas.map_state import recount_regions
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import Encoder, Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Vectors
 from components.index.hnsw import HnswIndex, HnswSettings, tuned_graph
 from components.mapping.palette import REGION_COLOURS
@@ -29,7 +31,9 @@ from corpus.dedup import Merger
 from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.files import write_array, write_table, write_text
 from corpus.progress import Cancelled, Progress, no_progress
-from corpus.readers import Columns, WithoutAbstract, problems_table, read
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import WithoutAbstract, problems_table
 
 READING, ENCODING, PROJECTING = "Reading the papers", "Encoding papers", "Drawing the map"
 NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"

@@ -30,7 +30,9 @@ from components.atlas.build import (
 )
 from components.atlas.manifest import Checksum, EncoderRecord, Manifest
 from components.atlas.paths import DEFAULT_ATLAS, atlas_names, build_lock, home_errors
-from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from corpus.errors import CociteAtlasError, validation_reason
 from corpus.io.disk import disk_errors
 from corpus.io.files import write_array, write_table, write_text
@@ -190,7 +192,7 @@ def _bundled_papers(progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
             # The first of a paper's versions, for which vectors are shipped; a Merger would take the fullest.
             if paper.id in papers:
                 reason = f"id {paper.id!r} was given before. The first one is kept."
-                reading.report.repeat(place=reading.place, reason=reason, without_abstract=False)
+                reading.report.reject_duplicate(place=reading.place, reason=reason, without_abstract=False)
                 continue
             papers[paper.id] = paper
             if len(papers) % 500 == 0:

@@ -10,21 +10,16 @@ import numpy as np
 from components.atlas.corpora import atlases_of
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import Atlas
-from components.encoder import (
-    CATALOGUE,
-    EMBEDDED,
-    LEXICAL,
-    LexicalEncoder,
-    Precision,
-    default_precision,
-    find_checkpoint,
-)
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import default_precision
 from components.encoder.cache import own_checkpoints
-from components.encoder.catalogue import CatalogueEntry, Pooling
-from components.encoder.checkpoints import load_tokenizer
-from components.encoder.downloads import is_here, partial_of
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Pooling
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import is_here, partial_of
 from components.encoder.errors import unreadable
+from components.encoder.lexical import LexicalEncoder
 from components.encoder.probe import Probe, probe
+from components.encoder.tokenizer import load_tokenizer
 from components.encoder.weights import bert_settings, bert_shapes
 
 # Layers, heads and the feed-forward layer's width of the catalogue's models, by their dimensions.

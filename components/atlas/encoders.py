@@ -10,20 +10,15 @@ import pyarrow as pa
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.paths import atlas_folder
 from components.atlas.store import FITTED, AtlasDamaged, check_file
-from components.encoder import (
-    LEXICAL,
-    Encoder,
-    LexicalEncoder,
-    LexicalFileDamaged,
-    Precision,
-    load_encoder,
-    settings_fingerprint,
-)
+from components.encoder.base import Encoder, Precision
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, settings_fingerprint
 from corpus.errors import CociteAtlasError
 from corpus.io.files import beside
 from corpus.progress import Progress, no_progress
 
-FETCHING, LEARNING = "Fetching the encoder", "Learning vocabulary"
+LEARNING = "Learning vocabulary"
 
 LEARNING_SAMPLE = 200_000  # papers that the lexical encoder is fitted on: 2 GB; more would only add rare words
 _LEARNING_SEED = 3
@@ -94,9 +89,7 @@ def choose_encoder(
     """The encoder of a catalogue name, folder or zip, to build with; downloaded if needed. Raises as `load_encoder`."""
     if name_or_path == LEXICAL:
         return ChosenEncoder(LEXICAL, settings_fingerprint(), precision="float32", loaded=None)
-    loaded = load_encoder(
-        name_or_path, precision=precision, progress=lambda done, total: progress(FETCHING, done, total)
-    )
+    loaded = load_encoder(name_or_path, precision=precision, progress=progress)
     return ChosenEncoder(loaded.source, loaded.fingerprint, loaded.precision, loaded)
 
 

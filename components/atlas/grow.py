@@ -21,12 +21,16 @@ from components.atlas.manifest import PRECOMPUTED, Growth, Manifest
 from components.atlas.map_state import PLACING_NEIGHBOURS, place_papers
 from components.atlas.paths import DEFAULT_ATLAS, NameReserved
 from components.atlas.store import Atlas
-from components.encoder import LEXICAL, Encoder, EncoderUnavailable, LexicalEncoder, UnknownEncoder, find_checkpoint
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Neighbours, Vectors
 from components.index.hnsw import HnswIndex, HnswSettings
 from components.mapping.projection import fit_projection
+from corpus.dedup import Known, find_rows
 from corpus.errors import CociteAtlasError
-from corpus.known import Known, find_rows
 from corpus.paper import Paper, paper_at, to_table
 from corpus.progress import Cancelled, Progress, no_progress
 

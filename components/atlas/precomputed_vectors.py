@@ -28,14 +28,16 @@ from components.atlas.corpora import note_request
 from components.atlas.encoders import choose_encoder
 from components.atlas.manifest import PRECOMPUTED, EncoderRecord, Manifest
 from components.atlas.verify import TOLERANCE, relative_errors
-from components.encoder import LEXICAL, Encoder
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
 from components.index.exact import Vectors
 from corpus.errors import CociteAtlasError, UnreadableFileError
 from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper, to_table
 from corpus.progress import Progress, no_progress
-from corpus.readers import Columns, problems_table, read
-from corpus.readers.report import Rejected
+from corpus.readers import read
+from corpus.readers.columns import Columns
+from corpus.readers.report import Rejected, problems_table
 
 CHECKING = "Checking the vectors"
 
@@ -239,7 +241,7 @@ def _read_papers(
                 continue
             if paper.id in ids:
                 reason = f"the id {paper.id!r:.80} was given before. The first one is kept."
-                report.repeat(place=reading.place, reason=reason, without_abstract=not paper.abstract)
+                report.reject_duplicate(place=reading.place, reason=reason, without_abstract=not paper.abstract)
                 continue
             ids.add(paper.id)
             rows.append(row)

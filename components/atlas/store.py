@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from components.atlas.facets import Facets
 from components.atlas.manifest import FORMAT, Checksum, EncoderRecord, Growth, IndexRecord, Manifest, ManifestDamaged
 from components.atlas.paths import DEFAULT_ATLAS, FOLDER, MANIFEST, NoSuchAtlas, atlas_folder, atlas_names
-from components.encoder import LEXICAL, LexicalEncoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.exact import ExactIndex, Vectors
 from components.index.hnsw import HnswIndex, NeighbourIndex
 from components.mapping.regions import Region
@@ -30,7 +31,7 @@ from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS, beside, write_array, write_table, write_text
 from corpus.io.hashing import sha256_of
 from corpus.paper import SCHEMA, Paper, paper_at
-from corpus.readers import PROBLEMS_SCHEMA
+from corpus.readers.report import PROBLEMS_SCHEMA
 
 PAPERS, VECTORS, COORDINATES = "papers.parquet", "vectors.npy", "coordinates.npy"
 REGIONS, PAIRS, GRAPH = "regions.npy", "pair_distances.npy", "index.hnsw"

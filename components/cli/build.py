@@ -183,7 +183,7 @@ def add_papers(
     """Add papers to an atlas. Only new papers are encoded; old ones keep their position on the map."""
     from components.atlas import grow, store
     from components.atlas.build import describe_files, read_files
-    from corpus.readers import WithoutAbstract
+    from corpus.readers.report import WithoutAbstract
 
     grow.check_not_default(atlas)
     manifest = store.read_manifest(atlas)

@@ -27,7 +27,9 @@ def list_encoders(as_json: AsJson = False) -> None:
     """List the encoders of the catalogue and your own."""
     import humanize
 
-    from components.encoder import CATALOGUE, cache_folder, cached, own_checkpoints
+    from components.encoder.cache import cache_folder, own_checkpoints
+    from components.encoder.catalogue import CATALOGUE
+    from components.encoder.download import cached
 
     rows = [_facts(entry) for entry in CATALOGUE.values()]
     if as_json:
@@ -49,7 +51,8 @@ def show(name: EncoderName, as_json: AsJson = False) -> None:
     """Show all that is known of an encoder."""
     import humanize
 
-    from components.encoder import find_checkpoint, own_checkpoints
+    from components.encoder.cache import own_checkpoints
+    from components.encoder.checkpoints import find_checkpoint
 
     own = own_checkpoints()
     if name in own:
@@ -84,12 +87,12 @@ def show(name: EncoderName, as_json: AsJson = False) -> None:
 
 def fetch(name: EncoderName, as_json: AsJson = False) -> None:
     """Download an encoder. Resumes a stopped download."""
-    from components.encoder import fetch as download
-    from components.encoder import find_checkpoint
+    from components.encoder.checkpoints import find_checkpoint
+    from components.encoder.download import fetch as download
 
     name = _entry(name).name
     with progress_bars(as_json=as_json) as progress:
-        download(name, progress=lambda done, total: progress(f"Downloading {name}", done, total))
+        download(name, progress=progress)
     fingerprint = find_checkpoint(name, local_files_only=True).fingerprint
     if as_json:
         print_json({"fetched": name, "fingerprint": fingerprint})
@@ -107,7 +110,7 @@ def clear(
     """Delete a downloaded encoder, or the rest of a stopped download."""
     import humanize
 
-    from components.encoder import clear as clear_downloads
+    from components.encoder.download import clear as clear_downloads
 
     cleared = clear_downloads(name, forget=forget)
     others = [other for other in cleared.names if other != name]
@@ -120,7 +123,7 @@ def clear(
 
 
 def _facts(entry: "CatalogueEntry") -> dict[str, Any]:
-    from components.encoder import is_here, partial_of
+    from components.encoder.download import is_here, partial_of
 
     here = is_here(entry.name)
     return {
@@ -155,7 +158,9 @@ def _state(facts: dict[str, Any]) -> str:
 
 
 def _entry(name: str) -> "CatalogueEntry":
-    from components.encoder import CATALOGUE, UnknownEncoder, own_checkpoints
+    from components.encoder.cache import own_checkpoints
+    from components.encoder.catalogue import CATALOGUE
+    from components.encoder.errors import UnknownEncoder
 
     if entry := CATALOGUE.get(name):
         return entry

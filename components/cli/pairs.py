@@ -25,7 +25,7 @@ from corpus.progress import Progress
 if TYPE_CHECKING:
     from corpus.cocitations.pairs import TrainingPairs
     from corpus.paper import Paper
-    from corpus.readers import ReadReport
+    from corpus.readers.report import ReadReport
 
 PAPERS = "Reading the papers"
 _PAPERS_PER_REPORT = 1_024  # between two reports of progress

@@ -78,7 +78,8 @@ def fetch(
 
 
 def _finish(papers: Path, output: Path) -> None:
-    from corpus.readers import read, write_jsonl
+    from corpus.export import write_jsonl
+    from corpus.readers import read
 
     try:
         if output.suffix == ".gz":
@@ -97,10 +98,10 @@ def look_up(
     as_json: AsJson = False,
 ) -> None:
     """Look a paper up by its id."""
-    from corpus.sources.identifiers import identifier_in
+    from corpus.identifiers import parse_identifier
     from corpus.sources.lookup import look_up as look_up_paper
 
-    identifier = identifier_in(id)
+    identifier = parse_identifier(id)
     if identifier is None:
         raise CociteAtlasError(f"{id[:80]!r} is not an id. Give a DOI, PMID, PMCID, arXiv or Semantic Scholar id.")
     with _impatient_client() as client:

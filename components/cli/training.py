@@ -83,8 +83,8 @@ def train(
     The defaults of the settings are those of the SPECTER-CoCite model card. On several GPUs:
     accelerate launch -m components.cli train …
     """
-    from components.encoder import find_checkpoint
     from components.encoder.catalogue import COCITE_FORM
+    from components.encoder.checkpoints import find_checkpoint
     from components.training.dry_run import dry_run as measure
     from components.training.finish import finish, own_folder
     from components.training.live import LiveCurves

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 TitleAndAbstract = tuple[str, str]
+Precision = Literal["float32", "bfloat16"]
+FETCHING = "Fetching the encoder"  # the stage of a download, in bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextCoverage:
     """How much of one text an encoder reads, in words and in word pieces (special tokens included).
 
     skips: the words that are not read are those that it does not know, wherever they stand; else those past an end.
@@ -64,5 +66,5 @@ class Encoder(Protocol):
     ) -> Iterator[Vectors]:
         """Vectors of any number of texts, `chunk` of them at a time, in order: float32 (≤ chunk, dimensions)."""
 
-    def reading(self, title: str, abstract: str) -> Reading:
+    def reading(self, title: str, abstract: str) -> TextCoverage:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""

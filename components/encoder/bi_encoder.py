@@ -1,27 +1,22 @@
-"""BiEncoder: texts → vectors. Query and candidate are encoded apart, by one model."""
+"""BiEncoder: texts → vectors, in batches under a budget of tokens. One model encodes query and candidate apart."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.encoder.base import Reading, TitleAndAbstract, Vectors
-from components.encoder.batching import packed_batches, token_budget_batches
-from components.encoder.cache import Progress
-from components.encoder.checkpoints import Checkpoint, EncoderUnavailable, find_checkpoint, load_tokenizer
-from components.encoder.errors import first_line
-from components.encoder.queueing import EncodingQueue, Rows
+from components.encoder.base import Precision, TextCoverage, TitleAndAbstract, Vectors
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.errors import EncoderUnavailable, first_line
+from components.encoder.queue import EncodingQueue, Rows
+from components.encoder.tokenizer import MAX_TEXT, joined_text, load_tokenizer
 from components.encoder.weights import load_weights
-from components.encoder.word_pieces import LONGEST_TEXT, joined_text
+from corpus.progress import Progress
 
-if TYPE_CHECKING:
-    pass
-
-Precision = Literal["float32", "bfloat16"]
 PRECISION_VARIABLE = "COCITE_ATLAS_PRECISION"
 
 CHUNK = 512  # texts tokenised at a time: bounds memory, and is what a cancelled call loses
@@ -39,7 +34,7 @@ class BiEncoder:
     ) -> None:
         import torch
 
-        from components.encoder.packed import PackedBert, can_pack
+        from components.encoder.bert import PackedBert, can_pack
 
         self.checkpoint = checkpoint
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -58,7 +53,7 @@ class BiEncoder:
             if model.mix is not None:
                 self.mix_weights = model.mix.weights.detach().cpu().numpy()
         else:
-            from components.encoder.padded import PaddedModel
+            from components.encoder.hf import PaddedModel
 
             padded = PaddedModel(checkpoint, pooling=pooling, device=self.device, dtype=dtype)
             self._model, self._packed = padded, False
@@ -140,19 +135,19 @@ class BiEncoder:
                         on_progress(done)
                 yield self._numbers(vectors)
 
-    def reading(self, title: str, abstract: str) -> Reading:
+    def reading(self, title: str, abstract: str) -> TextCoverage:
         """How much of a title and abstract `encode` reads before it cuts the rest off."""
         joined = self._joined(title, abstract)
         encoding = self._tokenizer.encode(joined)
         words = read = len(f"{title} {abstract}".split())
         # Not told by where the last word piece ends: what the tokenizer drops (soft hyphens, say) would seem unread.
-        if encoding.overflowing or len(joined) == LONGEST_TEXT:
+        if encoding.overflowing or len(joined) == MAX_TEXT:
             end = max((stop for _, stop in encoding.offsets), default=0)
             # The separator token is ours, not a word of theirs; a word cut in its middle was not read.
             read = len(joined[:end].replace(self._separator_token, " ").split())
             if 0 < end < len(joined) and not joined[end - 1].isspace() and not joined[end].isspace():
                 read -= 1
-        return Reading(
+        return TextCoverage(
             words_read=max(0, min(read, words)),
             words=words,
             tokens_read=len(encoding.ids),
@@ -256,3 +251,41 @@ def load_encoder(
     """
     checkpoint = find_checkpoint(name_or_path, local_files_only=local_files_only, progress=progress)
     return BiEncoder(checkpoint, device=device, precision=precision)
+
+
+def token_budget_batches(lengths: Sequence[int], *, budget: int) -> Iterator[NDArray[np.intp]]:
+    """Positions of `lengths` in batches whose padded size (count × longest) stays within `budget` tokens.
+
+    Longest first, so that a batch that does not fit in memory fails at once and the estimate of the time left
+    errs to the safe side. A single text longer than the budget is a batch of its own. Each position comes once.
+
+    >>> [batch.tolist() for batch in token_budget_batches([3, 9, 4, 1], budget=9)]
+    [[1], [2, 0], [3]]
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        size = max(1, budget // longest)
+        yield order[start : start + size]
+        start += size
+
+
+def packed_batches(lengths: Sequence[int], *, budget: int) -> Iterator[NDArray[np.intp]]:
+    """Positions of `lengths` in batches, in order, whose sum stays within `budget` tokens: for texts without padding.
+
+    A single text longer than the budget is a batch of its own. Each position comes once.
+
+    >>> [batch.tolist() for batch in packed_batches([3, 9, 4, 1], budget=9)]
+    [[0], [1], [2, 3]]
+    """
+    batch: list[int] = []
+    tokens = 0
+    for position, length in enumerate(lengths):
+        if batch and tokens + length > budget:
+            yield np.array(batch, dtype=np.intp)
+            batch, tokens = [], 0
+        batch.append(position)
+        tokens += length
+    if batch:
+        yield np.array(batch, dtype=np.intp)

@@ -1,33 +1,32 @@
-"""Where encoders are kept: the folder of downloads, the record of what was met first, a lock for each download.
+"""The cache of encoders: its folder, the record of the first download of each, and a lock for each download.
 
-<cache>/<name>.zip          a -full release, as it was published
-<cache>/<name>.partial      a download under way or stopped; <name>.partial.json: what it is a part of
-<cache>/<name>.record.json  the commit or SHA-256 met on the first fetch, which every later one must match
-<cache>/own/…               folders and zips that the user put there
-Files of the Hugging Face hub lie in its own cache, so that what is there already is used.
+<cache>/<name>.zip          a -full release, as published
+<cache>/<name>.partial      a running or stopped download; <name>.partial.json: of which file
+<cache>/<name>.record.json  the commit or SHA-256 of the first fetch, which every later one must match
+<cache>/own/…               the user's own folders and zips
+Files of the Hugging Face hub are in its own cache, so that what is there already is used.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from components.encoder.base import FETCHING
 from components.encoder.errors import EncoderUnavailable
 from corpus.io.files import write_text
+from corpus.progress import Progress
 
 CACHE_VARIABLE = "COCITE_ATLAS_ENCODERS"
 OWN = "own"
 PARTIAL = ".partial"
 _HOME = Path(__file__).resolve().parents[2] / "corpus" / "built"  # as components/atlas.py has it
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
-
-# Bytes done and bytes in all; 0 in all where the server does not say. May raise, to stop the work.
-Progress = Callable[[int, int], None]
 
 
 def cache_folder() -> Path:
@@ -98,7 +97,7 @@ def one_at_a_time(key: str, *, progress: Progress) -> Iterator[None]:
     folder = cache_folder()
     lock = filelock.FileLock(folder / f"{key}.lock")
     while not _acquired(lock, folder):
-        progress(partial_bytes(folder / key), 0)
+        progress(FETCHING, partial_bytes(folder / key), 0)
     try:
         yield
     finally:

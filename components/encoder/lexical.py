@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.encoder.base import Reading, TitleAndAbstract, Vectors
+from components.encoder.base import TextCoverage, TitleAndAbstract, Vectors
 from components.encoder.catalogue import LEXICAL
 from corpus.errors import CociteAtlasError
 from corpus.io.files import ODD_HEADERS
 
-MOST_TERMS = 50_000  # rarer words beyond these are seen in a paper or two, and would make the file larger than the rest
-MOST_DIMENSIONS = 256
-LONGEST_TERM = 64  # characters; what is longer is a sequence, an address or damage
-LONGEST_TEXT = 50_000  # characters read of a text: more than any abstract has
+MAX_TERMS = 50_000  # rarer words beyond these are seen in a paper or two, and would make the file larger than the rest
+MAX_DIMENSIONS = 256
+MAX_TERM = 64  # characters; what is longer is a sequence, an address or damage
+MAX_TEXT = 50_000  # characters read of a text: more than any abstract has
 _COMMON_FROM = 20  # papers; of fewer, hardly any word occurs in two
 _SEED = 0
 _CHUNK = 1024  # texts a step: bounds memory, and how long a stop has to wait
@@ -30,11 +30,11 @@ _IDF = 100.0  # no corpus is so large that a word's weight (1 + ln(papers / pape
 _SETTINGS = {
     "encoder": LEXICAL,
     "version": 1,
-    "terms": MOST_TERMS,
-    "dimensions": MOST_DIMENSIONS,
-    "longest_term": LONGEST_TERM,
+    "terms": MAX_TERMS,
+    "dimensions": MAX_DIMENSIONS,
+    "longest_term": MAX_TERM,
     "common_from": _COMMON_FROM,
-    "longest_text": LONGEST_TEXT,
+    "longest_text": MAX_TEXT,
     "seed": _SEED,
 }
 _MEMBERS = {"terms": "|u1", "offsets": "<i8", "idf": "<f4", "term_vectors": "<f4"}
@@ -42,7 +42,7 @@ _MEMBERS = {"terms": "|u1", "offsets": "<i8", "idf": "<f4", "term_vectors": "<f4
 _UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error, *ODD_HEADERS,
 )  # fmt: skip
-_LARGEST_MEMBER = MOST_TERMS * MOST_DIMENSIONS * 4 + 4096  # bytes; the others are smaller
+_MAX_MEMBER = MAX_TERMS * MAX_DIMENSIONS * 4 + 4096  # bytes; the others are smaller
 
 
 class NoWordsToLearn(CociteAtlasError):
@@ -103,7 +103,7 @@ class LexicalEncoder:
         if v == 1:  # scikit-learn refuses a single column, which needs no reduction
             axes, strengths = np.ones((1, 1)), np.ones(1)
         else:
-            svd = TruncatedSVD(n_components=min(MOST_DIMENSIONS, n, v), random_state=_SEED)
+            svd = TruncatedSVD(n_components=min(MAX_DIMENSIONS, n, v), random_state=_SEED)
             with np.errstate(invalid="ignore", divide="ignore"):  # its shares of a variance of 0, which nobody reads
                 svd.fit(learnt)
             axes, strengths = svd.components_, svd.singular_values_
@@ -148,7 +148,7 @@ class LexicalEncoder:
                 on_progress(done)
             yield vectors
 
-    def reading(self, title: str, abstract: str) -> Reading:
+    def reading(self, title: str, abstract: str) -> TextCoverage:
         """How much of a title and abstract `encode` makes use of.
 
         The words that it knows count as read, and so do those in which there is nothing to know: stop words, single
@@ -164,7 +164,9 @@ class LexicalEncoder:
             words_read += not found or read > 0
             tokens_read += read
             tokens += len(found)
-        return Reading(words_read=words_read, words=len(whole), tokens_read=tokens_read, max_tokens=tokens, skips=True)
+        return TextCoverage(
+            words_read=words_read, words=len(whole), tokens_read=tokens_read, max_tokens=tokens, skips=True
+        )
 
     def save(self, path: Path) -> None:
         """All of it as one .npz without pickles: terms as UTF-8 with their offsets, idf, term_vectors."""
@@ -178,7 +180,7 @@ class LexicalEncoder:
             arrays = _read(path)
             ends = arrays["offsets"]
             raw = arrays["terms"].tobytes()
-            if len(ends) < 2 or len(ends) > MOST_TERMS + 1 or ends[0] != 0 or ends[-1] != len(raw):
+            if len(ends) < 2 or len(ends) > MAX_TERMS + 1 or ends[0] != 0 or ends[-1] != len(raw):
                 raise ValueError(f"{len(ends)} offsets do not part {len(raw)} bytes of terms")
             if bool((np.diff(ends) < 1).any()):
                 raise ValueError("a term is empty, or ends before it begins")
@@ -216,16 +218,16 @@ def _vectorizer(*, min_df: int = 1, vocabulary: dict[str, int] | None = None) ->
         sublinear_tf=True,  # a word said ten times tells more than one said once, but not ten times more
         stop_words="english",
         strip_accents="unicode",  # copied text spells ï in two ways
-        token_pattern=rf"(?u)\b\w{{2,{LONGEST_TERM}}}\b",
+        token_pattern=rf"(?u)\b\w{{2,{MAX_TERM}}}\b",
         min_df=min_df,
-        max_features=MOST_TERMS if vocabulary is None else None,
+        max_features=MAX_TERMS if vocabulary is None else None,
         vocabulary=vocabulary,
         dtype=np.float32,
     )
 
 
 def _joined(title: str, abstract: str) -> str:
-    return f"{title}\n{abstract}"[:LONGEST_TEXT]
+    return f"{title}\n{abstract}"[:MAX_TEXT]
 
 
 def _counted(texts: Sequence[TitleAndAbstract], on_progress: Callable[[int], None] | None) -> Iterator[str]:
@@ -238,15 +240,15 @@ def _counted(texts: Sequence[TitleAndAbstract], on_progress: Callable[[int], Non
 def _check(terms: Sequence[str], idf: NDArray[np.float32], term_vectors: NDArray[np.float32]) -> None:
     """Raise ValueError unless these can be a fitted encoder: a file may hold anything."""
     v = len(terms)
-    if not 1 <= v <= MOST_TERMS or len(set(terms)) != v:
-        raise ValueError(f"{v:,} terms, {len(set(terms)):,} of them unlike each other: 1 to {MOST_TERMS:,} are needed")
-    if not all(0 < len(term) <= LONGEST_TERM for term in terms):
-        raise ValueError(f"a term is empty or longer than {LONGEST_TERM} characters")
+    if not 1 <= v <= MAX_TERMS or len(set(terms)) != v:
+        raise ValueError(f"{v:,} terms, {len(set(terms)):,} of them unlike each other: 1 to {MAX_TERMS:,} are needed")
+    if not all(0 < len(term) <= MAX_TERM for term in terms):
+        raise ValueError(f"a term is empty or longer than {MAX_TERM} characters")
     if idf.dtype != np.float32 or term_vectors.dtype != np.float32:
         raise ValueError(f"idf of {idf.dtype} and term vectors of {term_vectors.dtype}: float32 is needed")
     if idf.shape != (v,) or term_vectors.ndim != 2 or len(term_vectors) != v:
         raise ValueError(f"idf of shape {idf.shape} and term vectors of {term_vectors.shape} for {v:,} terms")
-    if not 1 <= term_vectors.shape[1] <= min(v, MOST_DIMENSIONS):
+    if not 1 <= term_vectors.shape[1] <= min(v, MAX_DIMENSIONS):
         raise ValueError(f"term vectors of {term_vectors.shape[1]} dimensions for {v:,} terms")
     # Written so that what is no number (NaN) fails, too.
     if not bool(((idf > 0.99) & (idf < _IDF)).all()):
@@ -264,7 +266,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError(f"it holds {', '.join(sorted(members))!s:.120} instead of {', '.join(sorted(_MEMBERS))}")
         for name, member in members.items():
             # Stored, not packed: what a member says of its size is then bounded by the file's own.
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > _LARGEST_MEMBER:
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > _MAX_MEMBER:
                 raise ValueError(f"{name} is packed or has {member.file_size:,} bytes")
             arrays[name] = _array(name, archive.read(member))
     return arrays

@@ -43,8 +43,8 @@ def probe(
     """
     import torch
 
+    from components.encoder.bert import PackedBert
     from components.encoder.bi_encoder import TOKEN_BUDGET
-    from components.encoder.packed import PackedBert
 
     if not lengths:
         raise ValueError("no lengths of texts to measure with")

@@ -4,7 +4,6 @@ import hashlib
 import io
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from components.encoder.errors import EncoderUnavailable, first_line
+from corpus.io.streams import ZIP_ERRORS, zip_member_problem
 
-LARGEST_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
-LARGEST_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
-_MOST_MEMBERS = 10_000
-_MOST_SWELLING = 200  # times; weights swell by a tenth, JSON tenfold
-_UNSUSPECTED = 1024**2  # bytes that no swelling makes dangerous
+MAX_ARCHIVE = 4 * 1024**3  # bytes unpacked; a BERT-large in float32 is 1.3 GB
+MAX_SMALL = 64 * 1024**2  # bytes; tokenizers of many languages take 20 MB
+_MAX_MEMBERS = 10_000
 _PIECE = 1024**2
 
 
@@ -47,11 +45,11 @@ class StoredFile:
         except PermissionError as error:
             raise EncoderUnavailable(f"{self.place} cannot be opened. Check who may read it.") from error
         # A damaged member shows while it is read: as a wrong sum, a broken stream, or an end too soon.
-        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, *BROKEN) as error:
+        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, *ZIP_ERRORS) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
             raise EncoderUnavailable(f"{self.place} cannot be read ({reason}). Fetch it again.") from error
 
-    def read(self, *, most: int = LARGEST_SMALL) -> bytes:
+    def read(self, *, most: int = MAX_SMALL) -> bytes:
         """All of its bytes. Raises EncoderUnavailable where there are more than `most`, whatever the zip declares."""
         with self.open() as file:
             content = file.read(min(most, self.size) + 1)
@@ -66,7 +64,7 @@ class StoredFile:
                 return self.path.open("rb")
             except OSError as error:
                 raise EncoderUnavailable(f"{self.place} cannot be opened ({error.strerror}).") from error
-        return io.BytesIO(self.read(most=LARGEST_ARCHIVE))
+        return io.BytesIO(self.read(most=MAX_ARCHIVE))
 
     def sha256(self) -> str:
         """SHA-256 (hex) of its bytes."""
@@ -81,8 +79,6 @@ class StoredFile:
         """What it is called in errors."""
         return f"{self.path.name}: {self.member}" if self.member else f"{self.path.parent.name}/{self.path.name}"
 
-
-BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 
 StoredFiles = Mapping[str, StoredFile]
 
@@ -130,40 +126,16 @@ def _checked_members(path: Path) -> dict[str, int]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, *BROKEN) as error:
+    except (OSError, ValueError, NotImplementedError, *ZIP_ERRORS) as error:
         raise EncoderUnavailable(f"{path.name} is not a readable zip ({first_line(error)}). Fetch it again.") from error
-    if len(members) > _MOST_MEMBERS:
+    if len(members) > _MAX_MEMBERS:
         raise EncoderUnavailable(f"{path.name} holds {len(members):,} files; a model has a few.")
     sizes: dict[str, int] = {}
     for info in members:
-        if reason := wrong_member(info, sizes):
+        if reason := zip_member_problem(info, sizes, max_bytes=MAX_ARCHIVE):
             raise EncoderUnavailable(f"{path.name} is refused: {info.orig_filename!r:.100} in it {reason}.")
         if not info.is_dir():
             sizes[info.filename] = info.file_size
-    if sum(sizes.values()) > LARGEST_ARCHIVE:
+    if sum(sizes.values()) > MAX_ARCHIVE:
         raise EncoderUnavailable(f"{path.name} is refused: unpacked it would take {sum(sizes.values()):,} bytes.")
     return sizes
-
-
-def wrong_member(info: zipfile.ZipInfo, known: Mapping[str, int]) -> str:
-    """Why a member of a zip is refused; "" where it is not."""
-    name = info.orig_filename
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\x00" in name or ":" in parts[0]:
-        return "has a name that leads out of its folder"
-    if info.filename in known:
-        return "is there twice"
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device"
-    if info.flag_bits & 0x1:
-        return "is encrypted"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"is compressed in a way that is not supported ({info.compress_type})"
-    if info.file_size > LARGEST_ARCHIVE:
-        return f"declares {info.file_size:,} bytes"
-    if info.file_size > _UNSUSPECTED and info.file_size > _MOST_SWELLING * max(1, info.compress_size):
-        return f"swells from {info.compress_size:,} to {info.file_size:,} bytes"
-    if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-        return "declares two sizes"
-    return ""

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import httpx2
 
-from components.encoder.cache import PARTIAL, Progress
+from components.encoder.base import FETCHING
+from components.encoder.cache import PARTIAL
 from components.encoder.errors import EncoderUnavailable, first_line
 from corpus.io.files import write_text
 from corpus.io.hashing import sha256_of
+from corpus.progress import Progress
 
 ATTEMPTS = 5  # in a row that bring no byte
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
@@ -175,13 +177,13 @@ def _begin(
 
 def _write(response: httpx2.Response, partial: Path, have: int, total: int, *, what: str, progress: Progress) -> None:
     with partial.open("ab") as file:
-        progress(have, total)
+        progress(FETCHING, have, total)
         for piece in response.iter_raw():
             have += len(piece)
             if total and have > total:
                 raise EncoderUnavailable(f"{what}: the server sends more than the {total:,} bytes that it announced.")
             file.write(piece)
-            progress(have, total)
+            progress(FETCHING, have, total)
     if have < total:
         raise _Again(f"{have:,} of {total:,} bytes came")
 
@@ -231,7 +233,7 @@ def _length(response: httpx2.Response) -> int:
 def _wait(seconds: float, progress: Progress, have: int) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        progress(max(have, 0), 0)
+        progress(FETCHING, max(have, 0), 0)
         time.sleep(min(left, 0.2))
 
 

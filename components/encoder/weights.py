@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from components.encoder.errors import EncoderUnavailable, first_line, named, unreadable
-from components.encoder.mix_file import MIX_FILE, read_mix
-from components.encoder.stored import LARGEST_ARCHIVE, StoredFile
+from components.encoder.stored import MAX_ARCHIVE, StoredFile
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +180,7 @@ def _state(name: str, file: StoredFile) -> tuple[Mapping[Any, Any], int]:
         from safetensors.torch import load, load_file
 
         try:
-            return load(file.read(most=LARGEST_ARCHIVE)) if file.member else load_file(file.path), file.size
+            return load(file.read(most=MAX_ARCHIVE)) if file.member else load_file(file.path), file.size
         except EncoderUnavailable:
             raise
         except Exception as error:  # its own, which is no subclass of anything, and OSError
@@ -290,3 +289,43 @@ def bert_shapes(config: BertSettings, *, full: bool) -> dict[str, tuple[int, ...
     if full:
         shapes[MIX] = (1, config.layers + 1)
     return shapes
+
+
+MIX_FILE = "scalar_mix.safetensors"
+
+
+MIX_KEY = "scalars"  # (layers + 1,), before the softmax
+
+
+_MAX_MIX_BYTES = 64 * 1024  # bytes
+
+
+def mix_bytes(scalars: "torch.Tensor") -> bytes:
+    """The content of MIX_FILE. scalars: (layers + 1,), the embedding layer's first, before their softmax."""
+    from safetensors.torch import save
+
+    return save({MIX_KEY: scalars.detach().float().cpu().contiguous()}, metadata={"format": "pt"})
+
+
+def read_mix(name: str, file: StoredFile, *, layers: int) -> "torch.Tensor":
+    """The scalars in MIX_FILE: float32 (layers + 1,), finite. Raises EncoderUnavailable where they are not."""
+    import torch
+    from safetensors.torch import load
+
+    content = file.read(most=_MAX_MIX_BYTES)
+    try:
+        state = load(content)
+    except Exception as error:  # its own, which is no subclass of anything
+        raise unreadable(name, f"{MIX_FILE}: {first_line(error)}") from error
+    if list(state) != [MIX_KEY]:
+        raise unreadable(name, f"{MIX_FILE} does not hold {MIX_KEY!r} and nothing else")
+    scalars = state[MIX_KEY]
+    if tuple(scalars.shape) != (layers + 1,) or not scalars.is_floating_point():
+        raise unreadable(
+            name,
+            f"{MIX_FILE}: {MIX_KEY} is {scalars.dtype} {tuple(scalars.shape)}, not numbers for {layers} layers and 1",
+        )
+    scalars = scalars.to(torch.float32)
+    if not bool(torch.isfinite(scalars).all()):
+        raise EncoderUnavailable(f"{name}: {MIX_FILE} holds values that are not numbers. It is damaged.")
+    return scalars

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from components.atlas.build import CHUNK, ENCODING
 from components.atlas.paths import home, home_errors
-from components.encoder import BiEncoder, Encoder, TitleAndAbstract
+from components.encoder.base import Encoder, TitleAndAbstract
+from components.encoder.bi_encoder import BiEncoder
 from components.evaluation.ranking import SetVectors, needed_rows
 from corpus.io.files import ODD_HEADERS, beside
 from corpus.judged_sets.model import JudgedSet, Pool

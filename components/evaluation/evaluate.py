@@ -11,7 +11,9 @@ import numpy as np
 
 from components.atlas.encoders import LEARNING, choose_encoder
 from components.atlas.paths import home_errors
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, Precision
+from components.encoder.base import Encoder, Precision
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.evaluation import store
 from components.evaluation.baselines import bm25_system, rank_by_bm25, rank_by_tfidf, tfidf_system
 from components.evaluation.encoding import encode_set

@@ -29,7 +29,7 @@ from components.evaluation.metrics import MAP, NDCG_20_PERCENT, STANDARD_METRICS
 from components.evaluation.published import published_rows, published_scores
 from components.evaluation.results import Evaluation, QueryScores, by_fold, mean_of_folds
 from components.evaluation.statistics import BOOTSTRAP_SAMPLES, PAIRED_SAMPLES, PairedTest, paired_test
-from corpus.readers.cells import guarded
+from corpus.text.cells import guard_cell
 
 MAIN_METRICS = (MAP, NDCG_20_PERCENT)  # reported by the paper, and tested
 MAX_GROUPS = 60  # of a table; the topics of TRECCOVID-RF are 50
@@ -91,7 +91,7 @@ class Report:
         writer.writeheader()
         for row in rows:
             writer.writerow(
-                {name: guarded(one_line(value)) if isinstance(value, str) else value for name, value in row.items()}
+                {name: guard_cell(one_line(value)) if isinstance(value, str) else value for name, value in row.items()}
             )
         return text.getvalue()
 

@@ -22,7 +22,7 @@ from components.evaluation.metrics import (
 )
 from components.evaluation.ranking import RankedPool, Ranking, RankingError
 from corpus.judged_sets.model import Handled, JudgedSet, Pool
-from corpus.readers.cells import guarded, unguarded
+from corpus.text.cells import guard_cell, unguard_cell
 
 SystemKind = Literal["encoder", "tfidf", "bm25", "rankings"]
 
@@ -254,7 +254,7 @@ def scores_to_csv(scores: Sequence[QueryScores]) -> str:
     writer.writerow(("query", "paper", "title", "group", "fold", "candidates", "relevant", *metrics))
     for scored in scores:
         names = (scored.query, scored.paper, scored.title[:_MAX_TITLE_CHARS], scored.group)
-        cells = [guarded(name.encode("utf-8", "replace").decode()) for name in names]
+        cells = [guard_cell(name.encode("utf-8", "replace").decode()) for name in names]
         writer.writerow(
             (*cells, scored.fold, scored.candidates, scored.relevant, *(scored.metrics[name] for name in metrics))
         )
@@ -269,6 +269,6 @@ def scores_from_csv(lines: Iterable[str]) -> list[QueryScores]:
     scores = []
     for row in csv.DictReader(lines, restval="", strict=True):
         facts = {name: row.pop(name, None) for name in ("fold", "candidates", "relevant")}
-        names = {name: unguarded(row.pop(name, "")) for name in ("query", "paper", "title", "group")}
+        names = {name: unguard_cell(row.pop(name, "")) for name in ("query", "paper", "title", "group")}
         scores.append(_QUERY_SCORES.validate_python({**names, **facts, "metrics": row}))
     return scores

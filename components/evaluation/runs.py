@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, Strict, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from components.evaluation.ranking import RankedPool, Ranking, RankingError, TieOrder
+from corpus.errors import UnreadableFileError
 from corpus.io.decoding import head_text, text_lines
 from corpus.io.files import beside
+from corpus.io.json_values import BrokenJson, JsonValues
 from corpus.io.limits import Limits
 from corpus.io.streams import CappedStream
 from corpus.judged_sets.model import JudgedSet, Pool
 from corpus.progress import Progress, no_progress
-from corpus.readers.json_values import BrokenJson, JsonValues
-from corpus.readers.report import UnreadableFileError
 from corpus.text.plain import clean
 
 READING = "Reading the rankings"  # the stage's name
@@ -103,7 +103,7 @@ class _Reader:
 
     def read_json(self, stream: CappedStream, progress: Progress) -> dict[str, _List]:
         """The list of each of the set's queries, in the file's order."""
-        values = JsonValues(text_lines(stream), most=_MAX_LIST_CHARS)
+        values = JsonValues(text_lines(stream), max_chars=_MAX_LIST_CHARS)
         lists: dict[str, _List] = {}
         try:
             for name in values.keys_of_object():

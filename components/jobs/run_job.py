@@ -13,12 +13,12 @@ from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.precomputed_vectors import build_from_vectors
 from components.atlas.reencode import reencode
-from components.encoder import EMBEDDED
+from components.encoder.catalogue import EMBEDDED
 from components.jobs.model import BASELINES, Event, JobRequest
 from components.jobs.store import NoSuchRequest, discard, lock_request, read_request
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress, no_progress
-from corpus.readers import WithoutAbstract
+from corpus.readers.report import WithoutAbstract
 
 
 class NotAllChanged(CociteAtlasError):

@@ -9,7 +9,8 @@ import streamlit as st
 from components.atlas.manifest import Manifest
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, LEXICAL, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.mapping.palette import REGION_COLOURS
 from components.pages import frame, pairing, resources, session
 from components.pages import query_state as asking
@@ -39,7 +40,7 @@ class _Side:
     atlas: Atlas
     label: str
     query: Query | None = None
-    reading: Reading | None = None
+    reading: TextCoverage | None = None
     result: SearchResult | None = None
     blocked: str = ""
 

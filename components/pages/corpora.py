@@ -19,7 +19,7 @@ from components.atlas.manifest import Manifest
 from components.atlas.map_state import rebuild_due
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.thumbnail import thumbnail
-from components.encoder import Precision
+from components.encoder.base import Precision
 from components.jobs import runner as background
 from components.jobs.model import JobRequest, encode_request
 from components.jobs.store import clear_old, discard, waiting_requests

@@ -21,10 +21,10 @@ from components.jobs.store import add_file, new_request_id, save_request
 from components.pages import jobs, resources
 from components.pages.uploading import chosen, draw_previews, file_chooser, forget_uploads
 from components.panels.encoder_card import size
+from corpus.dedup import find_rows
 from corpus.errors import CociteAtlasError
 from corpus.export import EXPORTS
-from corpus.known import find_rows
-from corpus.readers import problems_csv
+from corpus.readers.report import problems_csv
 from corpus.text.markdown import escaped
 
 _SHOWN = 8  # papers that are named before they are removed

@@ -7,7 +7,7 @@ import streamlit as st
 from components.atlas.corpora import free_name
 from components.atlas.encoder_options import usable_encoders
 from components.atlas.manifest import MAX_TITLE_CHARS
-from components.encoder import EMBEDDED
+from components.encoder.catalogue import EMBEDDED
 from components.jobs import runner as background
 from components.jobs import store as staging
 from components.jobs.model import MAX_QUERY_CHARS, JobRequest, UploadedFile
@@ -16,7 +16,7 @@ from components.pages import jobs, resources
 from components.pages.uploading import Uploads, chosen, draw_previews, file_chooser, forget_uploads, round_key
 from components.panels.job_status import duration
 from corpus.errors import CociteAtlasError
-from corpus.readers import Preview
+from corpus.readers.report import Preview
 from corpus.sources.lookup import SOURCES
 from corpus.text.markdown import escaped
 

@@ -8,9 +8,10 @@ from components.atlas.encoder_options import EncoderOption, encoder_options, opt
 from components.atlas.manifest import Manifest
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import Precision, default_precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import default_precision, has_fast_bfloat16
 from components.encoder.cache import OWN, cache_folder
-from components.encoder.downloads import cached, clear, fetch
+from components.encoder.download import cached, clear, fetch
 from components.jobs import runner as background
 from components.jobs.model import JobStatus, encode_request
 from components.pages import frame, jobs, resources
@@ -173,7 +174,7 @@ def _fetch_again(choice: EncoderOption) -> None:
         return
     bar = st.progress(0.0, text="Asking for it…")
 
-    def progress(done: int, total: int) -> None:
+    def progress(_stage: str, done: int, total: int) -> None:
         bar.progress(min(done / total, 1.0) if total else 0.0, text=f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     try:

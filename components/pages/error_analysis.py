@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from components.encoder import LEXICAL, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import LEXICAL
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.error_analysis import QueryAnalysis, QueryComparison, analyse_query
@@ -76,7 +77,7 @@ def _looked(judged: JudgedSet, one: Evaluation, query: str) -> QueryAnalysis:
     return analyse_query(judged, pool, kept.ranked_pool_of(one.id, judged, query))
 
 
-def _readings(one: Evaluation, looked: QueryAnalysis) -> dict[str, Reading] | None:
+def _readings(one: Evaluation, looked: QueryAnalysis) -> dict[str, TextCoverage] | None:
     """How much of each text the encoder reads; None where it counts words, or is not on this machine."""
     if one.system.kind != "encoder" or one.system.source == LEXICAL:
         return None

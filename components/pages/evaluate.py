@@ -9,7 +9,9 @@ import streamlit as st
 from components.atlas import encoder_options as choices
 from components.atlas import paths
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
-from components.encoder import EMBEDDED, Precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import has_fast_bfloat16
+from components.encoder.catalogue import EMBEDDED
 from components.evaluation import sets
 from components.evaluation import store as kept
 from components.evaluation.encoding import clear_vectors, kept_vectors
@@ -26,7 +28,7 @@ from components.panels.job_status import duration
 from components.panels.preparation import prepare_medline
 from components.search.view import EvaluationView, Tab
 from corpus.errors import CociteAtlasError
-from corpus.io.files import size_words
+from corpus.io.files import format_bytes
 from corpus.judged_sets.released import FACETS_TOGETHER
 from corpus.text.markdown import escaped
 
@@ -178,7 +180,7 @@ def _facts(card: SetCard, view: EvaluationView) -> None:
         "constructed": "Made here, by written rules.",
         "own": "Your own.",
     }.get(card.origin, "")
-    counts = f"{_queries(card.pools)}, {card.papers:,} papers, {size_words(card.bytes)}"
+    counts = f"{_queries(card.pools)}, {card.papers:,} papers, {format_bytes(card.bytes)}"
     st.caption(escaped(f"{counts}. {made}".strip()))
     with st.container(horizontal=True, gap="medium"):
         if card.rules:
@@ -250,7 +252,7 @@ def _delete_button(name: str) -> None:
 def _kept_vectors() -> None:
     if not (size := kept_vectors()):
         return
-    with st.expander(f"Vectors kept between runs: {size_words(size)}", icon=":material/save:"):
+    with st.expander(f"Vectors kept between runs: {format_bytes(size)}", icon=":material/save:"):
         st.markdown("So that another split, or the same papers in another set, need not be encoded again.")
         st.button("Clear them", on_click=_clear_vectors, disabled=jobs.runs(), key="clear-vectors")
 

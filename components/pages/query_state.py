@@ -13,13 +13,15 @@ import streamlit as st
 from components.atlas.encoders import TakesNoText
 from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, Reading
+from components.encoder.base import TextCoverage
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
 from components.pages import resources, session
 from components.panels.query_box import PASTE, TITLE, LookedUp
 from components.search.query_text import QueryText, understand
 from components.search.search import Query
 from corpus.errors import CociteAtlasError
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import parse_identifier
 from corpus.sources.lookup import SOURCES, look_up
 from corpus.sources.source import Source
 
@@ -71,7 +73,7 @@ def take_paste() -> None:
 def want_identified() -> bool:
     """Whether what is in the field is no text but an id, kept as what is wanted; the field stays as it is."""
     paste = st.session_state[PASTE]
-    if identifier_in(paste) is None and not _ID.fullmatch(paste.strip()):
+    if parse_identifier(paste) is None and not _ID.fullmatch(paste.strip()):
         return False
     st.session_state[_WANTED] = paste.strip()
     return True
@@ -94,7 +96,7 @@ def look_up_wanted() -> None:
     """
     typed = wanted()
     no_more_wanted()
-    identifier = identifier_in(typed)
+    identifier = parse_identifier(typed)
     if identifier is None:
         take_paste()  # a word that no paper of this corpus is called: a text after all
         return
@@ -125,7 +127,7 @@ def take_paper(atlas: Atlas, row: int) -> None:
     take_paste()
 
 
-def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | None, str]:
+def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, TextCoverage | None, str]:
     """The query of a text by an atlas's own encoder, how much of it was read, and why there is none."""
     try:
         query, reading = encoded(atlas, asked)
@@ -139,7 +141,7 @@ def text_query(atlas: Atlas, asked: QueryText) -> tuple[Query | None, Reading | 
     return query, reading, ""
 
 
-def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, Reading]:
+def encoded(atlas: Atlas, asked: QueryText) -> tuple[Query, TextCoverage]:
     """The query of a text by an atlas's own encoder, and how much of it was read.
 
     Raises TakesNoText, EncoderUnavailable, UnknownEncoder, AtlasDamaged, and FingerprintMismatch where the encoder was

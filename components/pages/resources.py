@@ -12,16 +12,11 @@ from components.atlas import paths, store
 from components.atlas.encoder_options import Cost, EncoderOption
 from components.atlas.manifest import Manifest
 from components.atlas.store import Atlas
-from components.encoder import (
-    LEXICAL,
-    BiEncoder,
-    Checkpoint,
-    Encoder,
-    EncoderUnavailable,
-    Precision,
-    find_checkpoint,
-    load_encoder,
-)
+from components.encoder.base import Encoder, Precision
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.errors import EncoderUnavailable
 from components.index.exact import Vectors
 from components.search.compare import Agreement, agreement
 from components.search.search import example_rows

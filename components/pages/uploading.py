@@ -13,7 +13,8 @@ from components.jobs.model import UploadedFile
 from components.jobs.store import add_file, file_path, new_request_id, remove_file
 from components.panels.file_preview import chosen_columns, file_preview, set_columns, told_columns
 from corpus.errors import CociteAtlasError
-from corpus.readers import Preview, preview
+from corpus.readers import preview
+from corpus.readers.report import Preview
 from corpus.text.markdown import escaped
 
 _HEAD = 20  # records that are looked into

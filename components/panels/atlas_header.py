@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.atlas.map_state import map_words, rebuild_due
 from components.atlas.store import PROBLEMS, Atlas, read_problems
-from corpus.readers import problems_csv
+from corpus.readers.report import problems_csv
 
 
 def atlas_header(

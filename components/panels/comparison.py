@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.search.compare import Comparison
 from corpus.text.markdown import escaped
 
@@ -96,7 +96,7 @@ def searched_from(titles: Sequence[str], *, on_drop: Callable[[], None]) -> None
         st.text(f"… and {len(titles) - _NAMED:,} more")
 
 
-def list_head(name: str, *, reading: Reading | None, blocked: str, left_out: Sequence[str]) -> None:
+def list_head(name: str, *, reading: TextCoverage | None, blocked: str, left_out: Sequence[str]) -> None:
     """Draw what stands above one of two lists. name: of its encoder. blocked: why there is no list; else empty.
 
     left_out: titles of papers that are the query itself.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from components.atlas.manifest import Manifest
-from corpus.io.files import size_words
+from corpus.io.files import format_bytes
 from corpus.text.markdown import escaped
 
 _NAMED = 3  # encoders that are named; the others are counted
@@ -42,7 +42,7 @@ def _facts(atlases: Sequence[Manifest], size: int) -> str:
     if least != most:
         papers += f" (by one encoder {least:,})"
     built = max(one.created for one in atlases)[:10]
-    return f"{papers} · {size_words(size)} on disk · built {escaped(built)}"
+    return f"{papers} · {format_bytes(size)} on disk · built {escaped(built)}"
 
 
 def _encoders(atlases: Sequence[Manifest]) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from components.atlas.encoder_options import POOLINGS, EncoderOption
-from components.encoder import Checkpoint
+from components.encoder.checkpoints import Checkpoint
 from corpus.text.markdown import escaped
 
 

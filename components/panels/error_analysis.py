@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.evaluation.error_analysis import Candidate, QueryAnalysis, words_mislead
 from components.evaluation.results import QueryScores
 from components.mapping.palette import css_colours
@@ -17,7 +17,12 @@ _LONGEST_TEXT = 20_000  # characters of an abstract; a page is no place for a bo
 
 
 def query_look(
-    looked: QueryAnalysis, scores: QueryScores, *, system: str, ascending: bool, readings: Mapping[str, Reading] | None
+    looked: QueryAnalysis,
+    scores: QueryScores,
+    *,
+    system: str,
+    ascending: bool,
+    readings: Mapping[str, TextCoverage] | None,
 ) -> None:
     """Draw one query. scores: its own. system: what ranked it, for people. ascending: the scores are distances.
 
@@ -111,7 +116,7 @@ def _share(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
-def _read(looked: QueryAnalysis, readings: Mapping[str, Reading] | None) -> None:
+def _read(looked: QueryAnalysis, readings: Mapping[str, TextCoverage] | None) -> None:
     if readings is None:
         return
     reading = readings.get(looked.query.id)
@@ -121,13 +126,13 @@ def _read(looked: QueryAnalysis, readings: Mapping[str, Reading] | None) -> None
         st.caption(":material/check: The encoder read all of the query.")
 
 
-def _part(reading: Reading) -> str:
+def _part(reading: TextCoverage) -> str:
     if reading.skips:
         return f"the encoder knows {reading.words_read:,} of {reading.words:,} words"
     return f"the encoder read the first {reading.words_read:,} of {reading.words:,} words"
 
 
-def _candidate(one: Candidate, *, ascending: bool, reading: Reading | None) -> None:
+def _candidate(one: Candidate, *, ascending: bool, reading: TextCoverage | None) -> None:
     measure = "distance" if ascending else "score"
     with st.container(border=True, gap="small"):
         st.markdown(f"**{escaped(one.paper.title or 'No title')}**")

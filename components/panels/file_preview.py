@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from corpus.paper import Paper
-from corpus.readers import Preview
+from corpus.readers.report import Preview
 from corpus.text.markdown import escaped
 
 # Fields of a paper in the order in which they are asked about, with what each is called.

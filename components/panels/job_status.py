@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from components.atlas.build import ENCODING, PROJECTING, READING
-from components.atlas.encoders import FETCHING
+from components.encoder.base import FETCHING
 from components.jobs.model import JobRequest, JobStatus
 from corpus.text.markdown import escaped
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from components.encoder import Reading
+from components.encoder.base import TextCoverage
 from components.search.query_text import QueryText
 from corpus.text.markdown import escaped
 
@@ -34,7 +34,7 @@ def query_box(
     *,
     understood: QueryText | None,
     searched: bool,
-    reading: Reading | None,
+    reading: TextCoverage | None,
     examples: Sequence[str],
     blocked: str,
     looked_up: LookedUp | None = None,
@@ -95,7 +95,7 @@ def _placeholder(*, takes_text: bool, takes_ids: bool) -> str:
     )
 
 
-def _say_what_was_read(understood: QueryText, reading: Reading | None) -> None:
+def _say_what_was_read(understood: QueryText, reading: TextCoverage | None) -> None:
     if not understood:
         st.info(
             "Nothing to search for yet. Paste a title and an abstract, or choose an example.", icon=":material/edit:"

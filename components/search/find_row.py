@@ -4,8 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.atlas.store import Atlas
-from corpus.identifiers import normalised_doi
-from corpus.sources.identifiers import Identifier, identifier_in
+from corpus.identifiers import Identifier, normalised_doi, parse_identifier
 
 _LONGEST = 300  # characters; no id is longer
 
@@ -17,7 +16,7 @@ def row_called(atlas: Atlas, text: str) -> int | None:
         return None
     if (row := atlas.row_of(plain)) is not None:
         return row
-    identifier = identifier_in(plain)
+    identifier = parse_identifier(plain)
     return None if identifier is None else _row_of(atlas, identifier)
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from components.atlas.facets import Filters
 from components.atlas.map_state import PLACING_NEIGHBOURS
 from components.atlas.store import Atlas
-from components.encoder import Encoder
+from components.encoder.base import Encoder
 from components.index.exact import Vectors
 from components.mapping.projection import near_on_map, place
 from corpus.errors import CociteAtlasError

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from components.encoder.catalogue import InputForm
 from components.encoder.checkpoints import Checkpoint
-from components.encoder.word_pieces import joined_text, load_tokenizer
+from components.encoder.tokenizer import joined_text, load_tokenizer
 from components.training.settings import Negatives, TrainingError, TrainingSettings
 from corpus.cocitations.pairs import Rows, TrainingPairs
 from corpus.progress import Progress, no_progress

@@ -23,11 +23,19 @@ import jinja2
 import torch
 
 from components.encoder.catalogue import CATALOGUE, InputForm
-from components.encoder.checkpoints import Checkpoint, find_checkpoint, load_tokenizer
-from components.encoder.forms import FORM_FILE, POOLING_FILE, form_text
-from components.encoder.full_release import RUN
-from components.encoder.mix_file import MIX_FILE, MIX_KEY, mix_bytes
-from components.encoder.weights import FULL_FILE, FULL_PREFIX, MIX, bert_settings, load_weights
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
+from components.encoder.forms import FORM_FILE, POOLING_FILE, RUN, form_text
+from components.encoder.tokenizer import load_tokenizer
+from components.encoder.weights import (
+    FULL_FILE,
+    FULL_PREFIX,
+    MIX,
+    MIX_FILE,
+    MIX_KEY,
+    bert_settings,
+    load_weights,
+    mix_bytes,
+)
 from components.evaluation.format import cell, code
 from components.training.held_out import HeldOutChange, score_rows
 from components.training.model import TrainedEncoder

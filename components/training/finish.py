@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.encoder import Checkpoint, load_encoder, own_place
-from components.encoder.checkpoints import find_checkpoint
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.cache import own_place
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.training.export import copy_checkpoint, model_card, write_full
 from components.training.held_out import HeldOutChange, compare_held_out, read_held_out
 from components.training.report import write_report

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.encoder import Encoder
+from components.encoder.base import Encoder
 from components.evaluation.encoding import encode_set
 from components.evaluation.metrics import average_precision
 from components.evaluation.ranking import MAX_CELLS, rank_by_vectors

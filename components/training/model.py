@@ -4,10 +4,9 @@ from typing import Any
 
 import torch
 
+from components.encoder.bert import ScalarMix, can_pack
 from components.encoder.catalogue import InputForm
 from components.encoder.checkpoints import Checkpoint, load_model
-from components.encoder.packed import can_pack
-from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import load_weights
 from components.training.settings import TrainingError, TrainingSettings, trained_form
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.encoder.batching import token_budget_batches
+from components.encoder.bi_encoder import token_budget_batches
 from components.encoder.checkpoints import Checkpoint
 from components.encoder.errors import first_line
 from components.training.batches import PaperTokens, WordPieces, draw_negatives, padded, plan_run

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from corpus.cocitations.full_text import Reference
-from corpus.dedup import keys_of, may_be_one, unique_id
+from corpus.dedup import match_keys, may_be_same_paper, unique_id
 from corpus.identifiers import TITLE_PREFIX, IdKind, citation_key, derived_id, normalised_title, title_key
 from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper, to_table
@@ -80,7 +80,7 @@ class Joiner:
         row = self._row_of_same_paper(paper, sure)
         if row is None:
             row = self._append(paper)
-        for record_key in keys_of(paper):
+        for record_key in match_keys(paper):
             self._row_of_record.setdefault(record_key, row)
         for hash in sure:
             self._row_of.setdefault(hash, row)
@@ -102,9 +102,9 @@ class Joiner:
             for hash, key in sure.items()
             if hash in self._row_of and not key.startswith(_CHECKED_KINDS)
         }
-        for record_key in keys_of(paper):
+        for record_key in match_keys(paper):
             row = self._row_of_record.get(record_key)
-            if row is not None and may_be_one(self._papers[row], paper, key=record_key):
+            if row is not None and may_be_same_paper(self._papers[row], paper, key=record_key):
                 found.add(row)
         rows = sorted(set(map(self._root, found)))
         self._merged_into.update(dict.fromkeys(rows[1:], rows[0]) if rows else {})

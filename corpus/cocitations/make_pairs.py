@@ -22,10 +22,10 @@ from corpus.cocitations.pairs_folder import CONTEXTS_SCHEMA, check_new_folder, w
 from corpus.cocitations.reading import read_citing_sentences
 from corpus.errors import UnreadableFileError
 from corpus.identifiers import ID_KINDS, citation_key, parsed_citation_key
+from corpus.io.decoding import bounded_lines
 from corpus.io.disk import NoSpaceLeft, disk_errors
 from corpus.io.files import write_text
 from corpus.io.limits import DEFAULT_LIMITS
-from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.progress import Progress, no_progress
@@ -159,7 +159,7 @@ def make_pairs(
 
 
 class _Sentences:
-    """Sentences and ready pairs that wait for the papers, in a file without a name, which ends with the process."""
+    """Sentences and ready pairs that wait for the papers, in a file without a name, which the system deletes."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 (see `close`)
@@ -168,7 +168,7 @@ class _Sentences:
 
     def add(self, place: str, sentence: CitingSentence, joiner: Joiner) -> None:
         """place: of a ready pair; "" for a sentence."""
-        cited = [[one.identifiers, one.title, one.year] for one in sentence.cited]
+        cited = [[each.identifiers, each.title, each.year] for each in sentence.cited]
         self._file.write(json.dumps([place, sentence.citing, sentence.sentence, cited]) + "\n")
         self.count += 1
         for reference in sentence.cited:
@@ -196,7 +196,7 @@ def _contexts(
         if place and None in found:
             report.unknown += 1
             if len(report.unknown_places) < _MAX_PLACES:
-                lost = [one.identifiers[-1] for one, row in zip(references, found, strict=True) if row is None]
+                lost = [each.identifiers[-1] for each, row in zip(references, found, strict=True) if row is None]
                 names = " and ".join(repr(key.removeprefix("id:"))[:80] for key in lost)
                 report.unknown_places.append(f"{place}: no paper of the corpus has the id {names}")
             continue
@@ -311,7 +311,7 @@ def read_pair_table(path: Path) -> Iterator[tuple[str, CitingSentence]]:
 def _table_pairs(stream: CappedStream, file: str) -> Iterator[tuple[str, CitingSentence]]:
     delimiter = ""
     columns: Sequence[int | None] = (0, 1, 2)
-    for number, line in enumerate(bounded_lines(stream, most=DEFAULT_LIMITS.line_bytes), start=1):
+    for number, line in enumerate(bounded_lines(stream, max_chars=DEFAULT_LIMITS.line_bytes), start=1):
         place = f"{file}, line {number}"
         if line is None:
             raise PairsError(f"{place}: this is too long for a pair of ids. {_ADVICE}")

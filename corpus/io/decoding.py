@@ -1,4 +1,4 @@
-"""Bytes as lines of text, whatever their encoding: of real exports, every tenth is not UTF-8. In constant memory."""
+"""Decode bytes into lines of text in constant memory. Of real exports, one in ten is not UTF-8."""
 
 import codecs
 import re
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from corpus.io.streams import CappedStream
 
 _CHUNK = 65_536
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_LATIN = "cp1252"  # Latin-1 but for control characters, which no text means
-# What else reference managers have written. The scripts of single bytes that Latin letters fill as well (cp1250) are
-# not among them: no guess of a short text tells those apart.
+_LATIN = "cp1252"
+# Other encodings that reference managers have written. cp1250 and its like are not among them: in a short text they
+# cannot be told from cp1252.
 _OTHERS = ["cp1251", "cp1253", "koi8_r", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"]
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_BEGUN = re.compile(rb"[\xc0-\xff][\x80-\xbf]*\Z")
-_ENOUGH_HIGH = 12  # bytes; of fewer, charset-normalizer makes anything
+_UNFINISHED = re.compile(rb"[\xc0-\xff][\x80-\xbf]*\Z")
+_MIN_HIGH_BYTES = 12  # with fewer, charset-normalizer guesses at random
 
 
 def text_encoding(head: bytes) -> str:
-    """The encoding that the first bytes of a file tell of: "utf-16" and its like, or else "utf-8"."""
-    for mark, encoding in _MARKS:
+    """The encoding of a file by its first bytes: UTF-16 or UTF-32 where these show it, else "utf-8"."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return encoding
-    # UTF-16 without a mark: of text that is mostly ASCII, every other byte is zero.
+    # UTF-16 without a byte order mark: in text that is mostly ASCII, every other byte is zero.
     sample = head[: min(len(head), 400) & ~1]
     if len(sample) >= 8:
         for zeros, letters, encoding in ((1, 0, "utf-16-le"), (0, 1, "utf-16-be")):
@@ -38,7 +38,7 @@ def text_encoding(head: bytes) -> str:
 
 
 def head_text(head: bytes) -> str:
-    """The first bytes of a file as text, with \\n for line ends, to tell a format by. Never raises.
+    """The first bytes of a file as text with \\n at line ends, for format detection. Never raises.
 
     >>> head_text("TY  - JOUR\\r\\n".encode("utf-16"))
     'TY  - JOUR\\n'
@@ -48,11 +48,11 @@ def head_text(head: bytes) -> str:
 
 
 def text_lines(stream: CappedStream) -> Iterator[str]:
-    """The lines of a file, each with \\n at its end, whichever of \\n, \\r\\n and \\r the file has.
+    """The lines of a file, each ending in "\\n" where the file has "\\n", "\\r\\n" or "\\r".
 
-    A line of more than 64 Ki characters comes in pieces, of which only the last has the \\n. What is no UTF-8 is read
-    line by line in the encoding that it most likely has; nothing raises for an encoding. The stream's records are
-    marked: whoever takes lines must bound what is kept of them.
+    A line of more than 64 Ki characters comes in pieces, of which only the last ends in "\\n". A line that is not UTF-8
+    is read in its most likely encoding; decoding never raises. Each chunk marks the stream's record, so the caller must
+    bound what it keeps.
     """
     encoding = text_encoding(stream.head(_CHUNK))
     chunks = _chunks(stream)
@@ -60,14 +60,14 @@ def text_lines(stream: CappedStream) -> Iterator[str]:
     rest = ""
     for block in blocks:
         text = rest + block
-        # The \n of this \r may be in the next block.
+        # The next block may begin with the \n that belongs to this \r.
         held = "\r" if text.endswith("\r") else ""
         text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
         *whole, rest = text.split("\n")
         for line in whole:
             yield line.removeprefix("\ufeff") + "\n"
         if len(rest) > _CHUNK:
-            # At a space, so that neither an escape nor a tag is cut in two.
+            # Cut at a space, so that no escape and no tag is cut in two.
             cut = rest.rfind(" ") + 1 or len(rest)
             yield rest[:cut]
             rest = rest[cut:]
@@ -77,7 +77,7 @@ def text_lines(stream: CappedStream) -> Iterator[str]:
 
 
 def _chunks(stream: CappedStream) -> Iterator[bytes]:
-    # Not through a BufferedReader, which loses what it has read when the next bytes are damaged.
+    # No BufferedReader: it loses what it has read when the next bytes are damaged.
     while chunk := stream.read(_CHUNK):
         stream.mark()
         yield chunk
@@ -97,9 +97,9 @@ def _decoded(chunks: Iterator[bytes]) -> Iterator[str]:
         block = rest + chunk
         end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
         if not end:
-            # No line ends here; keep back what may be the first bytes of a character.
+            # No line ends here; keep back an unfinished character.
             end = len(block)
-            if found := _BEGUN.search(block, max(0, end - 3)):
+            if found := _UNFINISHED.search(block, max(0, end - 3)):
                 end = found.start()
         block, rest = block[:end], block[end:]
         text, other = _block(block, other)
@@ -108,7 +108,7 @@ def _decoded(chunks: Iterator[bytes]) -> Iterator[str]:
 
 
 def _block(block: bytes, other: str) -> tuple[str, str]:
-    """A block as text, and the encoding of what is not UTF-8 in the file, "" while nothing was seen of it."""
+    """A block as text, and the encoding of lines that are not UTF-8 ("" until the first such line)."""
     try:
         return block.decode("utf-8"), other
     except UnicodeDecodeError:
@@ -129,12 +129,27 @@ def _block(block: bytes, other: str) -> tuple[str, str]:
 
 
 def _guess(lines: list[bytes]) -> str:
-    """The encoding of lines that are not UTF-8. Latin ones stand alone among ASCII, others in rows."""
+    """The encoding of lines that are not UTF-8. Latin accents stand alone among ASCII, other scripts in rows."""
     runs = [len(run) for line in lines for run in _HIGH.findall(line)]
-    if sum(runs) < _ENOUGH_HIGH or sum(run for run in runs if run > 2) < sum(runs) / 2:
+    if sum(runs) < _MIN_HIGH_BYTES or sum(run for run in runs if run > 2) < sum(runs) / 2:
         return _LATIN
     from charset_normalizer import from_bytes
 
     sample = b"".join(line for line in lines if _HIGH.search(line))
     best = from_bytes(sample, cp_isolation=[*_OTHERS, _LATIN]).best()
     return best.encoding if best is not None else _LATIN
+
+
+def bounded_lines(stream: CappedStream, *, max_chars: int) -> Iterator[str | None]:
+    """The whole lines of a file, as `text_lines` gives them; None for a line of more than `max_chars` characters."""
+    pieces: list[str] = []
+    length = 0
+    for piece in text_lines(stream):
+        length += len(piece)
+        if length <= max_chars:
+            pieces.append(piece)
+        if piece.endswith("\n"):
+            yield "".join(pieces) if length <= max_chars else None
+            pieces, length = [], 0
+    if length:
+        yield "".join(pieces) if length <= max_chars else None

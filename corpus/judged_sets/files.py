@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from corpus.io.decoding import head_text, text_lines
+from corpus.errors import UnreadableFileError
+from corpus.io.decoding import bounded_lines, head_text, text_lines
+from corpus.io.json_values import BrokenJson, JsonValues, json_type
 from corpus.io.limits import Limits
-from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
 from corpus.judged_sets.model import PoolPaper, SetError, Tally, pool_paper
 from corpus.progress import Progress, no_progress
-from corpus.readers.cells import unguarded
-from corpus.readers.json_shapes import kind_of
-from corpus.readers.json_values import BrokenJson, JsonValues
-from corpus.readers.report import UnreadableFileError
+from corpus.text.cells import unguard_cell
 from corpus.text.plain import clean
 
 READING_POOLS = "Reading the judgements"
@@ -62,7 +60,7 @@ def json_lines(path: Path, *, stage: str, progress: Progress = no_progress) -> I
             except (ValueError, RecursionError) as error:
                 raise SetError(f"{path.name}, line {number}: it is not JSON ({error}). Correct it.") from error
             if not isinstance(record, dict):
-                raise SetError(f"{path.name}, line {number}: it is {kind_of(record)}; it should be an object.")
+                raise SetError(f"{path.name}, line {number}: it is {json_type(record)}; it should be an object.")
             yield number, record
 
 
@@ -81,7 +79,7 @@ def table_rows(path: Path, *, stage: str, progress: Progress = no_progress) -> I
         for number, row in enumerate(rows, start=2):
             if any(row):
                 _check_count(path, number)
-                yield number, {name: unguarded(cell) for name, cell in zip(header, row, strict=False)}
+                yield number, {name: unguard_cell(cell) for name, cell in zip(header, row, strict=False)}
 
 
 def is_json(path: Path) -> bool:
@@ -97,7 +95,7 @@ class Members(list[tuple[str, Any]]):
 def json_items(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[tuple[str, Any]]:
     """The keys and values of a file's only JSON object, one by one; keys may repeat. Nested objects are Members."""
     with opened(path) as stream:
-        values = JsonValues(text_lines(stream), most=LIMITS.record_bytes, object_of=Members)
+        values = JsonValues(text_lines(stream), max_chars=LIMITS.record_bytes, object_of=Members)
         if values.next() != "{":
             raise SetError(f"{path.name}: it does not begin with an object in braces. Check that it is the right file.")
         for key in values.keys_of_object():
@@ -109,7 +107,7 @@ def json_items(path: Path, *, stage: str, progress: Progress = no_progress) -> I
 def json_members(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterator[Any]:
     """The members of a file's only JSON list, one by one."""
     with opened(path) as stream:
-        values = JsonValues(text_lines(stream), most=LIMITS.record_bytes)
+        values = JsonValues(text_lines(stream), max_chars=LIMITS.record_bytes)
         if values.next() != "[":
             raise SetError(f"{path.name}: it does not begin with a list in brackets. Check that it is the right file.")
         for member in values.records(lists=None):
@@ -136,7 +134,7 @@ def qrels(path: Path, *, stage: str, progress: Progress = no_progress) -> Iterat
 def small_json(path: Path) -> Any:
     """The JSON of a small file."""
     with opened(path, limits=SMALL_LIMITS) as stream:
-        values = JsonValues(text_lines(stream), most=_SMALL_BYTES)
+        values = JsonValues(text_lines(stream), max_chars=_SMALL_BYTES)
         value = values.value()
         _end(values)
         return value
@@ -177,12 +175,12 @@ def texts_of(record: dict[str, Any], key: str, *, place: str) -> str:
     if isinstance(value, list) and all(isinstance(sentence, str) for sentence in value):
         return " ".join(value)
     if not isinstance(value, str):
-        raise SetError(f"{place}: {key} is {kind_of(value)}; it should be a text or a list of sentences. Correct it.")
+        raise SetError(f"{place}: {key} is {json_type(value)}; it should be a text or a list of sentences. Correct it.")
     return value
 
 
 def _lines(path: Path, stream: CappedStream, *, stage: str, progress: Progress) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(bounded_lines(stream, most=LIMITS.line_bytes), start=1):
+    for number, line in enumerate(bounded_lines(stream, max_chars=LIMITS.line_bytes), start=1):
         if number % _EVERY == 0:
             progress(stage, int(100 * stream.fraction), 100)
         if line is None:

@@ -42,7 +42,7 @@ from corpus.judged_sets.model import (
     judged_set,
 )
 from corpus.progress import Progress, no_progress
-from corpus.readers.cells import guarded
+from corpus.text.cells import guard_cell
 from corpus.text.plain import clean
 
 SETTINGS = "set.json"
@@ -391,7 +391,7 @@ def _queries(judged: JudgedSet) -> Iterator[str]:
     writer.writerow(["paper_id", "topic_ids", "title"])
     for pool in judged.pools:
         paper = judged.papers[pool.row]
-        writer.writerow([guarded(paper.id), guarded(pool.group), guarded(paper.title)])
+        writer.writerow([guard_cell(paper.id), guard_cell(pool.group), guard_cell(paper.title)])
     yield out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Readers: files in, papers out. `read` finds out by itself which format a file has.
+"""Readers: files in, papers out. `read` recognises the format of a file by its content.
 
 with read(Path("library.jsonl")) as reading:
     papers = list(reading)
@@ -10,62 +10,21 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from corpus.errors import UnknownFormatError, UnreadableFileError, UnsafeFileError
 from corpus.io.decoding import head_text
 from corpus.io.limits import DEFAULT_LIMITS, Limits
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers import bibtex, csv_table, json_stream, jsonl, medline_xml, nbib, parquet, ris
-from corpus.readers.columns import Columns, ColumnsNotFound, guessed_columns
-from corpus.readers.jsonl import write_jsonl
-from corpus.readers.previewing import Preview
-from corpus.readers.problems import PROBLEMS_SCHEMA, problems_csv, problems_table
-from corpus.readers.report import (
-    DamagedFileError,
-    Found,
-    Problem,
-    Reading,
-    ReadReport,
-    UnknownFormatError,
-    UnreadableFileError,
-    UnsafeFileError,
-    WithoutAbstract,
-)
+from corpus.readers import bibtex, csv_table, json_files, medline_xml, nbib, parquet, ris
+from corpus.readers.columns import Columns, ColumnsNotFound, guess_columns
+from corpus.readers.report import Preview, Problem, Reading, Record, WithoutAbstract
 
-__all__ = [
-    "DEFAULT_LIMITS",
-    "PROBLEMS_SCHEMA",
-    "Columns",
-    "ColumnsNotFound",
-    "DamagedFileError",
-    "Limits",
-    "Preview",
-    "Problem",
-    "ReadReport",
-    "Reading",
-    "UnknownFormatError",
-    "UnreadableFileError",
-    "UnsafeFileError",
-    "WithoutAbstract",
-    "preview",
-    "problems_csv",
-    "problems_table",
-    "read",
-    "write_jsonl",
-]
-
-# Where a file's first element or line is looked for; the prologue of a MEDLINE file has 200 bytes.
-_HEAD_BYTES = 65_536
-_PREVIEWED = 200  # records that give no paper before a preview gives up
+_HEAD_BYTES = 65_536  # in which the format is recognised; the prologue of a MEDLINE file has 200 bytes
+_MAX_SKIPPED = 200  # records without a paper before a preview gives up
 _BOM = b"\xef\xbb\xbf"
 _ADVICE = "Give RIS, BibTeX, PubMed's .nbib or XML, CSV, JSON or Parquet; any but Parquet may be gzip."
-# Where the first record of a reference format begins in the head of a file; -1 where there is none.
-_BEGINS: dict[str, Callable[[str], int]] = {
-    ris.FORMAT: ris.begins,
-    bibtex.FORMAT: bibtex.begins,
-    nbib.FORMAT: nbib.begins,
-}
-# What people try, by its first bytes (white space and case aside), so that the refusal can name it.
-_STRANGERS = (
+# What people try, by its first bytes (in lower case, without white space), so that the refusal can name it.
+_UNSUPPORTED = (
     (b"%pdf", "a PDF"),
     (b"pk\x03\x04", "a ZIP archive or an Office document"),
     (b"\x1f\x8b", "gzip packed twice"),
@@ -78,13 +37,11 @@ _STRANGERS = (
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
 )
-
-
-# How each format is read: its reader, and what a place in it is counted by.
-_READERS: dict[str, tuple[Callable[..., Iterator[Found]], str]] = {
+# Format → its reader, and what its places are counted in. Tables are not among them: see `read`.
+_READERS: dict[str, tuple[Callable[..., Iterator[Record]], str]] = {
     medline_xml.FORMAT: (medline_xml.read_medline_xml, medline_xml.UNIT),
-    jsonl.FORMAT: (jsonl.read_jsonl, jsonl.UNIT),
-    json_stream.FORMAT: (json_stream.read_json_stream, json_stream.UNIT),
+    json_files.LINES_FORMAT: (json_files.read_jsonl, json_files.LINES_UNIT),
+    json_files.FORMAT: (json_files.read_json, json_files.UNIT),
     ris.FORMAT: (ris.read_ris, ris.UNIT),
     bibtex.FORMAT: (bibtex.read_bibtex, bibtex.UNIT),
     nbib.FORMAT: (nbib.read_nbib, nbib.UNIT),
@@ -98,68 +55,55 @@ def read(
     columns: Columns | None = None,
     without_abstract: WithoutAbstract = "leave_out",
 ) -> Reading:
-    """The papers in a file, whatever its name: the format is told by the content. Repeats are not merged here.
+    """The papers in a file of any name. Repeats are not merged here.
 
-    columns: of a table, which header each field of Paper stands under; guessed from the headers where None.
-    without_abstract: what becomes of records that have a title and no abstract.
-    Raises UnknownFormatError for what is in no format that is read, its subclass ColumnsNotFound for a table of which
-    nobody can tell where the titles are, DamagedFileError, and UnsafeFileError for a file that no library needs.
-    Taking papers may raise the last two later on.
+    columns: of a table, the header of each field; guessed from the headers where None. without_abstract: what becomes
+    of records that have a title and no abstract.
+    Raises UnknownFormatError for any other format, its subclass ColumnsNotFound for a table without recognisable
+    titles, DamagedFileError, and UnsafeFileError for a file that exceeds the limits. Taking papers may also raise the
+    last two.
     """
-    stream: CappedStream | None = None
+    file: CappedStream | parquet.ParquetTable | None = None
+    column_map = None
+    vector_columns: tuple[str, ...] = ()
     try:
-        stream = CappedStream(path, limits)
-        head = stream.head(_HEAD_BYTES)
-        if head.startswith(parquet.MAGIC) and not stream.is_gzip:
-            stream.close()
-            return _read_parquet(path, limits=limits, columns=columns, without_abstract=without_abstract)
-        format = _format(head)
-        table = csv_table.find_table(stream, columns=columns) if format == csv_table.FORMAT else None
-        if table is not None:
-            found, unit = csv_table.read_csv(stream, table, limits=limits), csv_table.UNIT
+        file = CappedStream(path, limits)
+        head = file.head(_HEAD_BYTES)
+        if head.startswith(parquet.MAGIC) and not file.is_gzip:
+            file.close()
+            file = table = parquet.ParquetTable(path, limits=limits, columns=columns)
+            records, format, unit = table.records(), parquet.FORMAT, parquet.UNIT
+            column_map, vector_columns = table.column_map, table.vector_columns
+        elif (format := _format(head)) == csv_table.FORMAT:
+            csv = csv_table.find_table(file, columns=columns)
+            records, unit, column_map = csv_table.read_csv(file, csv, limits=limits), csv_table.UNIT, csv.columns
         else:
             reader, unit = _READERS[format]
-            found = reader(stream, limits=limits)
-        reading = Reading(
-            stream,
-            found,
-            file=path.name,
-            format=format,
-            unit=unit,
-            limits=limits,
-            without_abstract=without_abstract,
-        )
-        reading.mapped = table.mapped if table is not None else None
-        return reading
+            records = reader(file, limits=limits)
     except UnreadableFileError as error:
-        if stream is not None:
-            stream.close()
+        if file is not None:
+            file.close()
         error.locate(file=path.name)
         raise
-
-
-def _read_parquet(path: Path, *, limits: Limits, columns: Columns | None, without_abstract: WithoutAbstract) -> Reading:
-    table = parquet.ParquetTable(path, limits=limits, columns=columns)
-    reading = Reading(
-        table,
-        table.found(),
+    return Reading(
+        file,
+        records,
         file=path.name,
-        format=parquet.FORMAT,
-        unit=parquet.UNIT,
+        format=format,
+        unit=unit,
         limits=limits,
         without_abstract=without_abstract,
+        column_map=column_map,
+        vector_columns=vector_columns,
     )
-    reading.mapped = table.mapped
-    reading.vector_columns = table.vector_columns
-    return reading
 
 
 def preview(path: Path, *, count: int = 5, columns: Columns | None = None, limits: Limits = DEFAULT_LIMITS) -> Preview:
     """The first `count` papers of a file, and how its columns are understood; only its head is read.
 
-    Raises what `read` and its reading do, but for ColumnsNotFound, which the preview tells of as a problem.
+    Raises what `read` and its reading do, except ColumnsNotFound, which the preview shows as a problem.
     """
-    few = replace(limits, records=count + _PREVIEWED)
+    few = replace(limits, records=count + _MAX_SKIPPED)
     try:
         with read(path, limits=few, columns=columns, without_abstract="keep") as reading:
             papers: list[Paper] = []
@@ -168,23 +112,21 @@ def preview(path: Path, *, count: int = 5, columns: Columns | None = None, limit
             except UnsafeFileError:
                 if reading.report.read < few.records:
                     raise
-            mapped = reading.mapped
+            column_map = reading.column_map
             return Preview(
                 format=reading.report.format,
-                headers=mapped.headers if mapped is not None else (),
-                columns=mapped.columns if mapped is not None else {},
+                headers=column_map.headers if column_map is not None else (),
+                columns=column_map.columns if column_map is not None else {},
                 papers=tuple(papers),
                 problems=tuple(reading.report.problems),
                 vector_columns=reading.vector_columns,
             )
     except ColumnsNotFound as error:
+        given = {name: header for name, header in (columns or {}).items() if header}
         return Preview(
             format=error.format,
             headers=error.headers,
-            columns={
-                **guessed_columns(error.headers),
-                **{name: told for name, told in (columns or {}).items() if told},
-            },
+            columns=guess_columns(error.headers) | given,
             papers=(),
             problems=(Problem(path.name, "header", "damaged", f"{error.reason}. {error.advice}"),),
             vector_columns=error.vector_columns,
@@ -192,11 +134,12 @@ def preview(path: Path, *, count: int = 5, columns: Columns | None = None, limit
 
 
 def _format(head: bytes) -> str:
+    """The format of a file by its head. Raises UnknownFormatError, and what `medline_xml.root_name` does."""
     start = head.removeprefix(_BOM).lstrip()
     if not start:
         raise UnknownFormatError("it is empty, or begins with nothing but white space", advice=_ADVICE)
     folded = start[:32].lower()
-    for magic, name in _STRANGERS:
+    for magic, name in _UNSUPPORTED:
         if folded.startswith(magic):
             raise UnknownFormatError(f"this is {name}", advice=_ADVICE)
     if start.startswith(b"<"):
@@ -206,20 +149,16 @@ def _format(head: bytes) -> str:
         return medline_xml.FORMAT
     text = head_text(head).lstrip()
     if text.startswith(("{", "[")):
-        return json_stream.FORMAT if json_stream.is_json_stream(text) else jsonl.FORMAT
-    # Cells may hold anything, also what looks like a record of another format.
+        return json_files.LINES_FORMAT if json_files.is_json_lines(text) else json_files.FORMAT
+    # Before the reference formats: the cells of a table may hold anything, also what looks like a record of these.
     if csv_table.begins_with_header(text):
         return csv_table.FORMAT
-    if reference := _reference_format(text):
-        return reference
+    # The reference format whose first record comes first.
+    begins = {ris.FORMAT: ris.begins(text), bibtex.FORMAT: bibtex.begins(text), nbib.FORMAT: nbib.begins(text)}
+    if present := [name for name in begins if begins[name] >= 0]:
+        return min(present, key=begins.__getitem__)
     if csv_table.may_be_table(text):
         return csv_table.FORMAT
     if head[257:262] == b"ustar":
         raise UnknownFormatError("this is a tar archive, which is not unpacked here", advice=_ADVICE)
     raise UnknownFormatError(f"it begins with {ascii(start[:24])[1:]}", advice=_ADVICE)
-
-
-def _reference_format(text: str) -> str:
-    """The reference format whose first record comes first in a head; "" where there is none."""
-    places = {name: begins(text) for name, begins in _BEGINS.items()}
-    return min((name for name in places if places[name] >= 0), key=places.__getitem__, default="")

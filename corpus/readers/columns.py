@@ -1,4 +1,4 @@
-"""Columns: which header of a table stands for which field of Paper, and a row of such a table as a paper."""
+"""Columns of a table: which header stands for which field of Paper, and a row as a paper."""
 
 import json
 import re
@@ -8,24 +8,24 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from corpus.identifiers import derived_id
+from corpus.errors import UnknownFormatError
+from corpus.identifiers import derived_id, doi_of, pmid_of
 from corpus.paper import SCHEMA, Paper
-from corpus.readers.cells import unguarded
-from corpus.readers.fields import doi_of, joined_lines, names_of, pmid_of, topics_of, url_of, year_of
-from corpus.readers.report import UnknownFormatError
+from corpus.readers.fields import join_paragraphs, names_of, topics_of, url_of, year_of
+from corpus.text.cells import unguard_cell
 from corpus.text.markup import plain
 from corpus.text.plain import clean, clean_paragraphs, distinct
 
-# A field of Paper, and the header of a table that it stands under.
+# Field of Paper → the header of the column that holds it.
 Columns = Mapping[str, str]
 
 FIELDS: tuple[str, ...] = tuple(SCHEMA.names)
-# What the headers of a table of our own are, in their order: `corpus.export` writes it, and it is read exactly.
+# The headers of our own tables, in order: `corpus.export` writes them, and their cells are read exactly.
 OWN_HEADERS = ("id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract")
 
-# What each field is called in lower case without spaces and marks, the best first: Zotero, Scopus, Web of Science,
-# PubMed, Dimensions, lens.org, Semantic Scholar, Mendeley's converters, EndNote, pandas.
-_NAMES: dict[str, str] = {
+# The headers of each field, in lower case without spaces and punctuation, the best first: Zotero, Scopus, Web of
+# Science, PubMed, Dimensions, lens.org, Semantic Scholar, Mendeley's converters, EndNote, pandas.
+_HEADERS: dict[str, str] = {
     "title": "title articletitle documenttitle papertitle publicationtitle primarytitle displayname titles ti name",
     "abstract": "abstract abstractnote abstracttext abstracts summary ab description text",
     "authors": "authorfullnames authors author authornames authornamesfull af au creators creator byline authorlist",
@@ -41,8 +41,8 @@ _NAMES: dict[str, str] = {
     "id": "id paperid recordid docid documentid corpusid openalexid lensid eid utuniquewosid publicationid citationkey"
     " citekey bibtexkey key corduid identifier",
 }
-# Of Web of Science's tab-delimited files, whose headers are tags: there ID is what others call keywords.
-_TAGS: dict[str, str] = {
+# Web of Science's tab-delimited files have tags as headers; there ID means keywords.
+_WEB_OF_SCIENCE_TAGS: dict[str, str] = {
     "title": "ti",
     "abstract": "ab",
     "authors": "af au",
@@ -53,13 +53,13 @@ _TAGS: dict[str, str] = {
     "topics": "de id",
     "id": "ut",
 }
-_NOT_NAME = re.compile(r"[\W_]+")
-_SAID_NOTHING = re.compile(r"\[?no (?:abstract|title|author name|authors?)(?: available| found)?\.?\]?", re.IGNORECASE)
-_SHOWN = 12  # headers that an error names
+_PUNCTUATION = re.compile(r"[\W_]+")
+_PLACEHOLDER = re.compile(r"\[?no (?:abstract|title|author name|authors?)(?: available| found)?\.?\]?", re.IGNORECASE)
+_MAX_LISTED = 12  # headers that an error names
 
 
 class ColumnsNotFound(UnknownFormatError):
-    """A table of which nobody can tell where the titles are, or that lacks a header that was asked for.
+    """A table without a recognisable title column, or without a header that was asked for.
 
     headers: those that it has. vector_columns: of a Parquet file, those that can be vectors.
     """
@@ -76,123 +76,132 @@ class ColumnsNotFound(UnknownFormatError):
 
 
 @dataclass(slots=True)
-class Mapped:
-    """Where each field stands in a table: the numbers of its columns, from 0, the best first.
+class ColumnMap:
+    """Which columns of a table hold which field.
 
-    exact: a table of our own, whose cells mean nothing but what they say. guarded: cells are a spreadsheet's, with an
-    apostrophe before what it would run.
+    places: for each field the numbers of its columns, from 0, the best first. exact: a table of our own, whose cells
+    are taken literally. guarded: cells are a spreadsheet's, with an apostrophe before what it would run.
     """
 
     headers: tuple[str, ...]
     places: dict[str, tuple[int, ...]]
     exact: bool = False
     guarded: bool = True
-    # Fields of which some cell has semicolons, so that the commas in its others part nothing.
+    # Fields with semicolons in some cell, so that commas in their other cells separate nothing.
     _with_semicolons: set[str] = field(default_factory=set)
 
     @property
     def columns(self) -> dict[str, str]:
-        """Each field's header, the best one where it has several."""
+        """The header of each field, the best one where it has several."""
         return {name: self.headers[places[0]] for name, places in self.places.items()}
 
     def learn(self, cells: Sequence[object]) -> None:
-        """Look at a row before the rows are read, for how its cells list names and topics."""
+        """Note from a row how the table separates names and topics."""
         for name in ("authors", "topics"):
             for place in self.places.get(name, ()):
                 if place < len(cells) and isinstance(cell := cells[place], str) and ";" in cell:
                     self._with_semicolons.add(name)
 
     def paper(self, cells: Sequence[object]) -> Paper:
-        """The paper in a row; title and abstract may be empty. Cells that are missing are empty ones."""
+        """The paper in a row; title and abstract may be empty. A row may be short."""
         self.learn(cells)
-        told = {name: [cells[place] for place in places if place < len(cells)] for name, places in self.places.items()}
-        title, abstract = (self._text(told.get(name, ())) for name in ("title", "abstract"))
-        year = next((year for value in told.get("year", ()) if (year := year_of(_bare(value)))), None)
-        doi = doi_of(self._text(told.get("doi", ())))
-        pmid = next((pmid for value in told.get("pmid", ()) if (pmid := pmid_of(_bare(value)))), "")
-        own = clean(self._text(told.get("id", ())))
+
+        def values(name: str) -> list[object]:
+            return [cells[place] for place in self.places.get(name, ()) if place < len(cells)]
+
+        def text(name: str) -> str:
+            return next(filter(None, map(self._text, values(name))), "")
+
+        title = clean(text("title"))
+        year = next(filter(None, (year_of(_bare(value)) for value in values("year"))), None)
+        doi = doi_of(text("doi"))
+        pmid = next(filter(None, (pmid_of(_bare(value)) for value in values("pmid"))), "")
         return Paper(
-            id=own or derived_id(title=clean(title), year=year, doi=doi, pmid=pmid),
-            title=clean(title),
-            abstract=clean_paragraphs(abstract),
-            authors=self._names(told.get("authors", ())),
+            id=clean(text("id")) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
+            title=title,
+            abstract=clean_paragraphs(text("abstract")),
+            authors=next(filter(None, map(self._names, values("authors"))), ()),
             year=year,
-            venue=clean(self._text(told.get("venue", ()))),
+            venue=clean(text("venue")),
             doi=doi,
             pmid=pmid,
-            url=url_of(self._text(told.get("url", ())), alone=self.exact),
-            topics=distinct(topic for value in told.get("topics", ()) for topic in self._topics(value)),
+            url=url_of(text("url"), alone=self.exact),
+            topics=distinct(topic for value in values("topics") for topic in self._topics(value)),
         )
 
-    def _text(self, values: Sequence[object]) -> str:
-        """The first of some cells that says anything, as text."""
-        return next((text for value in values if (text := self._said(value))), "")
-
-    def _said(self, value: object) -> str:
+    def _text(self, value: object) -> str:
         text = text_of(value)
+        if not self.exact:
+            text = text.strip()
+        if self.guarded:
+            text = unguard_cell(text)
         if self.exact:
-            return unguarded(text) if self.guarded else text
-        text = plain(unguarded(text.strip()) if self.guarded else text.strip())
-        return "" if _SAID_NOTHING.fullmatch(text.strip()) else text
+            return text
+        text = plain(text)
+        return "" if _PLACEHOLDER.fullmatch(text.strip()) else text
 
-    def _names(self, values: Sequence[object]) -> tuple[str, ...]:
-        for value in values:
-            if isinstance(value, list):
-                names = [clean(text_of(name) if self.exact else plain(text_of(name))) for name in value]
-            elif self.exact:
-                names = [clean(name) for name in self._said(value).split("; ")]
-            else:
-                names = names_of(self._said(value), commas="authors" not in self._with_semicolons)
-            if names := list(filter(None, names)):
-                return tuple(names)
-        return ()
+    def _list(self, values: list[object]) -> list[str]:
+        return [text_of(value) if self.exact else plain(text_of(value)) for value in values]
+
+    def _names(self, value: object) -> tuple[str, ...]:
+        if isinstance(value, list):
+            names = self._list(value)
+        elif self.exact:
+            names = self._text(value).split("; ")
+        else:
+            names = names_of(self._text(value), commas="authors" not in self._with_semicolons)
+        return tuple(filter(None, map(clean, names)))
 
     def _topics(self, value: object) -> list[str]:
         if isinstance(value, list):
-            return [text_of(topic) if self.exact else plain(text_of(topic)) for topic in value]
+            return self._list(value)
         if self.exact:
-            return self._said(value).split("; ")
-        return topics_of(self._said(value), commas="topics" not in self._with_semicolons)
+            return self._text(value).split("; ")
+        return topics_of(self._text(value), commas="topics" not in self._with_semicolons)
 
 
-def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Mapped:
-    """Where each field stands under some headers: as `columns` says, and guessed for the fields that it does not name.
+def map_columns(headers: Sequence[str], columns: Columns | None = None) -> ColumnMap:
+    """Map fields to headers: as `columns` says, and guessed for the fields that it does not name.
 
-    A field that `columns` maps to "" is left out. Raises ColumnsNotFound where a header is missing, or no column can
+    A field that `columns` maps to "" is left out. Raises ColumnsNotFound for a missing header, and if no column can
     hold the titles.
     """
-    named = [clean(header) for header in headers]
-    chosen = dict(columns or {})
-    if strangers := sorted(set(chosen) - set(FIELDS)):
+    headers = [clean(header) for header in headers]
+    columns = columns or {}
+    if strangers := sorted(set(columns) - set(FIELDS)):
         raise ColumnsNotFound(
-            f"there is no field {strangers[0]!r} to be mapped (there are {', '.join(FIELDS)})", headers=named
+            f"there is no field {strangers[0]!r} to be mapped (there are {', '.join(FIELDS)})", headers=headers
         )
-    places = {name: found for name, found in _guessed(named).items() if name not in chosen}
-    for name, header in chosen.items():
+    places = {name: found for name, found in _guessed_places(headers).items() if name not in columns}
+    for name, header in columns.items():
         if not header:
             continue
-        same = [number for number, own in enumerate(named) if own == clean(header)] or [
-            number for number, own in enumerate(named) if _key(own) == _key(header)
+        same = [number for number, own in enumerate(headers) if own == clean(header)] or [
+            number for number, own in enumerate(headers) if _key(own) == _key(header)
         ]
         if not same:
-            raise ColumnsNotFound(f"it has no column {header!r} for {name} (it has {_listed(named)})", headers=named)
-        for other in places.keys() - chosen.keys():  # what was given by hand is not guessed to be another field too
-            places[other] = tuple(place for place in places[other] if place != same[0])
+            raise ColumnsNotFound(
+                f"it has no column {header!r} for {name} (it has {_listed(headers)})", headers=headers
+            )
+        for guessed in places.keys() - columns.keys():  # a column that was given by hand is no other field too
+            places[guessed] = tuple(place for place in places[guessed] if place != same[0])
         places[name] = (same[0],)
-    places = {name: found for name, found in places.items() if found}
+    places = {name: places[name] for name in FIELDS if places.get(name)}
     if "title" not in places:
-        raise ColumnsNotFound(f"none of its columns is called as a title is (it has {_listed(named)})", headers=named)
-    exact = not columns and any(tuple(named[: len(own)]) == own for own in (OWN_HEADERS, FIELDS))
-    return Mapped(tuple(named), {name: places[name] for name in FIELDS if name in places}, exact)
+        raise ColumnsNotFound(
+            f"none of its columns is called as a title is (it has {_listed(headers)})", headers=headers
+        )
+    exact = not columns and any(tuple(headers[: len(own)]) == own for own in (OWN_HEADERS, FIELDS))
+    return ColumnMap(tuple(headers), places, exact)
 
 
-def guessed_columns(headers: Sequence[str]) -> dict[str, str]:
-    """Each field's header as it is guessed, of a table of which nobody can tell where the titles are, too."""
-    return {name: headers[places[0]] for name, places in _guessed([clean(header) for header in headers]).items()}
+def guess_columns(headers: Sequence[str]) -> dict[str, str]:
+    """The guessed header of each field, also where none is recognised as the title's."""
+    return {name: headers[places[0]] for name, places in _guessed_places([clean(header) for header in headers]).items()}
 
 
-def recognised(headers: Sequence[str], columns: Columns | None = None) -> int:
-    """How many fields can be told under some headers; 0 without a title."""
+def count_fields(headers: Sequence[str], columns: Columns | None = None) -> int:
+    """How many fields are recognised under some headers; 0 without a title."""
     try:
         return len(map_columns(headers, columns).places)
     except ColumnsNotFound:
@@ -200,7 +209,7 @@ def recognised(headers: Sequence[str], columns: Columns | None = None) -> int:
 
 
 def text_of(value: object) -> str:
-    """A value of a table as text; objects as the name that they hold. "" for what says nothing."""
+    """A value of a table as text: of an object its name, of a list its items as lines; "" for booleans and NaN."""
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, str):
@@ -210,25 +219,25 @@ def text_of(value: object) -> str:
     if isinstance(value, dict):
         return next((text for key in ("name", "display_name", "text") if (text := text_of(value.get(key)))), "")
     if isinstance(value, list):
-        return joined_lines(map(text_of, value))
+        return join_paragraphs(map(text_of, value))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    told = isinstance(value, int | float | Decimal | date) and value == value  # NaN differs from itself
-    return str(value) if told else ""
+    has_text = isinstance(value, int | float | Decimal | date) and value == value  # NaN differs from itself
+    return str(value) if has_text else ""
 
 
 def _bare(value: object) -> Any:
-    """A value for those who read numbers and dates as well as text."""
-    return unguarded(value.strip()) if isinstance(value, str) else value if value == value else None
+    """A value for the readers of years and PMIDs, which know numbers and dates; None for NaN."""
+    return unguard_cell(value.strip()) if isinstance(value, str) else value if value == value else None
 
 
-def _guessed(headers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _guessed_places(headers: Sequence[str]) -> dict[str, tuple[int, ...]]:
     keys = [_key(header) for header in headers]
-    names = _TAGS if {"ti", "so", "py"} <= set(keys) or {"ti", "ab", "ut"} <= set(keys) else _NAMES
+    is_tagged = {"ti", "so", "py"} <= set(keys) or {"ti", "ab", "ut"} <= set(keys)
     taken: set[int] = set()
     found: dict[str, tuple[int, ...]] = {}
-    for name, known in names.items():
-        places = [number for alias in known.split() for number, key in enumerate(keys) if key == alias]
+    for name, aliases in (_WEB_OF_SCIENCE_TAGS if is_tagged else _HEADERS).items():
+        places = [number for alias in aliases.split() for number, key in enumerate(keys) if key == alias]
         places = [number for number in dict.fromkeys(places) if number not in taken]
         if name not in ("topics", "authors", "year", "pmid", "doi", "url"):
             places = places[:1]  # another "description" or "source" is something else
@@ -239,9 +248,9 @@ def _guessed(headers: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _key(header: str) -> str:
-    return _NOT_NAME.sub("", header.casefold())
+    return _PUNCTUATION.sub("", header.casefold())
 
 
 def _listed(headers: Sequence[str]) -> str:
-    more = f", and {len(headers) - _SHOWN} more" if len(headers) > _SHOWN else ""
-    return ", ".join(json.dumps(header[:60], ensure_ascii=False) for header in headers[:_SHOWN]) + more
+    more = f", and {len(headers) - _MAX_LISTED} more" if len(headers) > _MAX_LISTED else ""
+    return ", ".join(json.dumps(header[:60], ensure_ascii=False) for header in headers[:_MAX_LISTED]) + more

@@ -1,97 +1,94 @@
-"""CSV and TSV: tables as spreadsheets and databases write them, their dialect and their columns told by the content."""
+"""CSV and TSV files: the dialect and the columns are recognised by the content."""
 
 import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Self
 
-from corpus.io.decoding import head_text
+from corpus.io.decoding import bounded_lines, head_text
 from corpus.io.limits import Limits
-from corpus.io.lines import bounded_lines
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.columns import Columns, ColumnsNotFound, Mapped, map_columns, recognised
-from corpus.readers.report import Found, Rejected
+from corpus.readers.columns import ColumnMap, Columns, ColumnsNotFound, count_fields, map_columns
+from corpus.readers.report import Record, Rejected
 from corpus.text.plain import clean
 
 FORMAT = "CSV"
 UNIT = "row"
 
 _DELIMITERS = (",", ";", "\t", "|")
-_SEP = re.compile(r"sep=(.)\n", re.IGNORECASE)  # Excel's own word on the delimiter, before the table
+_SEP = re.compile(r"sep=(.)\n", re.IGNORECASE)  # Excel names the delimiter so, before the table
 _HEAD_BYTES = 65_536
-_HEADER_WITHIN = 10  # rows: Dimensions begins with what was searched for
-_SAMPLE = 200  # rows that are looked at before the first is read
-_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_HEADER_WITHIN = 10  # rows: Dimensions begins with the search that was made
+_SAMPLE_ROWS = 200  # examined before the first is read
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a file is a table: what parts its cells, whether quotes hold cells together, and where its header stands.
+    """The dialect of a table and the meaning of its columns.
 
-    header: its row, from 1; rows before it say nothing.
+    quoted: whether quotes hold cells together. header: the number of its row, from 1; earlier rows are no records.
     """
 
     delimiter: str
     quoted: bool
     header: int
-    mapped: Mapped
+    columns: ColumnMap
 
 
 def may_be_table(text: str) -> bool:
-    """Whether the first text of a file can be a table: no control characters, and a first line of several cells."""
+    """Whether the head of a file can be a table: no control characters, and one of its first lines has a delimiter."""
     lines = _SEP.sub("", text[:_HEAD_BYTES].lstrip(), count=1).split("\n")[:_HEADER_WITHIN]
-    if len(_NO_TEXT.findall(text)) * 50 > len(text):
+    if len(_CONTROL.findall(text)) * 50 > len(text):
         return False
-    return any(delimiter in line for line in lines for delimiter in _DELIMITERS) or bool(recognised([lines[0]]))
+    return any(delimiter in line for line in lines for delimiter in _DELIMITERS) or bool(count_fields([lines[0]]))
 
 
 def begins_with_header(text: str) -> bool:
-    """Whether the first line of a file is a table's header, two fields of which can be told at the least."""
+    """Whether the first line of a file is a header row with at least two fields that are recognised."""
     line = text.partition("\n")[0][:_HEAD_BYTES].strip()
-    return any(recognised(line.replace('"', "").split(delimiter)) > 1 for delimiter in _DELIMITERS)
+    return any(count_fields(line.replace('"', "").split(delimiter)) > 1 for delimiter in _DELIMITERS)
 
 
 def find_table(stream: CappedStream, *, columns: Columns | None = None) -> Table:
-    """How a file is a table, from its head. Raises ColumnsNotFound, naming the headers, where that is unclear."""
+    """The table in a file, by its head. Raises ColumnsNotFound, naming the headers, where no titles are recognised."""
     text = head_text(stream.head(_HEAD_BYTES))
-    told = _SEP.match(text)
+    stated = _SEP.match(text)
+    text = text[stated.end() :] if stated else text
     best: Table | None = None
-    score = 0
-    fewest: ColumnsNotFound | None = None
-    for delimiter in [told[1]] if told else _DELIMITERS:
-        rows = _sample(text[told.end() :] if told else text, delimiter, quoted=True)
+    error: ColumnsNotFound | None = None
+    for delimiter in [stated[1]] if stated else _DELIMITERS:
+        rows = _sample(text, delimiter, quoted=True)
         for number, row in rows[:_HEADER_WITHIN]:
-            found = recognised(row, columns)
-            if found > score:
-                score = found
-                mapped = map_columns(row, columns)
-                # Web of Science's tags come with cells that are never quoted, and hold quotes of their own.
-                quoted = not (delimiter == "\t" and "TI" in mapped.headers)
-                best = Table(delimiter, quoted, number, mapped)
-        if not score and rows and (fewest is None or len(rows[0][1]) > len(fewest.headers)):
+            if count_fields(row, columns) > (len(best.columns.places) if best else 0):
+                column_map = map_columns(row, columns)
+                # The cells of Web of Science's tagged tables are never quoted, and hold quotes of their own.
+                quoted = not (delimiter == "\t" and "TI" in column_map.headers)
+                best = Table(delimiter, quoted, number, column_map)
+        if best is None and rows and (error is None or len(rows[0][1]) > len(error.headers)):
             try:
                 map_columns(rows[0][1], columns)
-            except ColumnsNotFound as error:
-                fewest = error
+            except ColumnsNotFound as found:
+                error = found
     if best is None:
-        raise fewest or ColumnsNotFound("it has no row of headers", headers=())
-    for number, row in _sample(text[told.end() :] if told else text, best.delimiter, quoted=best.quoted):
+        raise error or ColumnsNotFound("it has no row of headers", headers=())
+    for number, row in _sample(text, best.delimiter, quoted=best.quoted):
         if number > best.header:
-            best.mapped.learn(row)
+            best.columns.learn(row)
     return best
 
 
-def read_csv(stream: CappedStream, table: Table, *, limits: Limits) -> Iterator[Found]:
-    """What each row under the header gives, in its order, numbered as in a spreadsheet; blank rows are passed over.
+def read_csv(stream: CappedStream, table: Table, *, limits: Limits) -> Iterator[Record]:
+    """What each row below the header gives, numbered as in a spreadsheet; blank rows and repeated headers are skipped.
 
     table: what `find_table` found in the head of the stream.
     """
-    header = [clean(cell) for cell in table.mapped.headers]
-    for number, row in _rows(stream, table, most=limits.line_bytes):
+    header = [clean(cell) for cell in table.columns.headers]
+    for number, row in _rows(stream, table, max_chars=limits.line_bytes):
         if number <= table.header:
             continue
         if isinstance(row, Rejected):
@@ -101,56 +98,55 @@ def read_csv(stream: CappedStream, table: Table, *, limits: Limits) -> Iterator[
 
 
 def _paper(row: Sequence[str], table: Table) -> Paper | Rejected:
-    wanted = len(table.mapped.headers)
-    if any(cell.strip() for cell in row[wanted:]):
+    width = len(table.columns.headers)
+    if any(cell.strip() for cell in row[width:]):
         return Rejected(
             "damaged",
-            f"{len(row)} cells under {wanted} headers. Put quotes around cells that hold {table.delimiter!r}, "
+            f"{len(row)} cells under {width} headers. Put quotes around cells that hold {table.delimiter!r}, "
             "or drop the record.",
         )
-    paper = table.mapped.paper(row)
-    if not paper.title and len(row) < wanted:
+    paper = table.columns.paper(row)
+    if not paper.title and len(row) < width:
         return Rejected(
-            "damaged", f"{len(row)} cells under {wanted} headers, and no title. Correct it, or drop the record."
+            "damaged", f"{len(row)} cells under {width} headers, and no title. Correct it, or drop the record."
         )
     return paper
 
 
 def _sample(text: str, delimiter: str, *, quoted: bool) -> list[tuple[int, list[str]]]:
-    """The first rows of a text that are not blank, with their numbers; the last may be half of one."""
+    """The first rows of a text that are not blank, with their numbers; the last may be cut off."""
     rows = []
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, quoting=_quoting(quoted))
     try:
-        for number, row in enumerate(reader, start=1):
+        for number, row in enumerate(_reader(io.StringIO(text, newline="\n"), delimiter, quoted=quoted), start=1):
             if any(cell.strip() for cell in row):
                 rows.append((number, row))
-            if len(rows) == _SAMPLE:
+            if len(rows) == _SAMPLE_ROWS:
                 break
     except csv.Error:  # a cell that fills the sample
         pass
     return rows
 
 
-def _quoting(quoted: bool) -> Literal[0, 3]:
-    return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+def _reader(lines: Iterable[str], delimiter: str, *, quoted: bool) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
 
 
 class _TooLong(Exception):
-    """A row that goes on for longer than a row may."""
+    """A row that exceeds the limit."""
 
 
 class _Lines:
-    """The lines of a file for csv.reader, which remembers those of the present row so that they can be read again."""
+    """The lines of a file for csv.reader. Remembers those of the current row, so that they can be read again."""
 
-    def __init__(self, stream: CappedStream, *, most: int) -> None:
-        self._lines = bounded_lines(stream, most=most)
+    def __init__(self, stream: CappedStream, *, max_chars: int) -> None:
+        self._lines = bounded_lines(stream, max_chars=max_chars)
         self._again: deque[str] = deque()
-        self._most = most
+        self._max_chars = max_chars
         self._length = 0
-        self._spare = most
+        self._spare = max_chars
         self.taken: list[str] = []
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
@@ -159,7 +155,7 @@ class _Lines:
         else:
             line = next(self._lines)
             self._spare += len(line or "")
-        if line is None or self._length + len(line) > self._most:
+        if line is None or self._length + len(line) > self._max_chars:
             if line is not None and self.taken:
                 self._again.appendleft(line)
             raise _TooLong
@@ -168,56 +164,53 @@ class _Lines:
         return line
 
     def next_row(self) -> None:
-        """Forget the lines of the row that was read."""
+        """Forget the lines of the current row."""
         self.taken, self._length = [], 0
 
     def read_again(self) -> None:
-        """Give out once more what follows the first line of the row that was read.
+        """Go back to the second line of the current row.
 
-        Not where all lines have been gone through several times already: a file can be made of such rows alone.
+        Not where all lines have been read several times already: a hostile file can consist of such rows.
         """
         if self._spare >= self._length:
             self._spare -= self._length
             self._again.extendleft(reversed(self.taken[1:]))
 
 
-def _rows(stream: CappedStream, table: Table, *, most: int) -> Iterator[tuple[int, list[str] | Rejected]]:
-    """The rows of a file and their numbers, from 1. A quote that is never closed costs the line that it is in."""
-    if csv.field_size_limit() < most:
-        csv.field_size_limit(most)  # of the whole process, and no smaller than what others may count on
-    lines = _Lines(stream, most=most)
+def _rows(stream: CappedStream, table: Table, *, max_chars: int) -> Iterator[tuple[int, list[str] | Rejected]]:
+    """The rows of a file and their numbers, from 1. An unclosed quote costs only the line that it is in."""
+    if csv.field_size_limit() < max_chars:
+        csv.field_size_limit(max_chars)  # of the whole process, so it only grows
+    lines = _Lines(stream, max_chars=max_chars)
     if _SEP.match(head_text(stream.head(16))):
         next(lines)
-    wanted = len(table.mapped.headers)
+    reader = _reader(lines, table.delimiter, quoted=table.quoted)
     number = 0
     while True:
-        reader = csv.reader(lines, delimiter=table.delimiter, quoting=_quoting(table.quoted))
-        while True:
-            lines.next_row()
-            number += 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except (_TooLong, csv.Error):
-                reason = f"the row has more than {most:,} characters, or a quote that is not closed"
-                yield number, Rejected("damaged", f"{reason}. Correct it, or drop the record.")
-                lines.read_again()
-                break
-            if len(lines.taken) > 1 and number > table.header and _swallowed(row, lines.taken, table, wanted=wanted):
-                reason = "a quote is not closed, or not doubled within a quoted cell. Correct it, or drop the record."
-                yield number, Rejected("damaged", reason)
-                lines.read_again()
-                break
-            yield number, row
+        lines.next_row()
+        number += 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except (_TooLong, csv.Error):
+            reason = f"the row has more than {max_chars:,} characters, or a quote that is not closed"
+        else:
+            if len(lines.taken) < 2 or number <= table.header or not _is_swallowed(row, lines.taken, table):
+                yield number, row
+                continue
+            reason = "a quote is not closed, or not doubled within a quoted cell"
+        yield number, Rejected("damaged", f"{reason}. Correct it, or drop the record.")
+        lines.read_again()
+        reader = _reader(lines, table.delimiter, quoted=table.quoted)
 
 
-def _swallowed(row: list[str], lines: list[str], table: Table, *, wanted: int) -> bool:
-    """Whether a row of several lines is one with a quote that is not closed, and others that it took for its text."""
-    if len(row) == wanted and "".join(lines).count('"') % 2 == 0:
+def _is_swallowed(row: list[str], lines: list[str], table: Table) -> bool:
+    """Whether a row of several lines has an unclosed quote and took later rows for its text."""
+    width = len(table.columns.headers)
+    if len(row) == width and "".join(lines).count('"') % 2 == 0:
         return False
-    later = csv.reader(lines[1:], delimiter=table.delimiter, quoting=_quoting(table.quoted))
     try:
-        return any(len(other) == wanted for other in later)
+        return any(len(later) == width for later in _reader(lines[1:], table.delimiter, quoted=table.quoted))
     except csv.Error:
         return False

@@ -1,44 +1,41 @@
-"""MEDLINE/PubMed XML, as NLM's files and PubMed's own export have it. pubmed-parser reads the records.
+"""MEDLINE/PubMed XML, as in NLM's files and PubMed's export. pubmed-parser reads the records.
 
-Files come from strangers, so XML is read without its dangerous half: a file that declares entities is refused
-before a parser that could expand them sees it, and no DTD is ever fetched.
+Files come from strangers: a file that declares entities is refused before a parser that could expand them sees it, and
+no DTD is ever fetched.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
-from lxml import etree
-
+from corpus.errors import DamagedFileError, UnsafeFileError
+from corpus.identifiers import is_doi, is_pmid
 from corpus.io.limits import Limits
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.report import DamagedFileError, Deleted, Found, Rejected, UnsafeFileError
+from corpus.readers.fields import year_of
+from corpus.readers.report import Deleted, Record, Rejected
 from corpus.text.plain import clean, distinct, medline_title
 
 FORMAT = "MEDLINE XML"
 UNIT = "record"
 ROOTS = frozenset({"PubmedArticleSet", "PubmedArticle"})
 
-# expat and libxml2 read these alike; of others, one could see markup where the other sees text.
+# expat and libxml2 read these alike; in other encodings, one could see markup where the other sees text.
 _ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
-# What pubmed-parser raises on records that lack what the DTD demands (it looks nothing up with care).
+# What pubmed-parser raises for records that lack what the DTD requires.
 _PARSER_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-_DOI = re.compile(r"10\.\d{4,9}/\S+", re.ASCII)
-_PMID = re.compile(r"[1-9][0-9]{0,8}")
-_YEAR = re.compile(r"(?<!\d)[12]\d{3}(?!\d)", re.ASCII)
 
 
 class _RootFound(Exception):
-    """Stops expat where the root element begins. No error."""
+    """Stops expat where the root element begins."""
 
 
 def root_name(head: bytes) -> str:
     """The name of the root element, from a file's first bytes.
 
-    Raises UnsafeFileError where the document type declares anything that a parser could expand, and
-    DamagedFileError where no root element begins within `head`.
+    Raises UnsafeFileError if the document type declares anything that a parser could expand, and DamagedFileError if
+    no root element begins within `head`.
     """
     parser = expat.ParserCreate()
 
@@ -75,11 +72,13 @@ def root_name(head: bytes) -> str:
     raise DamagedFileError(f"no XML element begins in its first {len(head):,} bytes", advice="Download it again.")
 
 
-def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Found]:  # noqa: ARG001
-    """What each article, book and deletion notice of a file gives, in its order, in constant memory.
+def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Record]:  # noqa: ARG001
+    """What each article, book and deletion notice of a file gives, in constant memory.
 
     `root_name` must have accepted the head of the stream.
     """
+    from lxml import etree
+
     # pubmed-parser takes 0.8 s to import, because it brings a web client along.
     from pubmed_parser.medline_parser import parse_article_info
 
@@ -113,7 +112,7 @@ def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Found]
 
 
 def read_article(element: Any) -> Paper | Rejected:
-    """What one element of a tree gives: a PubmedArticle, or a PubmedBookArticle, which gives no paper."""
+    """The paper in a PubmedArticle element; Rejected for a PubmedBookArticle."""
     from pubmed_parser.medline_parser import parse_article_info
 
     return _article(element, parse_article_info)
@@ -122,7 +121,7 @@ def read_article(element: Any) -> Paper | Rejected:
 def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
     if element.tag != "PubmedArticle":
         return Rejected("damaged", "a book; only articles are read. Drop the record.")
-    # pubmed-parser would spend a quarter of its time on the references, which no paper of ours has.
+    # pubmed-parser would spend a quarter of its time on the references, which Paper does not have.
     for references in element.findall("PubmedData/ReferenceList"):
         references.clear()
     try:
@@ -136,19 +135,18 @@ def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
     except _PARSER_ERRORS as error:
         return Rejected("damaged", f"not as MEDLINE has it ({clean(str(error))}). Drop the record.")
     pmid = clean(record["pmid"] or "")
-    if not _PMID.fullmatch(pmid):
+    if not is_pmid(pmid):
         return Rejected("damaged", f"the PMID is {pmid[:20]!r}, which is none. Correct it, or drop the record.")
     languages = record["languages"].split(";")
     if "eng" not in languages:
         return Rejected("non_english", f"not in English ({record['languages'] or 'no language stated'}).")
     article = element.find("MedlineCitation/Article")
-    year = _YEAR.search(record["pubdate"] or "")
     return Paper(
         id=pmid,
         title=medline_title(_text(article.find("ArticleTitle"))),
         abstract=_abstract(article),
         authors=_authors(article, record["authors"]),
-        year=int(year[0]) if year else None,
+        year=year_of(record["pubdate"]),
         venue=clean(record["journal"]).split(" : ")[0],
         doi=_doi(element),
         pmid=pmid,
@@ -158,12 +156,12 @@ def _article(element: Any, parse_article_info: Any) -> Paper | Rejected:
 
 
 def _text(element: Any) -> str:
-    """All the text in an element. pubmed-parser drops what lies two levels down, as b in <i>a<sub>b</sub></i>."""
+    """All the text in an element. pubmed-parser drops text two levels down, as b in <i>a<sub>b</sub></i>."""
     return "" if element is None else clean("".join(element.itertext()))
 
 
 def _abstract(article: Any) -> str:
-    """The abstract, a structured one as "LABEL: text" paragraphs, each on a line of its own."""
+    """The abstract; a structured one as one "LABEL: text" paragraph per line."""
     paragraphs = []
     for part in article.findall("Abstract/AbstractText"):
         label, text = clean(part.get("Label", "")), _text(part)
@@ -174,7 +172,7 @@ def _abstract(article: Any) -> str:
 
 def _authors(article: Any, parsed: list[dict[str, str]]) -> tuple[str, ...]:
     names = []
-    # One entry an Author element; for a group, whose name pubmed-parser does not read, an empty one.
+    # One entry per Author element; an empty one for a group, whose name pubmed-parser does not read.
     for element, author in zip(article.findall("AuthorList/Author"), parsed, strict=True):
         if element.get("ValidYN") == "N":
             continue  # a misspelt name, kept by NLM beside the corrected one
@@ -186,7 +184,7 @@ def _authors(article: Any, parsed: list[dict[str, str]]) -> tuple[str, ...]:
 
 
 def _doi(element: Any) -> str:
-    """The DOI. pubmed-parser asks the last ELocationID only, and so loses a DOI that a pii follows."""
+    """The DOI. pubmed-parser reads only the last ELocationID, and so loses a DOI that a pii follows."""
     candidates = [
         *(
             place
@@ -195,11 +193,11 @@ def _doi(element: Any) -> str:
         ),
         *element.findall("PubmedData/ArticleIdList/ArticleId[@IdType='doi']"),
     ]
-    return next((doi for doi in map(_text, candidates) if _DOI.fullmatch(doi)), "")
+    return next(filter(is_doi, map(_text, candidates)), "")
 
 
 def _topics(element: Any, mesh_terms: str) -> tuple[str, ...]:
     headings = (term.partition(":")[2] for term in mesh_terms.split("; "))
-    # pubmed-parser joins keywords by "; ", which some hold, and reads the first list only.
+    # pubmed-parser joins keywords by "; ", which some contain, and reads only the first list.
     keywords = map(_text, element.findall("MedlineCitation/KeywordList/Keyword"))
     return distinct((*headings, *keywords))

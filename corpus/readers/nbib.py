@@ -1,14 +1,14 @@
-"""PubMed's .nbib, the text form of MEDLINE: four letters, a hyphen and a value; further lines of it are indented."""
+"""PubMed's .nbib files: a tag of four letters, a hyphen and a value, whose further lines are indented."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-from corpus.io.decoding import text_lines
+from corpus.identifiers import is_pmid
 from corpus.io.limits import Limits
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
-from corpus.readers.references import Lines, fullest, is_pmid, joined, paper_of
-from corpus.readers.report import Found, Rejected
+from corpus.readers.fields import RecordLines, join_wrapped, merge_abstracts, numbered_lines, reference_paper
+from corpus.readers.report import Record, Rejected
 from corpus.text.plain import clean, medline_title
 
 FORMAT = "PubMed text"
@@ -22,47 +22,43 @@ _SHORT_NAME = re.compile(r"([^,]+?) ([A-Z][A-Z-]{0,4})( (?:Jr|Sr|2nd|3rd|[4-9]th
 
 
 def begins(text: str) -> int:
-    """Where the first record begins in the head of a file; -1 where the file is none of PubMed's."""
-    found = _START.search(text)
-    return found.start() if found else -1
+    """Where the first record begins in the head of a file; -1 where there is none."""
+    match = _START.search(text)
+    return match.start() if match else -1
 
 
-def read_nbib(stream: CappedStream, *, limits: Limits) -> Iterator[Found]:
-    """What each record of a file gives, in its order."""
+def read_nbib(stream: CappedStream, *, limits: Limits) -> Iterator[Record]:
+    """What each record of a file gives."""
     for number, record in enumerate(_records(stream, limits.record_bytes), start=1):
         place = f"{number}, line {record.start}"
         yield place, record.refusal if record.too_large else _paper(record.texts)
 
 
-def _records(stream: CappedStream, most: int) -> Iterator[Lines]:
-    record: Lines | None = None
-    number = 1
-    begins_line = True
-    for line in text_lines(stream):
+def _records(stream: CappedStream, max_bytes: int) -> Iterator[RecordLines]:
+    """Records as "TAG-value" lines and the further lines of a value, which begin with a space."""
+    record: RecordLines | None = None
+    for number, line, begins_line in numbered_lines(stream):
         text = line.rstrip("\n")
-        tagged = begins_line and _TAGGED.match(text)
+        tagged = _TAGGED.match(text) if begins_line else None
         if tagged and (record is None or tagged[1] == "PMID"):
             if record:
                 yield record
-            record = Lines(number, most)
+            record = RecordLines(number, max_bytes)
         if record and text.strip():
-            # A space shows that a line goes on with the one before.
             record.add(f"{tagged[1]}-{tagged[2]}" if tagged else f" {text}")
-        begins_line = line.endswith("\n")
-        number += begins_line
     if record:
         yield record
 
 
 def _fields(lines: Sequence[str]) -> dict[str, list[str]]:
-    """The values of each tag, in the order of the record; those of AU, FAU and CN under "names" with their tags."""
+    """The values of each tag; those of AU, FAU and CN also under "names", with their tags."""
     fields: dict[str, list[str]] = {}
     tag, folded = "", [""]
     for line in [*lines, "-"]:
         if line.startswith(" "):
             folded.append(line)
             continue
-        if tag and (value := joined(folded)):
+        if tag and (value := join_wrapped(folded)):
             fields.setdefault(tag, []).append(value)
             if tag in ("FAU", "AU", "CN"):
                 fields.setdefault("names", []).append(f"{tag} {value}")
@@ -83,22 +79,25 @@ def _paper(lines: Sequence[str]) -> Paper | Rejected:
         return Rejected(
             "damaged", f"the PMID is {clean(stated)[:20]!r}, which is none. Correct it, or drop the record."
         )
-    return paper_of(
+    return reference_paper(
         title=medline_title(clean(next(iter(values("TI", "BTI", "CTI", "TT")), ""))),
-        abstract=fullest(values("AB")) or fullest(values("OAB")),
+        abstract=merge_abstracts(values("AB")) or merge_abstracts(values("OAB")),
         authors=_authors(values("names")),
         year=values("DP", "DEP", "PHST", "EDAT", "CRDT"),
         venue=next(iter(values("JT", "TA")), "").split(" : ")[0],
-        dois=[found[1] for text in values("LID", "AID") if (found := _DOI.fullmatch(text))],
+        dois=[match[1] for text in values("LID", "AID") if (match := _DOI.fullmatch(text))],
         pmid=pmid,
         urls=[f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/"] if pmid else [],
-        # "Heart Failure/*drug therapy/genetics": a heading, and what of it; an asterisk shows a main topic.
-        topics=[*(text.split("/")[0].replace("*", "") for text in values("MH")), *map(_keyword, values("OT"))],
+        # "Heart Failure/*drug therapy/genetics": a heading and its qualifiers; an asterisk marks a main topic.
+        topics=[
+            *(text.split("/")[0].replace("*", "") for text in values("MH")),
+            *(text.lstrip("*").strip() for text in values("OT")),
+        ],
     )
 
 
 def _authors(names: Sequence[str]) -> list[str]:
-    """Full names where the record has them, and groups, in the order of the byline."""
+    """Full names where the record has them, and groups, in the order of the authors."""
     person = "FAU" if any(name.startswith("FAU ") for name in names) else "AU"
     authors = []
     for tagged in names:
@@ -113,7 +112,3 @@ def _authors(names: Sequence[str]) -> list[str]:
             # "Smith, John A, Jr." as in "Smith, John A Jr."
             authors.append(f"{family}, {' '.join(given.replace(',', ' ').split())}" if given else family)
     return authors
-
-
-def _keyword(text: str) -> str:
-    return text.lstrip("*").strip()

@@ -1,59 +1,61 @@
-"""Readings: papers as a file gives them, and the account of what was left out and why."""
+"""Readings: the papers of one file, and the report of what was left out and why."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from corpus.errors import DamagedFileError as DamagedFileError
-from corpus.errors import UnknownFormatError as UnknownFormatError
-from corpus.errors import UnreadableFileError as UnreadableFileError
-from corpus.errors import UnsafeFileError as UnsafeFileError
+import pyarrow as pa
+
+from corpus.errors import UnreadableFileError, UnsafeFileError
 from corpus.io.limits import Limits
 from corpus.paper import Paper
+from corpus.text.cells import guard_cell
 
 if TYPE_CHECKING:
-    from corpus.readers.columns import Mapped
+    from corpus.readers.columns import ColumnMap
 
-# Reasons for which a record that was read gives no paper.
-Kind = Literal["empty", "non_english", "duplicate", "damaged"]
-# What becomes of records with a title and no abstract: many a library is full of them, and few encoders need one.
+# Why a record gives no paper.
+RejectionKind = Literal["empty", "non_english", "duplicate", "damaged"]
+# What becomes of records with a title and no abstract: many libraries are full of them, and few encoders need one.
 WithoutAbstract = Literal["leave_out", "keep"]
 
 # Shown of each kind, so that a thousand records without an abstract do not hide the one that is damaged.
-PROBLEMS_A_KIND = 25
+PROBLEMS_PER_KIND = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A record that gives no paper. reason: what is wrong and what to do, without the place."""
 
-    kind: Kind
+    kind: RejectionKind
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A notice that an id given in some earlier file is withdrawn. Not a record."""
+    """A notice that an id of some earlier file is withdrawn. Not a record."""
 
     id: str
 
 
-# What the reader of a format yields: the place (a count of `Reading.unit`, from 1; or such with more to it, as in
-# "12, line 345") and what was found there.
-Found = tuple[int | str, Paper | Rejected | Deleted]
+# What the reader of a format yields: the place (a count of `Reading.unit` from 1, or a text such as "12, line 345")
+# and the record there.
+Record = tuple[int | str, Paper | Rejected | Deleted]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One record that was left out: where it is, of which kind, and why."""
+    """A record that was left out: its place, and why."""
 
     file: str
     place: str
-    kind: Kind
+    kind: RejectionKind
     reason: str
 
     def __str__(self) -> str:
@@ -62,11 +64,11 @@ class Problem:
 
 @dataclass(slots=True)
 class ReadReport:
-    """The account of one reading, complete once the reading is and its papers have gone through a Merger.
+    """The report of one reading, complete once the reading is and its papers have gone through a Merger.
 
-    `read` records were seen, and each is exactly one of kept, empty (no title, or no abstract where one is asked for),
-    non_english, duplicate (merged into a paper that was read before) or damaged. `without_abstract` of those kept have
-    none. `deleted` counts withdrawal notices, which are not records. problems: one for every record left out.
+    `read` records were seen, and each is exactly one of kept, empty (no title, or no abstract where one is required),
+    non_english, duplicate (merged into an earlier paper) or damaged. `without_abstract` of those kept have none.
+    `deleted` counts withdrawal notices, which are not records. problems: one for each record left out.
     """
 
     file: str
@@ -89,15 +91,15 @@ class ReadReport:
         reason = self._reasons.setdefault(rejected.reason, rejected.reason)
         self.problems.append(Problem(self.file, place, rejected.kind, reason))
 
-    def repeat(self, *, place: str, reason: str, without_abstract: bool) -> None:
-        """Count a record that was kept as one that repeats an earlier one after all."""
+    def reject_duplicate(self, reason: str, *, place: str, without_abstract: bool) -> None:
+        """Count a record that was counted as kept as a duplicate."""
         self.kept -= 1
         self.without_abstract -= without_abstract
         self.reject(Rejected("duplicate", reason), place=place)
 
     @property
     def left_out(self) -> int:
-        """How many records were read and gave no paper of their own."""
+        """How many records gave no paper of their own."""
         return self.empty + self.non_english + self.duplicate + self.damaged
 
     def summary(self) -> str:
@@ -117,31 +119,48 @@ class ReadReport:
         return f"{self.file}: {self.kept:,} of {self.read:,} records kept{bare}{left_out}."
 
     def to_dict(self) -> dict[str, object]:
-        """The counts and some problems of each kind as JSON holds them; `problems_left_out` says how many more."""
+        """The counts, and some problems of each kind, for JSON; `problems_left_out` counts the other problems."""
         shown: list[dict[str, str]] = []
         seen: Counter[str] = Counter()
         for problem in self.problems:
             seen[problem.kind] += 1
-            if seen[problem.kind] <= PROBLEMS_A_KIND:
+            if seen[problem.kind] <= PROBLEMS_PER_KIND:
                 shown.append({"place": problem.place, "kind": problem.kind, "reason": problem.reason})
+        counts = ("file", "format", "read", "kept", "deleted", "empty", "non_english", "duplicate", "damaged")
         return {
-            "file": self.file,
-            "format": self.format,
-            "read": self.read,
-            "kept": self.kept,
-            "deleted": self.deleted,
-            "empty": self.empty,
-            "non_english": self.non_english,
-            "duplicate": self.duplicate,
-            "damaged": self.damaged,
-            "without_abstract": self.without_abstract,
+            **{name: getattr(self, name) for name in (*counts, "without_abstract")},
             "problems": shown,
             "problems_left_out": len(self.problems) - len(shown),
         }
 
 
+PROBLEMS_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("file", "place", "kind", "reason")]
+)
+
+
+def problems_table(reports: Iterable[ReadReport]) -> pa.Table:
+    """The problems of all reports, in their order, with `PROBLEMS_SCHEMA`."""
+    problems = [problem for report in reports for problem in report.problems]
+    return pa.table(
+        [[getattr(problem, name) for problem in problems] for name in PROBLEMS_SCHEMA.names], schema=PROBLEMS_SCHEMA
+    )
+
+
+def problems_csv(problems: Iterable[ReadReport] | pa.Table | None) -> bytes:
+    """The problems of some reports, or of a table of them, as CSV (UTF-8 with a byte order mark) for a spreadsheet."""
+    table = problems if isinstance(problems, pa.Table) else problems_table(problems or ())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(PROBLEMS_SCHEMA.names)
+    for batch in table.select(PROBLEMS_SCHEMA.names).to_batches(max_chunksize=1024):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            writer.writerow([guard_cell(value) for value in row])
+    return text.getvalue().encode("utf-8-sig", "replace")
+
+
 class OpenFile(Protocol):
-    """What a reading needs of its file: how far it is, and how to let go of it."""
+    """What a reading needs of its file."""
 
     @property
     def fraction(self) -> float:
@@ -152,33 +171,35 @@ class OpenFile(Protocol):
 
 
 class Reading:
-    """The papers of one file, once, in its order, repeats among them. `report` fills while they are taken.
+    """Iterator over the papers of one file, in its order, repeats included. `report` fills while papers are taken.
 
-    mapped: of a table, how its columns are understood. vector_columns: of a Parquet file, those that can be vectors.
-    place: where the paper that was taken last stood, as "line 3". `corpus.dedup` makes one of repeats.
+    column_map: of a table, how its columns are understood. vector_columns: of a Parquet file, those that can be
+    vectors. place: of the paper taken last, as "line 3".
     Closes its file at the end, on an error, and on `close()` or leaving a `with` block before that.
     """
 
     def __init__(
         self,
         stream: OpenFile,
-        found: Iterator[Found],
+        records: Iterator[Record],
         *,
         file: str,
         format: str,
         unit: str,
         limits: Limits,
-        without_abstract: WithoutAbstract = "leave_out",
+        without_abstract: WithoutAbstract,
+        column_map: ColumnMap | None = None,
+        vector_columns: tuple[str, ...] = (),
     ):
         self.report = ReadReport(file=file, format=format)
         self.place = ""
-        self.mapped: Mapped | None = None
-        self.vector_columns: tuple[str, ...] = ()
+        self.column_map = column_map
+        self.vector_columns = vector_columns
         self._stream = stream
-        self._found = found
+        self._records = records
         self._unit = unit
         self._limits = limits
-        self._keeps_bare = without_abstract == "keep"
+        self._without_abstract = without_abstract
 
     @property
     def fraction(self) -> float:
@@ -187,7 +208,7 @@ class Reading:
 
     def close(self) -> None:
         """Close the file. Taking further papers then ends at once."""
-        self._found = iter(())
+        self._records = iter(())
         self._stream.close()
 
     def __iter__(self) -> Self:
@@ -195,8 +216,8 @@ class Reading:
 
     def __next__(self) -> Paper:
         try:
-            for number, found in self._found:
-                if paper := self._count(found, place=f"{self._unit} {number}"):
+            for place, record in self._records:
+                if paper := self._count(record, place=f"{self._unit} {place}"):
                     return paper
         except UnreadableFileError as error:
             error.locate(file=self.report.file, records=self.report.read)
@@ -209,16 +230,13 @@ class Reading:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    def _count(self, found: Paper | Rejected | Deleted, *, place: str) -> Paper | None:
+    def _count(self, record: Paper | Rejected | Deleted, *, place: str) -> Paper | None:
         report = self.report
-        if isinstance(found, Deleted):
+        if isinstance(record, Deleted):
             report.deleted += 1
             return None
         if report.read >= self._limits.records:
@@ -226,22 +244,37 @@ class Reading:
                 f"it has more than {self._limits.records:,} records", advice="Split it into smaller files."
             )
         report.read += 1
-        rejected = found if isinstance(found, Rejected) else self._refusal(found)
-        if rejected is not None:
-            report.reject(rejected, place=place)
+        checked = record if isinstance(record, Rejected) else self._checked(record)
+        if isinstance(checked, Rejected):
+            report.reject(checked, place=place)
             return None
-        assert isinstance(found, Paper)
         report.kept += 1
-        report.without_abstract += not found.abstract
+        report.without_abstract += not checked.abstract
         self.place = place
-        return found
+        return checked
 
-    def _refusal(self, paper: Paper) -> Rejected | None:
-        """Why a paper is not one that can be kept, or None where it is. Readers leave this to their reading."""
+    def _checked(self, paper: Paper) -> Paper | Rejected:
         if not paper.title:
             return Rejected("empty", "no title. Add one, or drop the record.")
-        if not paper.abstract and not self._keeps_bare:
+        if not paper.abstract and self._without_abstract == "leave_out":
             return Rejected("empty", "no abstract. Add one, or drop the record.")
         if refusal := self._limits.refusal(paper):
             return Rejected("damaged", f"{refusal}. Shorten it, or drop the record.")
-        return None
+        return paper
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The head of a file.
+
+    headers: of a table; empty for other formats. columns: the header of each field that was found, as guessed or given.
+    papers: the first ones, those without an abstract included. problems: of the records before and between them; or
+    why the columns do not tell where the titles are. vector_columns: of a Parquet file, those that can be vectors.
+    """
+
+    format: str
+    headers: tuple[str, ...]
+    columns: Mapping[str, str]
+    papers: tuple[Paper, ...]
+    problems: tuple[Problem, ...]
+    vector_columns: tuple[str, ...] = ()

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from corpus.identifiers import derived_id, normalised_doi
+from corpus.identifiers import Identifier, derived_id, normalised_doi
 from corpus.paper import Paper
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
-from corpus.sources.identifiers import Identifier
 from corpus.sources.services import ARXIV
 from corpus.sources.source import Days, Page, Skipped, Slice, Source, checked_query, pages_by_date
 from corpus.sources.values import UnreadableAnswer, as_abstract, as_count, as_title, as_year, family_first, read_xml

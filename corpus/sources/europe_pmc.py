@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import derived_id, normalised_doi
+from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi
 from corpus.paper import Paper
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
-from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.services import EUROPE_PMC
 from corpus.sources.source import Page, Skipped, Source, checked_query, split_records
 from corpus.sources.values import (
@@ -27,7 +26,7 @@ from corpus.text.plain import clean, distinct
 
 _PAGE = 200  # 1,000 are allowed, but such a page has tens of megabytes
 _FIRST = "*"
-_LOOK_UPS: dict[Kind, str] = {"pmid": "EXT_ID:{} AND SRC:MED", "pmcid": "PMCID:{}", "doi": 'DOI:"{}"'}
+_LOOK_UPS: dict[IdentifierKind, str] = {"pmid": "EXT_ID:{} AND SRC:MED", "pmcid": "PMCID:{}", "doi": 'DOI:"{}"'}
 
 
 class EuropePMC(Source):

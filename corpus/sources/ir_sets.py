@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from corpus.identifiers import normalised_doi
+from corpus.identifiers import Identifier, normalised_doi
 from corpus.paper import Paper
 from corpus.sources.client import OFFLINE_VARIABLE, Client, is_offline
 from corpus.sources.errors import PaperNotFound, SourceError, SourceRefused, SourceUnavailable
-from corpus.sources.identifiers import Identifier
 from corpus.sources.source import Page, Skipped, Source, bad_cursor, checked_query, split_records
 from corpus.sources.values import (
     as_abstract,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from corpus.identifiers import Identifier, IdentifierKind
 from corpus.paper import Paper
 from corpus.sources.arxiv import ArXiv
 from corpus.sources.client import Client, shared_client
 from corpus.sources.errors import PaperNotFound, SourceError, SourceUnavailable
 from corpus.sources.europe_pmc import EuropePMC
-from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.ir_sets import IrDatasets
 from corpus.sources.openalex import OpenAlex
 from corpus.sources.pubmed import PubMed
@@ -19,7 +19,7 @@ SOURCES: dict[str, Source] = {
     source.name: source for source in (PubMed(), OpenAlex(), SemanticScholar(), EuropePMC(), ArXiv(), IrDatasets())
 }
 # First the service that holds the record itself, then those with the most abstracts.
-ORDER: Mapping[Kind, Sequence[str]] = {
+ORDER: Mapping[IdentifierKind, Sequence[str]] = {
     "pmid": ("pubmed", "europe_pmc", "openalex", "semantic_scholar"),
     "doi": ("openalex", "europe_pmc", "semantic_scholar"),
     "pmcid": ("europe_pmc", "openalex", "semantic_scholar"),

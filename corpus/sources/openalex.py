@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import derived_id, normalised_doi
+from corpus.identifiers import Identifier, derived_id, normalised_doi
 from corpus.paper import Paper
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer
-from corpus.sources.identifiers import Identifier
 from corpus.sources.services import OPENALEX
 from corpus.sources.source import Page, Skipped, Source, bad_cursor, checked_query, split_records
 from corpus.sources.values import (

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from corpus.identifiers import Identifier
 from corpus.paper import Paper
 from corpus.readers.medline_xml import read_article
 from corpus.readers.report import Rejected
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
-from corpus.sources.identifiers import Identifier
 from corpus.sources.services import PUBMED
 from corpus.sources.source import Days, Page, Skipped, Slice, Source, checked_query, pages_by_date
 from corpus.sources.values import as_count, as_list, as_object, as_pmid, as_text, first_text, read_json, read_xml

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import derived_id, normalised_doi
+from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi
 from corpus.paper import Paper
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer
-from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.services import SEMANTIC_SCHOLAR
 from corpus.sources.source import Page, Skipped, Source, checked_query, split_records
 from corpus.sources.values import (
@@ -28,7 +27,7 @@ from corpus.sources.values import (
 from corpus.text.plain import clean, distinct
 
 _FIELDS = "paperId,corpusId,externalIds,url,title,abstract,venue,publicationVenue,year,journal,authors,s2FieldsOfStudy"
-_PREFIXES: dict[Kind, str] = {"doi": "DOI:", "pmid": "PMID:", "pmcid": "PMCID:", "arxiv": "ARXIV:", "s2": ""}
+_PREFIXES: dict[IdentifierKind, str] = {"doi": "DOI:", "pmid": "PMID:", "pmcid": "PMCID:", "arxiv": "ARXIV:", "s2": ""}
 
 
 class SemanticScholar(Source):

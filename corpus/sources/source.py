@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from corpus.identifiers import Identifier, IdentifierKind
 from corpus.io.limits import DEFAULT_LIMITS
 from corpus.paper import Paper
-from corpus.readers.report import Kind, Problem
+from corpus.readers.report import Problem, RejectionKind
 from corpus.sources.client import Client
 from corpus.sources.errors import SourceError, SourceRefused
-from corpus.sources.identifiers import Identifier
-from corpus.sources.identifiers import Kind as IdentifierKind
 from corpus.text.plain import clean
 
 MAX_QUERY_CHARS = 2_000  # every server accepts an address of this length
@@ -64,7 +63,7 @@ class Skipped:
     """A record that gives no paper: which one, the kind of problem and the reason."""
 
     place: str
-    kind: Kind
+    kind: RejectionKind
     reason: str
 
 

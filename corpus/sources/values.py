@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from corpus.readers.report import UnreadableFileError, UnsafeFileError
+from corpus.errors import UnreadableFileError, UnsafeFileError
 from corpus.sources.errors import BadAnswer
 from corpus.text.markup import plain
 from corpus.text.plain import clean, clean_paragraphs

@@ -22,7 +22,9 @@ from report import Row, machine, table
 
 from components.atlas.default import ensure_medline
 from components.atlas.store import Atlas, open_atlas
-from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 
 PARTS = ("start", "search", "encoding", "index", "map", "corpus", "evaluation", "training")
 

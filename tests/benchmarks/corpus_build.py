@@ -22,7 +22,7 @@ from components.atlas.build import ENCODING, INDEXING, NAMING, PROJECTING, READI
 from components.atlas.encoders import LEARNING
 from components.atlas.paths import HOME_VARIABLE
 from components.atlas.store import Atlas, open_atlas
-from corpus.readers import write_jsonl
+from corpus.export import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ACM = ROOT.parent / "shared" / "data" / "acm" / "docs.jsonl.gz"

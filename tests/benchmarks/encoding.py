@@ -18,7 +18,9 @@ from report import Row, percentiles
 from components.atlas.build import ENCODING
 from components.atlas.corpora import atlas_name_for, discard_unfinished
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, has_fast_bfloat16, load_encoder
+from components.encoder.bi_encoder import BiEncoder, has_fast_bfloat16, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from components.jobs import runner
 from components.jobs.model import encode_request
 from components.search.search import search, text_query

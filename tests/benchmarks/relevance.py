@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from components.atlas.paths import HOME_VARIABLE  # noqa: E402
-from components.encoder import EMBEDDED, load_encoder  # noqa: E402
+from components.encoder.bi_encoder import load_encoder  # noqa: E402
+from components.encoder.catalogue import EMBEDDED  # noqa: E402
 from components.evaluation.baselines import rank_by_bm25, rank_by_tfidf  # noqa: E402
 from components.evaluation.encoding import encode_set  # noqa: E402
 from components.evaluation.metrics import MAP, NDCG_20_PERCENT  # noqa: E402

@@ -9,7 +9,7 @@ from plain import PlainEncoder
 from report import Row, percentiles
 
 from components.atlas.store import Atlas
-from components.encoder import BiEncoder
+from components.encoder.bi_encoder import BiEncoder
 from components.search.search import search, text_query
 
 K = 10

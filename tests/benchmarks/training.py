@@ -16,7 +16,9 @@ from encoding import HIDDEN, LAYERS, WIDE, chosen_texts, matrix_peak, seconds, w
 from report import Row
 
 from components.atlas.store import Atlas
-from components.encoder import EMBEDDED, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from components.training.batches import Cocited, plan_epoch
 from components.training.settings import TrainingSettings
 from components.training.trainer import Trainer

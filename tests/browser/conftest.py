@@ -225,8 +225,8 @@ def visit(request: pytest.FixtureRequest, chromium: Any, server: str) -> Iterato
 def hostile_atlas(medline_home: Path) -> str:
     """The name of an atlas of papers whose every field tries to be markup, in the home that the app is served from."""
     from components.atlas.build import build_atlas
+    from corpus.export import write_jsonl
     from corpus.paper import Paper
-    from corpus.readers import write_jsonl
 
     bad = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>[x](javascript:alert(1)) **b** $x$'
     papers = [
@@ -265,7 +265,7 @@ def pairs(medline_home: Path, hostile_atlas: str, planted: Callable[[int], list[
     """The names of two corpora with an atlas by the lexical encoder too: planted papers, and the hostile ones."""
     from components.atlas.build import build_atlas
     from components.atlas.reencode import reencode
-    from corpus.readers import write_jsonl
+    from corpus.export import write_jsonl
 
     write_jsonl(planted(20), medline_home / "planted.jsonl")
     with pytest.MonkeyPatch.context() as patch:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.identifiers import ID_KINDS, IdKind, citation_key, title_key
-from corpus.sources.identifiers import identifier_in
+from corpus.identifiers import ID_KINDS, IdKind, citation_key, parse_identifier, title_key
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -64,7 +63,7 @@ def test_near_misses_have_no_key(kind: IdKind, value: str) -> None:
 )
 def test_keys_agree_with_the_query_box(kind: IdKind, value: str) -> None:
     prefix = {"pmid": "PMID:", "pmcid": "PMC", "arxiv": "arXiv:", "s2": "", "doi": ""}[kind]
-    found = identifier_in(prefix + value)
+    found = parse_identifier(prefix + value)
     if found is not None and found.kind == kind:
         assert citation_key(kind, value) == f"{kind}:{found.value}"
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup import Merger
-from corpus.known import Known, find_rows
+from corpus.dedup import Known, Merger, find_rows
 from corpus.paper import Paper, to_table
-from corpus.readers import ReadReport
+from corpus.readers.report import ReadReport
 
 # Few values, so that papers repeat each other, and contradict each other, in every way.
 PAPERS = st.lists(

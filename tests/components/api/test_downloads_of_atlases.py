@@ -91,7 +91,7 @@ def test_a_lexical_atlas_whose_encoder_is_gone_makes_no_half_archive(
     client: TestClient, topics: str, home: Path
 ) -> None:
     from components.atlas.reencode import reencode
-    from components.encoder import LEXICAL
+    from components.encoder.catalogue import LEXICAL
 
     atlas = open_atlas(reencode(topics, encoder=LEXICAL).name)
     keep_open = {atlas.name: atlas}

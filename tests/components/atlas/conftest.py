@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from components.atlas.store import Atlas, open_atlas
-from components.encoder import BiEncoder, Encoder
+from components.encoder.base import Encoder
+from components.encoder.bi_encoder import BiEncoder
 from corpus.paper import Paper
 from corpus.progress import Cancelled
 

@@ -25,7 +25,8 @@ from components.atlas.paths import NameReserved, atlas_names
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasParts, open_atlas, read_manifest, write_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, find_checkpoint
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
 from components.search.search import search, seed_query
 from corpus.io.disk import NoSpaceLeft
 from corpus.progress import Cancelled
@@ -189,9 +190,14 @@ def test_the_default_atlas_is_not_replaced(trial: Trial) -> None:
     assert atlas_names() == ["medline-2"]
 
 
-def test_an_import_does_not_wait_for_a_build(alone: Path, home: Path) -> None:
-    with paths.build_lock("one"), pytest.raises(paths.AtlasBusy):
-        import_archive(alone, name="one")
+def test_an_import_does_not_wait_for_a_build_nor_mind_what_a_killed_import_left(alone: Path, home: Path) -> None:
+    paths.work_folder("one", {"import": True})
+    with paths.build_lock("one"):
+        assert import_archive(alone).name == "one-2"
+        with pytest.raises(paths.AtlasBusy):
+            import_archive(alone, name="one")
+    assert import_archive(alone, name="one").name == "one"
+    assert list(home.glob("one/work-*")) == []
 
 
 def test_which_corpus_an_import_joins(packed: Path, atlas_parts: MakeParts) -> None:

@@ -31,14 +31,18 @@ from components.atlas.manifest import EncoderRecord
 from components.atlas.paths import AtlasBusy, NameReserved, atlas_names
 from components.atlas.store import open_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, BiEncoder, EncoderUnavailable, UnknownEncoder, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
 from components.mapping.projection import ProjectionSettings
 from components.search.search import search, seed_query, text_query
 from corpus.errors import UnreadableFileError
+from corpus.export import write_jsonl
 from corpus.io.disk import CannotWrite, NoSpaceLeft
 from corpus.paper import Paper, to_table
 from corpus.progress import Cancelled, no_progress
-from corpus.readers import ColumnsNotFound, problems_csv, write_jsonl
+from corpus.readers.columns import ColumnsNotFound
+from corpus.readers.report import problems_csv
 from tests.components.atlas.growing import Watch, encoded_texts
 
 Planted = Callable[[int], list[Paper]]

@@ -30,7 +30,7 @@ from components.atlas.corpora import (
 from components.atlas.paths import AtlasBusy, NoSuchAtlas, atlas_names, being_built, build_lock
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasParts, open_atlas, write_atlas
-from components.encoder import CATALOGUE, LEXICAL
+from components.encoder.catalogue import CATALOGUE, LEXICAL
 from corpus.progress import Cancelled
 
 MakeParts = Callable[..., AtlasParts]

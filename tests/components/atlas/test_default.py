@@ -19,7 +19,9 @@ from components.atlas.default import SHIPPED, ShippedFilesDiffer, ensure_medline
 from components.atlas.paths import atlas_names
 from components.atlas.store import Atlas, open_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, BiEncoder, find_checkpoint
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from components.search.search import search, text_query
 from corpus.io.disk import CannotWrite
 

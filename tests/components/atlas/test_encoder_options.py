@@ -8,7 +8,8 @@ import pytest
 from components.atlas.encoder_options import EncoderOption, cost, encoder_options, option_name
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
-from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, EncoderUnavailable
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,12 @@ from components.atlas.build import build_atlas, encode_papers
 from components.atlas.encoders import encoder_of
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, read_manifest, write_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, EncoderUnavailable, LexicalEncoder, NoWordsToLearn
+from components.encoder.catalogue import EMBEDDED, LEXICAL
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.lexical import LexicalEncoder, NoWordsToLearn
 from components.search.search import NoKnownWord, search, seed_query, text_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 
 Planted = Callable[[int], list[Paper]]
 pytestmark = pytest.mark.usefixtures("small_chunks")

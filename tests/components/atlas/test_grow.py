@@ -30,12 +30,14 @@ from components.atlas.paths import AtlasBusy, NameReserved, NoSuchAtlas, atlas_n
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasDamaged, AtlasParts, open_atlas, write_atlas
 from components.atlas.verify import verify_atlas
-from components.encoder import LEXICAL, BiEncoder, LexicalEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder
 from components.index.hnsw import GRAPH_FROM
 from components.search.search import search, seed_query
 from corpus.paper import Paper, to_table
 from corpus.progress import Cancelled
-from corpus.readers import PROBLEMS_SCHEMA
+from corpus.readers.report import PROBLEMS_SCHEMA
 from tests.components.atlas.growing import Watch, check_rows, encoded_texts, numbered
 
 Planted = Callable[[int], list[Paper]]

@@ -24,11 +24,11 @@ from hypothesis.stateful import (
 from components.atlas import build
 from components.atlas.build import build_atlas
 from components.atlas.grow import add_papers, rebuild, remove_papers
-from components.encoder import load_encoder
+from components.encoder.bi_encoder import load_encoder
 from components.index import hnsw
+from corpus.export import write_jsonl
 from corpus.io.disk import CannotWrite
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from tests.components.atlas.growing import check_rows, numbered
 
 FIRST = 6  # papers that every sequence begins with

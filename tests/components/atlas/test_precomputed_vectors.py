@@ -21,7 +21,8 @@ from components.atlas.precomputed_vectors import NoVectors, VectorsDiffer, build
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
-from components.encoder import EMBEDDED, LEXICAL, BiEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.search.search import search, seed_query
 from corpus.errors import CociteAtlasError
 from corpus.paper import Paper, to_table

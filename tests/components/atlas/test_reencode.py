@@ -15,10 +15,12 @@ from components.atlas.paths import NameReserved, NoSuchAtlas, atlas_names
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasDamaged, open_atlas, read_manifest
 from components.atlas.verify import verify_atlas
-from components.encoder import LEXICAL, UnknownEncoder, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.errors import UnknownEncoder
+from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 from tests.components.atlas.growing import encoded_texts
 
 Planted = Callable[[int], list[Paper]]

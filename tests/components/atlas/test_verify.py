@@ -9,7 +9,8 @@ import pytest
 from components.atlas import store
 from components.atlas.store import open_atlas
 from components.atlas.verify import TOLERANCE, verify_atlas
-from components.encoder import EMBEDDED, find_checkpoint
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 
 
 def spoil(name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -19,10 +19,11 @@ from components.atlas.paths import atlas_folder, atlas_names
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas, read_manifest, write_atlas
 from components.cli.output import count_papers
-from components.encoder import LEXICAL, BiEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import LEXICAL
+from corpus.export import write_jsonl
 from corpus.io.files import write_array
 from corpus.paper import Paper, to_table
-from corpus.readers import write_jsonl
 from tests.components.cli.conftest import Cocite
 
 Planted = Callable[[int], list[Paper]]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.encoder import CATALOGUE, EMBEDDED, LEXICAL, find_checkpoint
+from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL
+from components.encoder.checkpoints import find_checkpoint
 from tests.components.cli.conftest import Cocite
 
 NAME = "aspire-biencoder-biomed-spec-full"

@@ -13,10 +13,10 @@ import pytest
 from components.atlas.store import AtlasParts, open_atlas, write_atlas
 from components.evaluation import store
 from components.evaluation.index_curve import measure_atlas, read_curve, save_curve, to_csv, to_json, to_markdown
+from corpus.export import write_jsonl
 from corpus.judged_sets.model import RawPool, judged_set, pool_paper
 from corpus.judged_sets.released import write_released
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from tests.components.cli.conftest import Cocite
 from tests.components.evaluation.test_index_curve import SMALL
 

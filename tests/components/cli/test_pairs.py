@@ -21,9 +21,9 @@ from components.cli.pairs import pairs as verb
 from corpus.cocitations.contexts import ContextRules
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.cocitations.pairs_folder import read_pairs
+from corpus.export import write_jsonl
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import write_jsonl
 from tests.components.cli.conftest import Cocite
 
 pytestmark = pytest.mark.usefixtures("home")

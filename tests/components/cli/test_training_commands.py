@@ -16,8 +16,8 @@ import pytest
 
 from components.cli import training
 from components.cli.main import main
-from components.encoder import CATALOGUE, EMBEDDED, load_encoder
-from components.encoder.catalogue import COCITE_FORM
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED
 from components.training.run import CHECKPOINT, CURVES, HELD_OUT, append_record, read_curves, read_run
 from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs_folder import read_pairs, write_pairs

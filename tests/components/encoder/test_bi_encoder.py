@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
-from components.encoder import BiEncoder, load_encoder
-from components.encoder.batching import packed_batches, token_budget_batches
-from components.encoder.bi_encoder import TOKEN_BUDGET
-from components.encoder.queueing import Rows
+from components.encoder.bi_encoder import TOKEN_BUDGET, BiEncoder, load_encoder, packed_batches, token_budget_batches
+from components.encoder.queue import Rows
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
 TEXTS = [

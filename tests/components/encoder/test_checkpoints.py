@@ -12,16 +12,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from components.encoder import (
-    CATALOGUE,
-    EMBEDDED,
-    BiEncoder,
-    EncoderUnavailable,
-    UnknownEncoder,
-    checkpoints,
-    find_checkpoint,
-    load_encoder,
-)
+from components.encoder import checkpoints
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import CATALOGUE, EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
 from components.encoder.stored import StoredFile
 
 Refusal = Callable[[object], str]

@@ -10,7 +10,10 @@ from transformers import BertConfig, BertModel
 
 from components.atlas.encoder_options import cost, encoder_options
 from components.atlas.store import open_atlas
-from components.encoder import EncoderUnavailable, cached, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import cached
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.weights import load_weights
 
 

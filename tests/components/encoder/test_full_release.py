@@ -10,8 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from components.encoder import EncoderUnavailable, find_checkpoint
-from components.encoder.checkpoints import load_model, load_tokenizer
+from components.encoder.checkpoints import find_checkpoint, load_model
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.tokenizer import load_tokenizer
 from components.encoder.weights import Weights, load_weights
 
 CONFIGURATION = ("config.json", "vocab.txt")
@@ -251,7 +252,7 @@ def test_a_release_without_run_info_says_what_it_needs(full_copy: Path, hub) -> 
 @pytest.fixture
 def released(full: Path, tiny: Path, hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zip_of) -> str:
     """The name of a -full release that is published on the test's own web, with its base."""
-    from components.encoder import CATALOGUE
+    from components.encoder.catalogue import CATALOGUE
 
     name = "aspire-biencoder-biomed-spec-full"
     packed = zip_of(full, tmp_path / "published.zip", root=name)

@@ -14,15 +14,18 @@ import safetensors.torch
 import torch
 from huggingface_hub.errors import XetDownloadError
 
-from components.encoder import EMBEDDED, EncoderUnavailable, find_checkpoint, load_encoder
 from components.encoder import hub as hub_module
-from components.encoder.downloads import cached, clear, fetch, is_here, partial_of
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import cached, clear, fetch, is_here, partial_of
+from components.encoder.errors import EncoderUnavailable
 
 FIRST, SECOND = "1" * 40, "2" * 40
 TEXTS = [("heart failure", "of the galaxy"), ("star", "")]
 
 
-def quietly(done: int, total: int) -> None:
+def quietly(stage, done: int, total: int) -> None:
     pass
 
 
@@ -50,7 +53,8 @@ def test_a_hub_checkpoint_that_cannot_be_fetched_is_said_in_a_sentence(
     surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     script = (
-        "from components.encoder import EncoderUnavailable, find_checkpoint\n"
+        "from components.encoder.checkpoints import find_checkpoint\n"
+        "from components.encoder.errors import EncoderUnavailable\n"
         "try: find_checkpoint('specter')\n"
         "except EncoderUnavailable as error: print(error)\n"
     )
@@ -128,7 +132,7 @@ def test_the_weights_progress_is_told_and_a_stopped_download_goes_on(
     class Stopped(Exception):
         pass
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage, done: int, total: int) -> None:
         assert total == len(weights)
         if done > 1_000_000:
             raise Stopped
@@ -140,7 +144,7 @@ def test_the_weights_progress_is_told_and_a_stopped_download_goes_on(
     assert not is_here("specter")
     assert [(one.name, one.partial, one.bytes) for one in cached() if one.partial] == [("specter", True, kept)]
     seen: list[int] = []
-    fetch("specter", progress=lambda done, total: seen.append(done))
+    fetch("specter", progress=lambda stage, done, total: seen.append(done))
     assert seen[0] == kept
     assert seen[-1] == len(weights)
     assert hub.got(f"/cdn/{hashlib.sha256(weights).hexdigest()}") == ["", f"bytes={kept}-"]
@@ -177,7 +181,7 @@ def test_the_commit_that_was_met_first_is_kept_to(hub, released: dict[str, bytes
 def test_a_stopped_first_fetch_is_finished_at_its_own_commit(hub, released: dict[str, bytes]) -> None:
     hub.publish("allenai/specter", FIRST, released)
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

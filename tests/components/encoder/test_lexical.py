@@ -15,8 +15,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from components.encoder import LEXICAL, Encoder, LexicalEncoder, LexicalFileDamaged, NoWordsToLearn
 from components.encoder import lexical as module
+from components.encoder.base import Encoder
+from components.encoder.catalogue import LEXICAL
+from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, NoWordsToLearn
 from corpus.paper import Paper
 
 Planted = Callable[[int], list[Paper]]
@@ -124,11 +126,11 @@ def test_one_word_is_enough() -> None:
 
 
 def test_the_vocabulary_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_TERMS", 5)
+    monkeypatch.setattr(module, "MAX_TERMS", 5)
     encoder = LexicalEncoder.fit([("heart heart heart star", " ".join(f"rare{i}" for i in range(30)) + " x" * 90)])
     assert len(encoder.terms) == 5
     assert {"heart"} <= set(encoder.terms)
-    assert all(len(term) <= module.LONGEST_TERM for term in LexicalEncoder.fit([("a" * 500, "heart")]).terms)
+    assert all(len(term) <= module.MAX_TERM for term in LexicalEncoder.fit([("a" * 500, "heart")]).terms)
 
 
 def test_progress_is_told_and_may_stop(texts: list[tuple[str, str]], fitted: LexicalEncoder) -> None:

@@ -17,8 +17,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from components.encoder import EMBEDDED, BiEncoder, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
+from components.encoder.catalogue import EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
 from corpus.sources.bundled import bundled_medline
+
+pytestmark = pytest.mark.slow  # models of BERT-base size
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
 TEXTS = [

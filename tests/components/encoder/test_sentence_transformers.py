@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from components.encoder import find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import find_checkpoint
 
 Refusal = Callable[[object], str]
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.encoder import EncoderUnavailable, stored
+from components.encoder import stored
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.stored import in_zip
 
 MARKS = ("config.json",)
@@ -106,7 +107,7 @@ def test_what_swells_without_bound_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_declared_size_beyond_any_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "LARGEST_ARCHIVE", 2**31)
+    monkeypatch.setattr(stored, "MAX_ARCHIVE", 2**31)
     path = write(tmp_path / "a.zip", {"x/config.json": b"{}"})
     content = bytearray(path.read_bytes())
     # The central directory's record of the member: its sizes lie 20 and 24 bytes in.
@@ -135,9 +136,9 @@ def test_a_small_file_that_is_large_is_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_more_files_or_bytes_than_a_model_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.zip", {f"x/{i}": b"1234567890" for i in range(12)})
-    monkeypatch.setattr(stored, "LARGEST_ARCHIVE", 119)
+    monkeypatch.setattr(stored, "MAX_ARCHIVE", 119)
     assert "120 bytes" in refused(path)
-    monkeypatch.setattr(stored, "_MOST_MEMBERS", 11)
+    monkeypatch.setattr(stored, "_MAX_MEMBERS", 11)
     assert "12 files" in refused(path)
 
 

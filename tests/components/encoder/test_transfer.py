@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.encoder import EncoderUnavailable, transfer
+from components.encoder import transfer
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.transfer import download
 
 CONTENT = np.random.default_rng(3).bytes(3_000_000)
@@ -37,7 +38,7 @@ def plant(web, content: bytes = CONTENT, etag: str | None = '"one"') -> str:
 
 
 def fetch(url: str, target: Path, **settings) -> str:
-    return download(url, target, what="the model", **{"progress": lambda done, total: None, **settings})
+    return download(url, target, what="the model", **{"progress": lambda stage, done, total: None, **settings})
 
 
 def refused(url: str, target: Path, **settings) -> str:
@@ -55,7 +56,7 @@ def leftovers(target: Path) -> list[str]:
 
 def test_a_file_comes_whole_and_its_progress_is_told_in_bytes(web, target: Path) -> None:
     seen: list[tuple[int, int]] = []
-    assert fetch(plant(web), target, progress=lambda *numbers: seen.append(numbers)) == SHA256
+    assert fetch(plant(web), target, progress=lambda stage, *numbers: seen.append(numbers)) == SHA256
     assert target.read_bytes() == CONTENT
     assert leftovers(target) == []
     assert seen == sorted(seen)
@@ -74,7 +75,7 @@ class Stopped(Exception):
 
 
 def stop_at(least: int):
-    def progress(done: int, total: int) -> None:
+    def progress(stage, done: int, total: int) -> None:
         if done >= least:
             raise Stopped
 
@@ -93,7 +94,7 @@ def test_a_stopped_download_goes_on_from_there(web, target: Path) -> None:
     kept = stopped(plant(web), target)
     assert 1_000_000 <= kept < len(CONTENT)
     seen: list[int] = []
-    fetch(plant(web), target, progress=lambda done, total: seen.append(done))
+    fetch(plant(web), target, progress=lambda stage, done, total: seen.append(done))
     assert seen[0] == kept
     assert web.got("/model.zip") == ["", f"bytes={kept}-"]
     assert target.read_bytes() == CONTENT
@@ -103,7 +104,7 @@ def test_a_stopped_download_goes_on_from_there(web, target: Path) -> None:
 def test_a_killed_download_goes_on_from_there(web, target: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom components.encoder.transfer import download\n"
-        "def slow(done, total):\n"
+        "def slow(stage, done, total):\n"
         "    if done > 1_000_000: print(done, flush=True); time.sleep(600)\n"
         "download(sys.argv[1], Path(sys.argv[2]), what='it', progress=slow)\n"
     )
@@ -239,10 +240,10 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
 def test_a_disk_that_fills_up_on_the_way_is_a_sentence_and_the_part_is_kept(web, target: Path) -> None:
     script = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from components.encoder import EncoderUnavailable\nfrom components.encoder.transfer import download\n"
+        "from components.encoder.errors import EncoderUnavailable\nfrom components.encoder.transfer import download\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n"
-        "try: download(sys.argv[1], Path(sys.argv[2]), what='it', progress=lambda done, total: None)\n"
+        "try: download(sys.argv[1], Path(sys.argv[2]), what='it', progress=lambda stage, done, total: None)\n"
         "except EncoderUnavailable as error: print(error)\n"
     )
     url = plant(web)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from components.encoder import EncoderUnavailable, find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.weights import load_weights
 
 State = dict[str, torch.Tensor]
@@ -117,7 +118,8 @@ def test_a_model_of_another_kind_is_left_to_transformers(tiny_copy: Path) -> Non
 def test_reading_weights_does_not_import_transformers(tiny: Path) -> None:
     script = (
         "import sys\n"
-        "from components.encoder.checkpoints import find_checkpoint, load_tokenizer\n"
+        "from components.encoder.checkpoints import find_checkpoint\n"
+        "from components.encoder.tokenizer import load_tokenizer\n"
         "from components.encoder.weights import load_weights\n"
         "checkpoint = find_checkpoint(sys.argv[1])\n"
         "load_weights(checkpoint); load_tokenizer(checkpoint)\n"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.atlas.build import ENCODING
-from components.encoder import TitleAndAbstract, load_encoder
+from components.encoder.base import TitleAndAbstract
+from components.encoder.bi_encoder import load_encoder
 from components.evaluation import encoding
 from components.evaluation.encoding import clear_vectors, encode_set, kept_vectors
 from components.evaluation.ranking import rank_by_vectors

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.atlas.build import ENCODING
-from components.encoder import load_encoder
+from components.encoder.bi_encoder import load_encoder
 from components.evaluation import store
 from components.evaluation.evaluate import SCORING, SystemSpec, default_split, evaluate_and_save, evaluate_set
 from components.evaluation.ranking import RANKING

@@ -31,7 +31,7 @@ from corpus.errors import CociteAtlasError
 from corpus.export import to_ris
 from corpus.paper import Paper
 from corpus.progress import Cancelled
-from corpus.readers import Problem
+from corpus.readers.report import Problem
 from corpus.sources import lookup
 from corpus.sources.source import Page
 from tests.components.evaluation.planted import judged_of

@@ -20,12 +20,12 @@ from components.atlas.corpora import delete_atlas
 from components.atlas.manifest import EncoderRecord
 from components.atlas.reencode import reencode
 from components.atlas.store import AtlasParts, open_atlas, write_atlas
-from components.encoder import EMBEDDED, LEXICAL
+from components.encoder.catalogue import EMBEDDED, LEXICAL
 from components.pages import resources
 from components.search.compare import agreement, compare_hits
 from components.search.search import search, seed_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from corpus.text.markdown import escaped
 
 APP = Path(__file__).parents[3] / "app.py"

@@ -15,7 +15,8 @@ from streamlit.util import calc_hash
 
 from components.atlas.precomputed_vectors import build_from_vectors
 from components.atlas.reencode import reencode
-from components.encoder import LEXICAL, BiEncoder
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.catalogue import LEXICAL
 from components.pages import resources
 from corpus.paper import Paper, to_table
 from corpus.text.markdown import escaped

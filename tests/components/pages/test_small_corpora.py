@@ -14,13 +14,13 @@ from components.atlas.grow import add_papers, rebuild, remove_papers
 from components.atlas.map_state import map_words, no_map, rebuild_due
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
-from components.encoder import LEXICAL
+from components.encoder.catalogue import LEXICAL
 from components.pages import resources
 from components.search.cards import paper_card
 from components.search.compare import NothingToCompare, agreement
 from components.search.search import example_rows, search, seed_query
+from corpus.export import write_jsonl
 from corpus.paper import Paper
-from corpus.readers import write_jsonl
 from tests.components.pages.test_explore import cards, said, the_map, whole
 from tests.components.pages.test_explore import search as search_for
 

@@ -13,7 +13,7 @@ from components.atlas.build import random_pair_distances
 from components.atlas.facets import Facets, Filters
 from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.store import Atlas, FingerprintMismatch, open_atlas
-from components.encoder import BiEncoder
+from components.encoder.bi_encoder import BiEncoder
 from components.index.exact import ExactIndex
 from components.index.hnsw import NeighbourIndex
 from components.mapping.regions import Region

@@ -15,9 +15,10 @@ import pytest
 import torch
 from markdown_it import MarkdownIt
 
-from components.encoder import BiEncoder, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import BiEncoder, load_encoder
 from components.encoder.catalogue import InputForm
-from components.encoder.word_pieces import load_tokenizer
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.tokenizer import load_tokenizer
 from components.training.export import copy_checkpoint, model_card, recover_folder, write_checkpoint, write_full
 from components.training.model import TrainedEncoder, load_trained
 from components.training.run import Curves
@@ -273,7 +274,7 @@ def test_a_kill_between_two_renames_loses_nothing(tiny: Path, tmp_path: Path) ->
 def test_a_copy_is_the_checkpoint_and_is_one_of_the_apps_own(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.encoder import own_checkpoints
+    from components.encoder.cache import own_checkpoints
 
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))
     own = tmp_path / "encoders" / "own" / "mine"

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.encoder import Reading
-from components.encoder.base import TitleAndAbstract, Vectors
+from components.encoder.base import TextCoverage, TitleAndAbstract, Vectors
 from components.training.held_out import HeldOutChange, compare_held_out, read_held_out, score_rows, verdict
 from components.training.run import HELD_OUT, write_model
 from components.training.settings import TrainingError
@@ -51,8 +50,8 @@ class Placed:
         while some := list(islice(source, chunk)):
             yield self.encode(some)
 
-    def reading(self, title: str, abstract: str) -> Reading:
-        return Reading(1, 1, 1, 1)
+    def reading(self, title: str, abstract: str) -> TextCoverage:
+        return TextCoverage(1, 1, 1, 1)
 
 
 def pairs_of(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.encoder import Checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import Checkpoint
 from components.training.loop import train
 from components.training.run import RunSummary, read_run
 from components.training.settings import TrainingSettings
@@ -31,7 +32,7 @@ TOGETHER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from components.encoder import find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
 from components.training.dry_run import dry_run
 from components.training.loop import train
 from components.training.settings import TrainingError

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.encoder import Checkpoint, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.training import loop, run
 from components.training.loop import Diverged, train
 from components.training.run import CurveRecord, StepRecord, ValidationRecord, read_curves, read_run
@@ -161,7 +162,7 @@ def test_a_run_that_is_stopped_again_and_again_comes_to_the_same_end(
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from components.encoder import find_checkpoint
+from components.encoder.checkpoints import find_checkpoint
 from components.training.loop import train
 from corpus.errors import CociteAtlasError
 from tests.components.training.training_toys import TINY, toy_pairs

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.encoder import BiEncoder, Checkpoint
+from components.encoder.bi_encoder import BiEncoder
 from components.encoder.catalogue import InputForm
+from components.encoder.checkpoints import Checkpoint
 from components.training import trainer as module
 from components.training.batches import PaperTokens, padded
 from components.training.settings import TrainingError, TrainingSettings

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.encoder import Checkpoint, find_checkpoint
+from components.encoder.checkpoints import Checkpoint, find_checkpoint
 from components.training.run import Curves, StepRecord, ValidationRecord, read_curves, read_run
 from components.training.settings import TrainingSettings
 from corpus.cocitations.pairs import TrainingPairs

@@ -3,8 +3,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corpus.io.decoding import head_text, text_lines
+from corpus.io.limits import DEFAULT_LIMITS
 from corpus.io.streams import CappedStream
-from corpus.readers import DEFAULT_LIMITS
 from corpus.text.latex import from_latex, verbatim
 
 FRENCH = "Étude de l’été à Genève\nœuvre\n"

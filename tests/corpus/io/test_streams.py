@@ -3,9 +3,9 @@ import random
 
 import pytest
 
+from corpus.errors import DamagedFileError, UnknownFormatError, UnsafeFileError
 from corpus.io.limits import Limits
 from corpus.io.streams import CappedStream
-from corpus.readers.report import DamagedFileError, UnknownFormatError, UnsafeFileError
 
 
 def written(tmp_path, data):

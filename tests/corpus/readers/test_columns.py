@@ -6,10 +6,12 @@ import tarfile
 
 import pytest
 
+from corpus.errors import UnknownFormatError
 from corpus.identifiers import derived_id
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers import ColumnsNotFound, Limits, UnknownFormatError, preview, read
-from corpus.readers.columns import map_columns
+from corpus.readers import preview, read
+from corpus.readers.columns import ColumnsNotFound, map_columns
 
 
 def reading_of(tmp_path, data, *, columns=None, keep=True, name="library.csv", **limits):

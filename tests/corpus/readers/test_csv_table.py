@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.errors import UnreadableFileError
 from corpus.export import to_csv
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers import Limits, UnknownFormatError, read
-from corpus.readers.cells import unguarded
+from corpus.readers import read
+from corpus.text.cells import unguard_cell
 from corpus.text.plain import clean, clean_paragraphs, distinct
 
 
@@ -128,7 +130,7 @@ def test_what_the_csv_module_writes_is_read(tmp_path, rows, delimiter, quoting):
     headers = ["id", "title", "authors", "year", "venue", "doi", "pmid", "url", "topics", "abstract"]
     full = [[str(number), title, *[""] * 7, abstract] for number, (title, abstract) in enumerate(rows)]
     papers, _ = reading_of(tmp_path, table(headers, *full, delimiter=delimiter, quoting=quoting))
-    kept = [(clean(unguarded(title)), clean_paragraphs(unguarded(abstract))) for title, abstract in rows]
+    kept = [(clean(unguard_cell(title)), clean_paragraphs(unguard_cell(abstract))) for title, abstract in rows]
     assert [(paper.title, paper.abstract) for paper in papers] == [row for row in kept if row[0]]
 
 
@@ -139,7 +141,7 @@ def test_any_bytes_give_papers_or_a_plain_error(tmp_path, data, start):
     path.write_bytes(start + data)
     try:
         papers = list(read(path, without_abstract="keep"))
-    except UnknownFormatError as error:
+    except UnreadableFileError as error:
         assert str(error).startswith("library.csv: ")
     else:
         assert all(paper.title for paper in papers)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from corpus.readers.fields import doi_of, names_of, pmid_of, topics_of, url_of, year_of
+from corpus.identifiers import doi_of, pmid_of
+from corpus.readers.fields import names_of, topics_of, url_of, year_of
 
 
 @pytest.mark.parametrize(

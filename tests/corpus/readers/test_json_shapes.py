@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.errors import DamagedFileError, UnreadableFileError, UnsafeFileError
 from corpus.identifiers import derived_id
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers import DamagedFileError, Limits, UnreadableFileError, UnsafeFileError, preview, read
+from corpus.readers import preview, read
 
 OPENALEX = {
     "id": "https://openalex.org/W2741809807",

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.export import write_jsonl
 from corpus.identifiers import derived_id
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers import Limits, read, write_jsonl
+from corpus.readers import read
 from corpus.text.plain import clean, clean_paragraphs, distinct
 
 FULL = {

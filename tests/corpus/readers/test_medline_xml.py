@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from corpus.errors import DamagedFileError, UnreadableFileError, UnsafeFileError
+from corpus.io.limits import Limits
 from corpus.paper import Paper
-from corpus.readers import DamagedFileError, Limits, UnreadableFileError, UnsafeFileError, read
+from corpus.readers import read
 from corpus.sources.bundled import bundled_medline
 from corpus.text.plain import clean
 

@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.readers import Limits, UnreadableFileError, read
+from corpus.errors import UnreadableFileError
+from corpus.io.limits import Limits
+from corpus.readers import read
 
 RECORD = """PMID- 33301246
 OWN - NLM

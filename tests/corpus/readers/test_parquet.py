@@ -10,18 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.errors import DamagedFileError, UnknownFormatError, UnreadableFileError, UnsafeFileError
 from corpus.identifiers import derived_id
+from corpus.io.limits import Limits
 from corpus.paper import Paper, to_table
-from corpus.readers import (
-    ColumnsNotFound,
-    DamagedFileError,
-    Limits,
-    UnknownFormatError,
-    UnreadableFileError,
-    UnsafeFileError,
-    preview,
-    read,
-)
+from corpus.readers import preview, read
+from corpus.readers.columns import ColumnsNotFound
 
 PAPERS = [
     Paper(

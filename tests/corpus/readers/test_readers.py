@@ -3,16 +3,10 @@ import json
 
 import pytest
 
-from corpus.errors import CociteAtlasError
-from corpus.readers import (
-    DamagedFileError,
-    Limits,
-    UnknownFormatError,
-    UnreadableFileError,
-    UnsafeFileError,
-    read,
-)
-from corpus.readers.report import PROBLEMS_A_KIND
+from corpus.errors import CociteAtlasError, DamagedFileError, UnknownFormatError, UnreadableFileError, UnsafeFileError
+from corpus.io.limits import Limits
+from corpus.readers import read
+from corpus.readers.report import PROBLEMS_PER_KIND
 
 
 def line(**record):
@@ -167,9 +161,9 @@ def test_many_of_one_kind_do_not_hide_another(tmp_path):
     assert list(reading) == []
     as_dict = json.loads(json.dumps(reading.report.to_dict()))
     assert len(reading.report.problems) == 501
-    assert len(as_dict["problems"]) == PROBLEMS_A_KIND + 1
+    assert len(as_dict["problems"]) == PROBLEMS_PER_KIND + 1
     assert as_dict["problems"][-1]["place"] == "line 501"
-    assert as_dict["problems_left_out"] == 500 - PROBLEMS_A_KIND
+    assert as_dict["problems_left_out"] == 500 - PROBLEMS_PER_KIND
     assert (as_dict["read"], as_dict["kept"], as_dict["empty"], as_dict["damaged"]) == (501, 0, 500, 1)
 
 

@@ -2,7 +2,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.readers import Limits, UnreadableFileError, read
+from corpus.errors import UnreadableFileError
+from corpus.io.limits import Limits
+from corpus.readers import read
 
 RECORD = "TY  - JOUR\nTI  - Title\nAB  - Abstract.\n{}\nER  - \n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.export import write_export
+from corpus.export import export_pieces
 from corpus.paper import Paper
 from corpus.readers import read
 from corpus.text.markup import plain
@@ -90,7 +90,7 @@ def there_and_back(papers: list[Paper], format: str) -> list[Paper]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export"  # the content tells the format
         with path.open("wb") as file:
-            write_export(iter(papers), format, file)
+            file.writelines(export_pieces(iter(papers), format))
         with read(path) as reading:
             found = list(reading)
         assert reading.report.problems == []

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from corpus.identifiers import Identifier
 from corpus.paper import Paper
 from corpus.sources.arxiv import ArXiv
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceError, SourceRefused, SourceUnavailable
-from corpus.sources.identifiers import Identifier
 from corpus.sources.lookup import SOURCES
 from corpus.sources.pubmed import PubMed
 from tests.corpus.sources.fake_services import (

@@ -12,13 +12,13 @@ from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus.identifiers import Identifier, IdentifierKind
 from corpus.paper import Paper
 from corpus.readers import read
 from corpus.readers.report import Problem
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, SourceError, SourceUnavailable
 from corpus.sources.fetch import PAPERS, STATE, fetch
-from corpus.sources.identifiers import Identifier, Kind
 from corpus.sources.lookup import SOURCES
 from corpus.sources.source import Page
 from tests.corpus.sources.fake_services import (
@@ -45,7 +45,7 @@ class Planted:
     """A source of pages that are written down: lists of numbers of papers, "x" for a record without an abstract."""
 
     name = title = home = help = "planted"
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[IdentifierKind, ...] = ()
 
     def __init__(self, pages: list[list[Any]], *, total: int | None = None, endless: bool = False):
         self.contents = pages

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from corpus.identifiers import Identifier, parse_identifier
 from corpus.sources.client import Client
 from corpus.sources.errors import PaperNotFound, SourceRefused, SourceUnavailable
-from corpus.sources.identifiers import Identifier, identifier_in
 from corpus.sources.lookup import look_up
 from tests.corpus.sources.fake_services import (
     Answer,
@@ -52,7 +52,7 @@ def asked(place: Place) -> list[str]:
     ],
 )
 def test_the_order_in_which_services_are_asked(place: Place, client_of: Make, text: str, order: list[str]) -> None:
-    identifier = identifier_in(text)
+    identifier = parse_identifier(text)
     assert identifier is not None
     with pytest.raises(PaperNotFound, match=r"no paper with .*Check it for typing errors"):
         look_up(identifier, client=client_of())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.sources.identifiers import KINDS, Identifier, identifier_in
+from corpus.identifiers import IDENTIFIER_KINDS, Identifier, parse_identifier
 
 _PAPER = "204e3073870fae3d05bcbc2f6a8e263d9b72e776"
 
@@ -47,7 +47,7 @@ _PAPER = "204e3073870fae3d05bcbc2f6a8e263d9b72e776"
     ],
 )
 def test_identifiers_and_their_addresses(text: str, kind: str, value: str | None) -> None:
-    assert identifier_in(text) == Identifier(kind, value or text.lower())  # type: ignore[arg-type]
+    assert parse_identifier(text) == Identifier(kind, value or text.lower())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_identifiers_and_their_addresses(text: str, kind: str, value: str | None
     ],
 )
 def test_other_texts_are_none(text: str) -> None:
-    assert identifier_in(text) is None
+    assert parse_identifier(text) is None
 
 
 _WORD = st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=20)
@@ -96,7 +96,7 @@ _LABELLED = re.compile(r"(?:pmid|pmcid|doi|arxiv|corpusid):?\s\S+", re.IGNORECAS
 @settings(max_examples=120)
 def test_a_title_and_an_abstract_are_never_an_identifier(title: str, abstract: str, between: str) -> None:
     text = f"{title}{between}{abstract}"
-    found = identifier_in(text)
+    found = parse_identifier(text)
     # "PMID", a space, and a number: two words, and one identifier all the same.
     if found is not None:
         assert _LABELLED.fullmatch(" ".join(text.split()))
@@ -106,14 +106,14 @@ def test_a_title_and_an_abstract_are_never_an_identifier(title: str, abstract: s
 @given(st.text(max_size=400))
 @settings(max_examples=120)
 def test_what_is_found_is_one_short_word_of_the_text(text: str) -> None:
-    found = identifier_in(text)
+    found = parse_identifier(text)
     if found is not None:
-        assert found.kind in KINDS
+        assert found.kind in IDENTIFIER_KINDS
         assert re.fullmatch(r"[!-~]{1,230}", found.value)
 
 
 @given(st.from_regex(r"\A10\.[0-9]{4,9}/[a-zA-Z0-9._;()/:-]{1,60}\Z"))
 def test_the_value_of_a_doi_is_found_again(text: str) -> None:
-    if found := identifier_in(text):
-        assert identifier_in(found.value) == found
-        assert identifier_in(f"https://doi.org/{found.value}") == found
+    if found := parse_identifier(text):
+        assert parse_identifier(found.value) == found
+        assert parse_identifier(f"https://doi.org/{found.value}") == found

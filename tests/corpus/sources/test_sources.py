@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from corpus.identifiers import Identifier
 from corpus.paper import Paper
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.europe_pmc import EuropePMC
-from corpus.sources.identifiers import Identifier
 from corpus.sources.lookup import SOURCES
 from corpus.sources.openalex import OpenAlex
 from corpus.sources.semantic_scholar import SemanticScholar

@@ -12,9 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel
 
 from components.encoder import linear as linear_module
+from components.encoder.bert import PackedBert, ScalarMix, _attend_each, _Bounds, can_pack
 from components.encoder.linear import PackedLinear, PlainLinear, linear, packing_works
-from components.encoder.packed import PackedBert, _attend_each, _Bounds, can_pack
-from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import BertSettings, Weights
 
 CPU = torch.device("cpu")
@@ -248,7 +247,7 @@ def test_operators_that_are_gone_or_wrong_are_not_used(fault: str, monkeypatch: 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("firsts", [False, True])
 def test_variable_length_attention_equals_that_text_by_text(firsts: bool) -> None:
-    from components.encoder.packed import _attend_varlen
+    from components.encoder.bert import _attend_varlen
 
     device = torch.device("cuda")
     bounds = _Bounds(torch.tensor([0, 3, 10, 11], device=device, dtype=torch.int32), ((0, 3), (3, 10), (10, 11)), 7)

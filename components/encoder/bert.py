@@ -1,8 +1,4 @@
-"""The packed forward: BERT on texts that lie end to end, without padding. Word pieces → pooled vectors.
-
-Every linear layer sees one matrix (tokens, d) of all texts; attention alone knows where a text begins and ends. Of the
-last layer only what the pooling reads is computed: for [CLS] and for the scalar mix one row a text.
-"""
+"""The forward pass of BERT without padding: texts lie end to end, only attention sees their bounds; the scalar mix."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +11,36 @@ from torch.nn import functional
 
 from components.encoder.catalogue import Pooling
 from components.encoder.linear import GELU, Linear, linear
-from components.encoder.scalar_mix import ScalarMix
 from components.encoder.weights import BertSettings, Weights
+
+
+class ScalarMix(torch.nn.Module):
+    """The softmax-weighted sum of the hidden states' [CLS]: no bias, no scale (Mysore, Cohan, Hope, NAACL 2022).
+
+    scalars: (layers + 1,), one for the embedding layer's output and one for each layer, before their softmax. They
+    are a parameter, so that training can learn them; `weights` is what they come to.
+    """
+
+    def __init__(self, scalars: torch.Tensor) -> None:
+        super().__init__()
+        if scalars.ndim != 1 or len(scalars) < 2 or not torch.isfinite(scalars).all():
+            raise ValueError(f"a scalar mix needs two finite scalars or more in a row, not {tuple(scalars.shape)}")
+        self.scalars = torch.nn.Parameter(scalars.detach().clone().float())
+
+    @classmethod
+    def equal(cls, layers: int) -> "ScalarMix":
+        """The mix before training: every hidden state of a BERT of so many layers weighs the same."""
+        return cls(torch.zeros(layers + 1))
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """What each hidden state weighs: (layers + 1,), above 0, their sum 1."""
+        return torch.softmax(self.scalars, dim=0)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(layers + 1, batch, d), the embedding layer's first → (batch, d)."""
+        return torch.einsum("l,lbd->bd", self.weights.to(states.dtype), states)
+
 
 WordPieces = NDArray[np.int32]  # of one text
 # oneDNN makes and keeps code for every number of rows that it meets: with any number of tokens a long encoding held

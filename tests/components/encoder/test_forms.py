@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from components.encoder import EncoderUnavailable, find_checkpoint, load_encoder
+from components.encoder.bi_encoder import load_encoder
 from components.encoder.catalogue import InputForm
-from components.encoder.checkpoints import load_model
+from components.encoder.checkpoints import find_checkpoint, load_model
+from components.encoder.errors import EncoderUnavailable
 from components.encoder.forms import FORM_FILE, form_text
-from components.encoder.mix_file import MIX_FILE, mix_bytes
-from components.encoder.weights import load_weights
+from components.encoder.weights import MIX_FILE, load_weights, mix_bytes
 
 FORM = {"pooling": "scalar_mix", "separator": "", "max_tokens": 24, "normalised": False}
 SCALARS = torch.tensor([0.5, -1.0, 2.0])
@@ -42,7 +42,7 @@ def write_form(folder: Path, **changes: object) -> None:
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray:
     """The mix of transformers' own hidden states."""
-    from components.encoder.word_pieces import load_tokenizer
+    from components.encoder.tokenizer import load_tokenizer
 
     checkpoint = find_checkpoint(str(folder))
     found = []

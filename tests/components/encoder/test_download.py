@@ -14,15 +14,17 @@ import filelock
 import pytest
 
 from components.atlas.paths import home as home_of_atlases
-from components.encoder import CATALOGUE, EMBEDDED, EncoderUnavailable, UnknownEncoder, find_checkpoint
 from components.encoder.cache import cache_folder, own_checkpoints
-from components.encoder.downloads import cached, clear, fetch, is_here, partial_of
+from components.encoder.catalogue import CATALOGUE, EMBEDDED
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.download import cached, clear, fetch, is_here, partial_of
+from components.encoder.errors import EncoderUnavailable, UnknownEncoder
 
 NAME = "aspire-biencoder-biomed-spec-full"
 LAST_LAYER = f"{NAME}-last-layer"
 
 
-def quietly(done: int, total: int) -> None:
+def quietly(stage, done: int, total: int) -> None:
     pass
 
 
@@ -30,7 +32,7 @@ class Stopped(Exception):
     pass
 
 
-def stop(done: int, total: int) -> None:
+def stop(stage, done: int, total: int) -> None:
     raise Stopped
 
 
@@ -81,7 +83,7 @@ def test_a_release_is_fetched_listed_and_cleared_with_its_twin(published, cache:
     assert not is_here(NAME)
     assert cached() == []
     seen: list[tuple[int, int]] = []
-    fetch(NAME, progress=lambda *numbers: seen.append(numbers))
+    fetch(NAME, progress=lambda stage, *numbers: seen.append(numbers))
     size = len(published.files[f"/{NAME}.zip"])
     assert seen[-1] == (size, size)
     assert is_here(NAME) and is_here(LAST_LAYER)
@@ -101,7 +103,7 @@ def test_a_release_is_fetched_listed_and_cleared_with_its_twin(published, cache:
 
 
 def test_a_stopped_download_is_listed_goes_on_and_can_be_cleared(published) -> None:
-    def stop_soon(done: int, total: int) -> None:
+    def stop_soon(stage, done: int, total: int) -> None:
         if done:
             raise Stopped
 
@@ -220,7 +222,7 @@ def test_who_waited_finds_it_there(published, cache: Path) -> None:
     lock = filelock.FileLock(cache / f"{NAME}.zip.lock")
     lock.acquire()
     waiting = threading.Event()
-    waiter = threading.Thread(target=lambda: fetch(NAME, progress=lambda done, total: waiting.set()))
+    waiter = threading.Thread(target=lambda: fetch(NAME, progress=lambda stage, done, total: waiting.set()))
     waiter.start()
     assert waiting.wait(60)
     assert published.asked == []

@@ -1,7 +1,7 @@
-"""The queue in front of an encoder: queries that wait together go together, and long work lets them through.
+"""The queue in front of an encoder: waiting queries share a pass, and long work lets them through.
 
-One pass at a time: two at once on one processor only slow each other down. No thread of its own: whoever finds the
-processor free does the waiting queries' work with its own, and long work does it between two layers of its pass.
+One pass at a time: two at once on one processor only slow each other down. There is no thread of its own: whichever
+caller finds the processor free encodes the waiting queries, and long work does it between two layers of its pass.
 """
 
 import threading
@@ -18,10 +18,10 @@ Vectors = NDArray[np.float32]
 Forward = Callable[[Rows, Callable[[], None] | None], Vectors]
 
 # Queries in one pass: 32 of the longest. More would make the first of them wait for the last.
-MOST_TOKENS = 16_384
+MAX_TOKENS = 16_384
 # Seconds that a query which could go at once waits for others: people who search together do not arrive in the same
 # microsecond, and a pass for one of them alone would cost all the others its time.
-_COMPANY = 0.002
+BATCH_WINDOW_S = 0.002
 
 
 class _Query:
@@ -56,7 +56,7 @@ class EncodingQueue:
         try:
             while self._may_lead(mine):
                 try:
-                    time.sleep(_COMPANY)
+                    time.sleep(BATCH_WINDOW_S)
                     self._serve()
                 finally:
                     self._free()
@@ -107,7 +107,7 @@ class EncodingQueue:
         with self._changed:
             batch: list[_Query] = []
             tokens = 0
-            while self._queries and (not batch or tokens + self._queries[0].tokens <= MOST_TOKENS):
+            while self._queries and (not batch or tokens + self._queries[0].tokens <= MAX_TOKENS):
                 batch.append(self._queries.popleft())
                 tokens += batch[-1].tokens
         if not batch:

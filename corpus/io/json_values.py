@@ -1,38 +1,40 @@
-"""A long JSON text, value by value, of which no more than the present one is kept."""
+"""Read a long JSON text value by value; only the current value is kept in memory."""
 
 import json
 from collections.abc import Callable, Container, Iterator
 from typing import Any, NoReturn
 
-from corpus.readers.report import UnsafeFileError
+from corpus.errors import UnsafeFileError
 
 _SPACE = " \t\n\r"
 
 
 class BrokenJson(Exception):
-    """Text that is no JSON, or ends within it."""
+    """Text that is not JSON, or ends within a value."""
 
 
 class JsonValues:
-    """A text as JSON values, one after another, of which no more than the present one is kept."""
+    """A text of JSON values, one after another."""
 
     def __init__(
         self,
         pieces: Iterator[str],
         *,
-        most: int,
+        max_chars: int,
         object_of: Callable[[list[tuple[str, Any]]], Any] | None = None,
     ) -> None:
-        """most: characters of one value. object_of: makes an object of its members; a dict where None."""
+        """pieces: the text. max_chars: of one value. object_of: makes an object of its members; a dict where None."""
         self._pieces = pieces
-        self._most = most
+        self._max_chars = max_chars
         self._text = ""
         self._at = 0
         self._decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=object_of)
 
     def records(self, *, lists: Container[str] | None) -> Iterator[Any]:
-        """The members of lists, also of those under the keys `lists` of objects where some are given; other values as
-        they are."""
+        """Every value, but the members of a list in place of the list. Raises BrokenJson and UnsafeFileError.
+
+        lists: where given, an object gives the members of the lists under these keys in place of itself.
+        """
         while first := self.next():
             if first == "[":
                 yield from self._members()
@@ -46,7 +48,7 @@ class JsonValues:
                 yield self.value()
 
     def keys_of_object(self) -> Iterator[str]:
-        """The keys of an object; each one's value is to be taken before the next."""
+        """The keys of an object; the caller takes each one's value before the next key."""
         self.take("{")
         while self.next() != "}":
             key = self.value()
@@ -68,7 +70,7 @@ class JsonValues:
                 return ""
 
     def take(self, wanted: str) -> None:
-        """Take one character, which must be the one that is wanted."""
+        """Take one character. Raises BrokenJson if it is not the wanted one."""
         if (found := self.next()) != wanted:
             raise BrokenJson(f"{wanted!r} is missing before {found!r}" if found else "it ends too early")
         self._at += 1
@@ -87,7 +89,7 @@ class JsonValues:
             except RecursionError as error:
                 raise BrokenJson("lists or objects nested too deep") from error
             except json.JSONDecodeError as error:
-                # Twice as much each time, so that a long value is not gone through again for every piece of it.
+                # Twice as much each time, so that a long value is not parsed again for every piece of it.
                 if not self._read(len(self._text) - self._at):
                     raise BrokenJson(error.msg) from error
             except ValueError as error:  # an integer of thousands of digits
@@ -101,14 +103,13 @@ class JsonValues:
         self.take("]")
 
     def _take_comma_unless(self, end: str) -> None:
-        """Take the comma between two members, which another follows; nothing before the end."""
         if self.next() != end:
             self.take(",")
             if self.next() == end:
                 raise BrokenJson(f"a comma stands before {end!r}")
 
     def _read(self, least: int) -> bool:
-        """Read at least so many characters more; False where there are no more at all."""
+        """Read at least so many characters more; False where there are none."""
         more: list[str] = []
         length = 0
         while length < least and (piece := next(self._pieces, "")):
@@ -116,12 +117,20 @@ class JsonValues:
             length += len(piece)
         self._text = self._text[self._at :] + "".join(more)
         self._at = 0
-        if len(self._text) > self._most:
+        if len(self._text) > self._max_chars:
             raise UnsafeFileError(
-                f"one record has more than {self._most:,} characters",
+                f"one record has more than {self._max_chars:,} characters",
                 advice="Drop that record, or check that the file is what you think.",
             )
         return bool(more)
+
+
+def json_type(value: object) -> str:
+    """What kind of JSON value this is, in words."""
+    if isinstance(value, bool):
+        return "true or false"
+    names: dict[type, str] = {str: "a text", list: "a list", dict: "an object", type(None): "null"}
+    return names.get(type(value), "a number")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from components.encoder import BiEncoder, EncoderUnavailable, find_checkpoint
-from components.encoder.checkpoints import load_tokenizer
+from components.encoder.bi_encoder import BiEncoder
+from components.encoder.checkpoints import find_checkpoint
+from components.encoder.errors import EncoderUnavailable
+from components.encoder.tokenizer import load_tokenizer
 
 TEXTS = [
     "Heart failure in the 21st century",
@@ -66,7 +68,7 @@ def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(checkpoint: object) -> None:
         raise AssertionError("asked transformers")
 
-    monkeypatch.setattr("components.encoder.word_pieces._by_transformers", fail)
+    monkeypatch.setattr("components.encoder.tokenizer._by_transformers", fail)
 
 
 @pytest.mark.parametrize(

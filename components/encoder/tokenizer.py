@@ -1,4 +1,4 @@
-"""Texts → word pieces: a checkpoint's tokenizer, from its own file or from a vocabulary, the same as transformers'."""
+"""Texts → word pieces: a checkpoint's tokenizer, from its own file or a vocabulary, equal to transformers'."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ _SPECIAL = {
 
 
 # Longer than any abstract (a thousand times over at most); past it, tokenising a paste would take seconds.
-LONGEST_TEXT = 50_000  # characters
+MAX_TEXT = 50_000  # characters
 
 
 def joined_text(title: str, abstract: str, *, separator: str, separator_token: str) -> str:
@@ -32,7 +32,7 @@ def joined_text(title: str, abstract: str, *, separator: str, separator_token: s
     else:
         joined = f"{title.strip()}{separator_token}{abstract.strip()}"
     # A lone surrogate (half a character, from a broken paste or argument) is an error in the tokenizers library.
-    return joined[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return joined[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 
 def load_tokenizer(checkpoint: "Checkpoint") -> "tuple[Tokenizer, str]":

@@ -1,4 +1,4 @@
-"""The padded forward: any checkpoint through transformers. For what is no BERT, and where the packed forward is not."""
+"""Any checkpoint through transformers, with padding: for models that are not BERT."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from components.encoder.bert import Pause, WordPieces
 from components.encoder.catalogue import Pooling
 from components.encoder.checkpoints import load_model
 from components.encoder.errors import unreadable
-from components.encoder.packed import Pause, WordPieces
 
 if TYPE_CHECKING:
     from components.encoder.checkpoints import Checkpoint

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from components.encoder.queueing import MOST_TOKENS, EncodingQueue, Rows
+from components.encoder.queue import MAX_TOKENS, EncodingQueue, Rows
 
 Pause = Callable[[], None] | None
 
@@ -71,7 +71,7 @@ def test_queries_that_wait_together_go_together_and_each_gets_its_own() -> None:
 def test_a_pass_of_queries_is_bounded_and_in_the_order_of_asking() -> None:
     passes = Passes()
     queue = EncodingQueue(passes)
-    third = MOST_TOKENS // 3
+    third = MAX_TOKENS // 3
     with ThreadPoolExecutor(8) as pool:
         found = [pool.submit(queue.query, [text(0)])]
         assert passes.entered.wait(60)
@@ -85,7 +85,7 @@ def test_a_pass_of_queries_is_bounded_and_in_the_order_of_asking() -> None:
 
 def test_a_query_of_more_than_a_pass_goes_alone() -> None:
     passes = Passes()
-    huge = text(7, length=MOST_TOKENS + 1)
+    huge = text(7, length=MAX_TOKENS + 1)
     assert EncodingQueue(passes).query([huge]).tolist() == [[7]]
 
 

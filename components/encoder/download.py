@@ -1,17 +1,15 @@
-"""Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it away."""
+"""Downloads: which encoders of the catalogue are here, fetching one with progress, and clearing it."""
 
 import importlib.util
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from components.encoder import hub
 from components.encoder.cache import (
     OWN,
     PARTIAL,
-    Progress,
     cache_folder,
     forget_record,
     one_at_a_time,
@@ -22,10 +20,11 @@ from components.encoder.cache import (
 )
 from components.encoder.catalogue import CATALOGUE, CatalogueEntry
 from components.encoder.errors import EncoderUnavailable, UnknownEncoder
-from components.encoder.full_release import base_of, carries_configuration, files_of_zip, is_full
+from components.encoder.forms import base_of, carries_configuration, files_of_zip, is_full
 from components.encoder.stored import StoredFiles
 from components.encoder.transfer import discard_partial, download
 from components.encoder.weights import FULL_FILE
+from corpus.progress import Progress
 
 _IN_ZIP = ("run_info.json", FULL_FILE, "config.json", *hub.TOKENIZER)
 
@@ -34,13 +33,12 @@ _IN_ZIP = ("run_info.json", FULL_FILE, "config.json", *hub.TOKENIZER)
 class CachedEncoder:
     """What lies on the disk of one encoder. name: as in the catalogue; a base model's is its hub id.
 
-    bytes: on the disk. path: the file or folder. when: last changed, in UTC. partial: stopped before its end.
+    bytes: on the disk. path: the file or folder. partial: stopped before its end.
     """
 
     name: str
     bytes: int
     path: Path
-    when: datetime
     partial: bool
 
 
@@ -215,15 +213,14 @@ def _target(entry: CatalogueEntry) -> Path | None:
 
 def _lying(name: str, path: Path, *, partial: bool = False) -> CachedEncoder:
     """What lies there; nothing of what a download or a removal, here or elsewhere, takes away meanwhile."""
-    total, changed = 0, 0.0
+    total = 0
     with suppress(OSError):
         for file in (path, *path.rglob("*")):
             with suppress(OSError):
                 status = file.stat()
-                changed = max(changed, status.st_mtime)
                 total += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return CachedEncoder(name=name, bytes=total, path=path, when=datetime.fromtimestamp(changed, UTC), partial=partial)
+    return CachedEncoder(name=name, bytes=total, path=path, partial=partial)
 
 
-def _busy(done: int, total: int) -> None:  # noqa: ARG001
+def _busy(stage: str, done: int, total: int) -> None:  # noqa: ARG001
     raise EncoderUnavailable("It is being fetched at this moment. Stop that first, or wait for its end.")
