@@ -1,4 +1,4 @@
-"""JSON as services give it: the shapes of records, lists and answers."""
+"""JSON Lines and JSON: the shapes of records, lists and services' answers."""
 
 import gzip
 import json
@@ -7,12 +7,36 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.errors import DamagedFileError, UnreadableFileError, UnsafeFileError
+from corpus.errors import DamagedFileError, UnsafeFileError
 from corpus.identifiers import derived_id
-from corpus.io.limits import Limits
 from corpus.paper import Paper
 from corpus.readers import preview, read
 
+FULL = {
+    "id": "p1",
+    "title": "A title",
+    "abstract": ["One.", "Two."],
+    "authors": ["Smith, Ada", "The Group"],
+    "year": 2021,
+    "venue": "Journal",
+    "doi": "10.1/x",
+    "pmid": "123",
+    "url": "https://example.org/1",
+    "topics": ["Asthma", "asthma", "Child"],
+    "citations": 5,
+}
+PAPER = Paper(
+    id="p1",
+    title="A title",
+    abstract="One. Two.",
+    authors=("Smith, Ada", "The Group"),
+    year=2021,
+    venue="Journal",
+    doi="10.1/x",
+    pmid="123",
+    url="https://example.org/1",
+    topics=("Asthma", "Child"),
+)
 OPENALEX = {
     "id": "https://openalex.org/W2741809807",
     "doi": "https://doi.org/10.7717/peerj.4375",
@@ -123,13 +147,6 @@ S2ORC_NEW = {
 }
 
 
-def reading_of(tmp_path, data, **limits):
-    path = tmp_path / "answer.json"
-    path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    reading = read(path, without_abstract="keep", limits=Limits(**limits))
-    return list(reading), reading.report
-
-
 @pytest.mark.parametrize(
     ("record", "paper"),
     [
@@ -195,8 +212,8 @@ def reading_of(tmp_path, data, **limits):
         ),
     ],
 )
-def test_a_record_of_each_shape(tmp_path, record, paper):
-    assert reading_of(tmp_path, json.dumps(record))[0] == [paper]
+def test_a_record_of_each_shape(read_data, record, paper):
+    assert read_data(json.dumps(record), without_abstract="keep")[0] == [paper]
 
 
 ODD = st.recursive(
@@ -209,28 +226,117 @@ ODD = st.recursive(
 KEYS = sorted({*OPENALEX, *GRAPH, *DATASETS, *S2ORC_OLD, *PARSED, *S2ORC_NEW, "_id", "text"})
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(record=st.dictionaries(st.sampled_from(KEYS), ODD, max_size=8))
-def test_a_record_of_any_shape_gives_a_paper_or_a_reason(tmp_path, record):
-    papers, report = reading_of(tmp_path, json.dumps(record))
-    assert (len(papers), report.read) in ((1, 1), (0, 1))
+def test_a_record_of_any_shape_gives_a_paper_or_a_reason(read_data, record):
+    assert read_data(json.dumps(record), without_abstract="keep")[1].report.read == 1
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e999", "-1e999", "1.5e308"])
 @pytest.mark.parametrize("key", ["year", "publication_year", "pmid", "pubmed_id", "paperId", "corpusid"])
-def test_a_number_that_no_machine_holds_costs_no_other_record(tmp_path, key, number):
+def test_a_huge_number_costs_no_other_record(read_data, key, number):
     whole = '{"paperId": "p1", "title": "T", "abstract": "A"}'
     record = f'{{"externalIds": {{}}, "title": "T", "abstract": "A", "{key}": {number}}}'
-    papers, report = reading_of(tmp_path, f"{whole}\n{record}\n{whole}")
-    assert (papers[0].id, papers[-1].id, report.read) == ("p1", "p1", 3)
+    papers, reading = read_data(f"{whole}\n{record}\n{whole}")
+    assert (papers[0].id, papers[-1].id, reading.report.read) == ("p1", "p1", 3)
 
 
 @pytest.mark.parametrize("end", ["1e999", "-1e999", '"x"', "null", '"1"'])
-def test_a_span_that_ends_nowhere_is_no_text(tmp_path, end):
+def test_an_invalid_span_is_no_text(read_data, end):
     spans = f'[{{"start": 0, "end": {end}}}]'
-    for told in (spans, json.dumps(spans)):
-        record = f'{{"corpusid": 1, "title": "T", "content": {{"text": "abc", "annotations": {{"abstract": {told}}}}}}}'
-        assert reading_of(tmp_path, record)[1].read == 1
+    for value in (spans, json.dumps(spans)):
+        record = f'{{"corpusid": 1, "content": {{"text": "abc", "annotations": {{"abstract": {value}}}}}}}'
+        assert read_data(record)[1].report.read == 1
+
+
+def test_wild_places_of_an_inverted_index_cost_no_memory(read_data):
+    record = OPENALEX | {"abstract_inverted_index": {"far": [10**15], "near": [-1], "x": "y", "z": [None, 0.5]}}
+    assert read_data(json.dumps(record))[0][0].abstract == "near far"
+
+
+# JSON Lines
+
+
+def test_every_field_is_read_and_unknown_keys_are_ignored(read_data):
+    papers, reading = read_data(json.dumps(FULL))
+    assert papers == [PAPER]
+    assert (reading.report.read, reading.report.problems) == (1, [])
+
+
+def test_bom_crlf_and_blank_lines_do_not_matter(read_data):
+    record, other = (json.dumps(FULL | {"id": name}).encode() for name in ("p1", "p2"))
+    papers, reading = read_data(b"\xef\xbb\xbf" + record + b"\r\n\r\n  \n" + other + b"\r\n")
+    assert [paper.id for paper in papers] == ["p1", "p2"]
+    assert reading.report.read == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"id": 7}, "7"),
+        ({"id": None}, "123"),
+        ({"id": "", "pmid": 9}, "9"),
+        ({"id": None, "pmid": None, "doi": "https://doi.org/10.1000/X"}, "10.1000/x"),
+        ({"id": None, "pmid": None, "doi": ""}, derived_id(title="A title", year=2021)),
+    ],
+)
+def test_an_id_is_found_where_there_is_one(read_data, change, expected):
+    papers, _ = read_data(json.dumps(FULL | change).encode())
+    assert [paper.id for paper in papers] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ({"title": 5}, "title is a number; it should be text"),
+        ({"title": ["A"]}, "title is a list; it should be text"),
+        ({"abstract": {"a": 1}}, "abstract is an object; it should be text"),
+        ({"abstract": ["One.", 2]}, "abstract holds a number; it should hold texts only"),
+        ({"authors": 5}, "authors is a number; it should be a list of texts"),
+        ({"authors": [["Smith"]]}, "authors holds a list"),
+        ({"topics": [None]}, "topics holds null"),
+        ({"year": [2021]}, "year is a list; it should be a whole number"),
+        ({"year": 2021.5}, "year is a number; it should be a whole number"),
+        ({"year": True}, "year is true or false"),
+        ({"year": 20211}, "year is not within 1000 to 2999"),
+        ({"id": True}, "id is true or false; it should be text"),
+        ({"url": "javascript:alert(1)"}, "url 'javascript:alert(1)' begins with neither"),
+        (b"{", "not JSON"),
+        (b'{"id": NaN}', "NaN is not JSON"),
+        (b'{"id": -Infinity}', "-Infinity is not JSON"),
+        (b'{"year": ' + b"9" * 5000 + b"}", "not readable as JSON"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "lists or objects nested too deep"),
+        (b"[1]", "the record is a list; it should be an object"),
+        (b"null", "the record is null"),
+        (b'{"id": "' + b"x" * 300_000 + b'"}', "the line has more than 250,000 characters"),
+    ],
+)
+def test_a_bad_line_costs_no_other(read_data, raw, reason):
+    bad = raw if isinstance(raw, bytes) else json.dumps(FULL | raw).encode()
+    good = [json.dumps(FULL | {"id": name}).encode() for name in ("before", "after")]
+    papers, reading = read_data(b"\n".join([good[0], bad, good[1]]), line_bytes=250_000)
+    assert [paper.id for paper in papers] == ["before", "after"]
+    assert (reading.report.read, reading.report.damaged) == (3, 1)
+    assert reading.report.problems[0].place == "line 2"
+    assert reading.report.problems[0].reason.startswith(reason)
+
+
+def test_a_long_line_may_exceed_the_limit_of_a_record(read_data):
+    data = b'{"id": "' + b"x" * 1_000_000 + b'"}\n' + json.dumps(FULL).encode()
+    papers, reading = read_data(data, line_bytes=1000, record_bytes=200_000)
+    assert papers == [PAPER]
+    assert reading.report.damaged == 1
+
+
+def test_records_without_title_or_abstract_are_empty(read_data):
+    records = [FULL | {"title": " "}, FULL | {"abstract": []}, FULL | {"abstract": None}]
+    papers, reading = read_data("\n".join(map(json.dumps, records)))
+    assert papers == []
+    assert [problem.reason.split(".")[0] for problem in reading.report.problems] == [
+        "no title",
+        "no abstract",
+        "no abstract",
+    ]
 
 
 # Lists and answers
@@ -246,32 +352,34 @@ def test_a_span_that_ends_nowhere_is_no_text(tmp_path, end):
         lambda records: {"total": 2, "token": None, "data": records},
     ],
 )
-def test_lists_and_whole_answers_are_read_record_by_record(tmp_path, wrap, indent, pack):
+def test_lists_and_whole_answers_are_read_record_by_record(read_data, tmp_path, wrap, indent, pack):
     data = json.dumps(wrap([OPENALEX, GRAPH]), indent=indent)
-    papers, report = reading_of(tmp_path, pack(data.encode()))
+    papers, reading = read_data(pack(data.encode()))
     assert papers == [OPENALEX_PAPER, GRAPH_PAPER]
-    assert (report.format, report.read) == ("JSON", 2)
-    assert preview(tmp_path / "answer.json", count=1).papers == (OPENALEX_PAPER,)
+    assert (reading.report.format, reading.report.read) == ("JSON", 2)
+    assert preview(tmp_path / "library", count=1).papers == (OPENALEX_PAPER,)
 
 
-def test_answers_one_after_another_and_pretty_objects(tmp_path):
+def test_answers_and_objects_may_follow_each_other(read_data):
     page = {"meta": {"next_cursor": "x"}, "results": [OPENALEX]}
-    assert len(reading_of(tmp_path, "\n".join([json.dumps(page)] * 3))[0]) == 3
-    assert len(reading_of(tmp_path, "\n".join([json.dumps(OPENALEX, indent=1)] * 3))[0]) == 3
-    assert reading_of(tmp_path, json.dumps({"results": []}))[0] == []
+    assert len(read_data("\n".join([json.dumps(page)] * 3))[0]) == 3
+    assert len(read_data("\n".join([json.dumps(OPENALEX, indent=1)] * 3))[0]) == 3
+    assert read_data(json.dumps({"results": []}))[0] == []
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_json_in_what_a_terminal_of_windows_writes(tmp_path, encoding):
-    assert reading_of(tmp_path, json.dumps([OPENALEX]).encode(encoding))[0] == [OPENALEX_PAPER]
-    lines = "\r\n".join([json.dumps(OPENALEX)] * 2)
-    assert reading_of(tmp_path, lines.encode(encoding))[0] == [OPENALEX_PAPER] * 2
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_json_in_another_encoding_is_read(read_data, encoding):
+    record = FULL | {"title": "Größe"}
+    one, lines = (json.dumps(value, ensure_ascii=False) for value in ([record], record))
+    for text in (one, f"{lines}\r\n{lines}"):
+        papers, _ = read_data(text.encode(encoding))
+        assert {paper.title for paper in papers} == {"Größe"}
 
 
-def test_a_record_of_a_list_that_is_none_costs_no_other(tmp_path):
-    papers, report = reading_of(tmp_path, json.dumps([OPENALEX, 5, {"title": ["A"]}, GRAPH]))
+def test_a_bad_record_of_a_list_costs_no_other(read_data):
+    papers, reading = read_data(json.dumps([OPENALEX, 5, {"title": ["A"]}, GRAPH]))
     assert papers == [OPENALEX_PAPER, GRAPH_PAPER]
-    assert [str(problem).split(".json, ")[1].split(".")[0] for problem in report.problems] == [
+    assert [f"{problem.place}: {problem.reason.split('.')[0]}" for problem in reading.report.problems] == [
         "record 2: the record is a number; it should be an object",
         "record 3: title is a list; it should be text",
     ]
@@ -281,40 +389,16 @@ def test_a_record_of_a_list_that_is_none_costs_no_other(tmp_path):
     "end",
     ["", "]]", ", oops]", ", " + "[" * 100_000, ', {"a": NaN}]', ', {"year": ' + "9" * 5000 + "}]", "]\n{", " 5]"],
 )
-def test_a_list_that_breaks_off_gives_what_is_before(tmp_path, end):
+def test_a_list_that_breaks_off_gives_the_records_before(tmp_path, end):
     path = tmp_path / "answer.json"
     path.write_text(json.dumps([OPENALEX, GRAPH])[:-1] + end)
-    papers = []
+    reading = read(path)
+    assert [next(reading), next(reading)] == [OPENALEX_PAPER, GRAPH_PAPER]
     with pytest.raises(DamagedFileError, match=r"^answer\.json: its JSON is malformed or ends too early .*that: 2\."):
-        for paper in read(path):
-            papers.append(paper)
-    assert papers == [OPENALEX_PAPER, GRAPH_PAPER]
+        next(reading)
 
 
-def test_a_record_of_a_list_has_its_limit(tmp_path):
+def test_a_record_of_a_list_has_its_limit(read_data):
     data = json.dumps([OPENALEX, {"title": "x" * 300_000}])
     with pytest.raises(UnsafeFileError, match="one record has more than 200,000 characters"):
-        reading_of(tmp_path, data, record_bytes=200_000)
-
-
-def test_an_abstract_of_wild_places_costs_no_memory(tmp_path):
-    record = OPENALEX | {"abstract_inverted_index": {"far": [10**15], "near": [-1], "x": "y", "z": [None, 0.5]}}
-    assert reading_of(tmp_path, json.dumps(record))[0][0].abstract == "near far"
-
-
-SMALL = json.dumps({"meta": {}, "results": [OPENALEX, GRAPH, S2ORC_OLD]}).encode()
-
-
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_an_answer_scratched_anywhere_gives_papers_or_a_plain_error(tmp_path, data):
-    scratched = bytearray(SMALL)
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(SMALL) - 1))
-        scratched[place : place + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=6))
-    try:
-        papers, _ = reading_of(tmp_path, bytes(scratched))
-    except UnreadableFileError as error:
-        assert str(error).startswith("answer.json: ")
-    else:
-        assert all(paper.title for paper in papers)
+        read_data(data, record_bytes=200_000)
