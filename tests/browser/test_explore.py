@@ -26,8 +26,8 @@ def test_the_whole_way(visit: Any) -> None:
     titles = visit.titles()
     assert len(titles) == 10
     assert any(re.search("sepsis|septic|intensive care|machine learning|predict", title, re.I) for title in titles[:3])
-    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value(SEPSIS.split("\n")[0])
-    expect(visit.page.get_by_text(f"Read in full: all {len(SEPSIS.split())} words.")).to_be_visible()
+    expect(visit.page.get_by_role("textbox", name="Title", exact=True)).to_have_value(SEPSIS.split("\n")[0])
+    expect(visit.page.get_by_text(f"The encoder read all {len(SEPSIS.split())} words.")).to_be_visible()
     expect(visit.page.get_by_text("are also near on the map")).to_be_visible()
 
     # The star is drawn, a ring and a line for each hit of the list, in its order.
@@ -60,7 +60,7 @@ def test_the_whole_way(visit: Any) -> None:
     # The list as a spreadsheet: the same papers in the same order.
     visit.page.get_by_role("button", name="Export").click()
     with visit.page.expect_download() as download:
-        visit.page.get_by_role("button", name="CSV, for a spreadsheet").click()
+        visit.page.get_by_role("button", name="CSV (spreadsheets)").click()
     exported = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8-sig"))))
     assert [row["title"] for row in exported] == titles
 
@@ -105,7 +105,7 @@ def test_filters_keep_k_hits_and_dim_the_rest(visit: Any) -> None:
     faded, shown = visit.traces()[:2]
     assert faded["count"] + shown["count"] == 18_273
     assert 300 < shown["count"] < 5_000
-    expect(visit.page.locator(".map-root .legend")).to_contain_text("left out by the filter")
+    expect(visit.page.locator(".map-root .legend")).to_contain_text("Excluded by the filters")
     visit.page.get_by_role("button", name="Filters · 1").click()
     visit.page.get_by_role("button", name="Clear all filters").click()
     visit.page.wait_for_function("() => !location.search.includes('topic=')")
@@ -160,11 +160,11 @@ def test_the_map_takes_at_most_8_bytes_a_point(visit: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "Nothing to search for yet"),
-        ("   \n\n  ", "Nothing to search for yet"),
-        ("cancer", "One word says little"),
-        ("<p>Heart failure</p><p>We studied <b>it</b> in the ward.</p>", "HTML was read as plain text"),
-        ("\\title{Heart}\n\nWe show \\emph{that} $x^2$ matters in heart failure.", "LaTeX was read as plain text"),
+        ("", "There is no text to search for"),
+        ("   \n\n  ", "There is no text to search for"),
+        ("cancer", "One word is little to go on"),
+        ("<p>Heart failure</p><p>We studied <b>it</b> in the ward.</p>", "HTML was converted to plain text"),
+        ("\\title{Heart}\n\nWe show \\emph{that} $x^2$ matters in heart failure.", "LaTeX was converted to plain text"),
         (
             "Über die Behandlung der Herzschwäche\n\nWir haben die Wirkung von Betablockern auf die Sterblichkeit "
             "von Patienten mit chronischer Herzschwäche in einer Klinik untersucht und verglichen.",
@@ -188,12 +188,12 @@ def test_a_corrected_title_is_searched_with(visit: Any) -> None:
     visit.open()
     visit.search(SEPSIS)
     before = visit.titles()
-    visit.page.get_by_role("textbox", name="Title, as it was read").fill("Coral reefs under ocean acidification")
+    visit.page.get_by_role("textbox", name="Title", exact=True).fill("Coral reefs under ocean acidification")
     visit.page.get_by_role("button", name="Search", exact=True).click()
     expect(visit.page.locator("ol[aria-label^=Nearest] h3").last).not_to_have_text(before[-1])
     visit.settled()
     assert visit.titles() != before
-    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value(
+    expect(visit.page.get_by_role("textbox", name="Title", exact=True)).to_have_value(
         "Coral reefs under ocean acidification"
     )
 
@@ -213,7 +213,7 @@ def test_hostile_papers_stay_text(visit: Any, hostile_atlas: str) -> None:
     visit.open(f"?atlas={hostile_atlas}&like=hostile-0&k=5")
     titles = visit.titles()
     assert any("<img src=x onerror=" in title for title in titles)
-    visit.page.locator("ol[aria-label^=Nearest] li").first.get_by_role("button", name="Abstract").click()
+    visit.page.locator("ol[aria-label^=Nearest] li").first.get_by_role("button", name="Show abstract").click()
     assert visit.page.evaluate("() => window.hacked === undefined")
     assert visit.page.locator("ol[aria-label^=Nearest] img").count() == 0
     hrefs = visit.page.locator("a").evaluate_all("links => links.map(link => link.href)")
@@ -258,7 +258,7 @@ def test_all_of_the_map_after_a_link_with_a_window_clears_the_link(visit: Any) -
 @pytest.mark.parametrize("years", ["1950-1960", "2050-2060", "1960-2050"])
 def test_years_beyond_the_corpus_are_no_error(visit: Any, years: str) -> None:
     visit.open(f"?like=33829574&years={years}")
-    expect(visit.page.get_by_text("No other paper passes these filters")).to_have_count(
+    expect(visit.page.get_by_text("No other paper matches these filters")).to_have_count(
         0 if years == "1960-2050" else 1
     )
     expect(visit.hits()).to_have_count(10 if years == "1960-2050" else 0)
@@ -269,9 +269,9 @@ def test_a_title_survives_a_search_from_a_paper(visit: Any) -> None:
     visit.search(SEPSIS)
     before = visit.titles()
     visit.page.locator("ol[aria-label^=Nearest] li").nth(1).get_by_role("button", name="Use as query").click()
-    visit.page.get_by_role("button", name="Drop").click()
+    visit.page.get_by_role("button", name="Clear", exact=True).click()
     expect(visit.page.locator("ol[aria-label^=Nearest] h3").first).to_have_text(before[0])
-    expect(visit.page.get_by_role("textbox", name="Title, as it was read")).to_have_value(SEPSIS.split("\n")[0])
+    expect(visit.page.get_by_role("textbox", name="Title", exact=True)).to_have_value(SEPSIS.split("\n")[0])
 
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

@@ -59,7 +59,7 @@ function item(card, data, tell, open) {
   more.setAttribute("aria-controls", abstract.id);
   const show = (shown) => {
     abstract.hidden = !shown;
-    more.textContent = shown ? "Hide abstract" : "Abstract";
+    more.textContent = shown ? "Hide abstract" : "Show abstract";
     more.setAttribute("aria-expanded", String(shown));
     if (shown) open.add(card.row); else open.delete(card.row);
   };
