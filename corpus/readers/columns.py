@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from corpus.errors import UnknownFormatError
-from corpus.identifiers import derived_id, doi_of, pmid_of
+from corpus.identifiers import doi_of, pmid_of
 from corpus.paper import SCHEMA, Paper
-from corpus.readers.fields import join_paragraphs, names_of, topics_of, url_of, year_of
+from corpus.readers.fields import clean_paper, join_paragraphs, names_of, topics_of, url_of, year_of
 from corpus.text.cells import unguard_cell
 from corpus.text.markup import plain
-from corpus.text.plain import clean, clean_paragraphs, distinct
+from corpus.text.plain import clean
 
 # Field of Paper → the header of the column that holds it.
 Columns = Mapping[str, str]
@@ -112,21 +112,17 @@ class ColumnMap:
         def text(name: str) -> str:
             return next(filter(None, map(self._text, values(name))), "")
 
-        title = clean(text("title"))
-        year = next(filter(None, (year_of(_bare(value)) for value in values("year"))), None)
-        doi = doi_of(text("doi"))
-        pmid = next(filter(None, (pmid_of(_bare(value)) for value in values("pmid"))), "")
-        return Paper(
-            id=clean(text("id")) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
-            title=title,
-            abstract=clean_paragraphs(text("abstract")),
-            authors=next(filter(None, map(self._names, values("authors"))), ()),
-            year=year,
-            venue=clean(text("venue")),
-            doi=doi,
-            pmid=pmid,
+        return clean_paper(
+            own_id=text("id"),
+            title=text("title"),
+            abstract=text("abstract"),
+            authors=next(filter(None, map(self._names, values("authors"))), []),
+            year=next(filter(None, (year_of(_bare(value)) for value in values("year"))), None),
+            venue=text("venue"),
+            doi=doi_of(text("doi")),
+            pmid=next(filter(None, (pmid_of(_bare(value)) for value in values("pmid"))), ""),
             url=url_of(text("url"), alone=self.exact),
-            topics=distinct(topic for value in values("topics") for topic in self._topics(value)),
+            topics=(topic for value in values("topics") for topic in self._topics(value)),
         )
 
     def _text(self, value: object) -> str:
@@ -143,14 +139,14 @@ class ColumnMap:
     def _list(self, values: list[object]) -> list[str]:
         return [text_of(value) if self.exact else plain(text_of(value)) for value in values]
 
-    def _names(self, value: object) -> tuple[str, ...]:
+    def _names(self, value: object) -> list[str]:
         if isinstance(value, list):
             names = self._list(value)
         elif self.exact:
             names = self._text(value).split("; ")
         else:
             names = names_of(self._text(value), commas="authors" not in self._with_semicolons)
-        return tuple(filter(None, map(clean, names)))
+        return list(filter(None, map(clean, names)))
 
     def _topics(self, value: object) -> list[str]:
         if isinstance(value, list):
