@@ -24,10 +24,9 @@ from components.panels.comparison import (
     list_head,
     neighbour_agreement,
     pair_bar,
-    searched_from,
 )
 from components.panels.papers import paper_list
-from components.panels.query import query_box
+from components.panels.query import query_box, seeds_panel
 from components.search.cards import compared_card, rank_note, subject_topics
 from components.search.compare import Agreeing, ComparedSearch, compare_queries
 from components.search.search import Query, SearchResult, search, seed_query
@@ -230,7 +229,7 @@ def _query_box(pair: Pair, sides: Sequence[_Side], seeds: Sequence[str]) -> None
     )
     if seeds and atlas:
         rows = [row for paper in seeds if (row := atlas.row_of(paper)) is not None]
-        searched_from(atlas.titles(rows), on_drop=lambda: _show(replace(pair, like=())))
+        seeds_panel(atlas, rows, on_clear=lambda: _show(replace(pair, like=())))
 
 
 def _on_search(pair: Pair) -> None:

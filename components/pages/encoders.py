@@ -219,12 +219,9 @@ def _offer(option: EncoderOption, atlas: Atlas) -> None:
             frame.show_error(error)
             return
         device = "graphics card" if cost.device == "cuda" else "processor"
-        steps = [f"**{format_bytes(option.download)}** to download, once"] if option.download else []
-        encoding = duration(cost.encoding)
-        steps.append(
-            f"**{encoding[:1].upper()}{encoding[1:]}** to encode {plural(len(atlas), 'paper')} on this {device}"
-        )
-        steps.append(f"{duration(cost.besides)} for the map and the index")
+        steps = [f"Download, once: **{format_bytes(option.download)}**"] if option.download else []
+        steps.append(f"Encode {plural(len(atlas), 'paper')} on this {device}: **{duration(cost.encoding)}**")
+        steps.append(f"Map and index: {duration(cost.besides)}")
         st.markdown("\n".join(f"- {step}" for step in steps))
         st.button(
             "Download and build the atlas" if option.download else "Build the atlas",

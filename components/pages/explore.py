@@ -144,7 +144,7 @@ def _results(atlas: Atlas, view: View, query: Query, seeds: list[int]) -> Search
         asked_for=view.k,
         filtered=bool(view.filters),
         seeds=seeds,
-        on_drop_seeds=lambda: session.change(like=(), around=False),
+        on_clear_seeds=lambda: session.change(like=(), around=False),
         exports=lambda: export_menu(
             lambda: [atlas.paper(row) for row in result.rows],
             name="nearest",

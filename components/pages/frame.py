@@ -43,7 +43,8 @@ def masthead(*, atlas: str, beside: Callable[[], None] | None = None) -> None:
             for name, found in st.session_state[_PAGES].items():
                 st.page_link(found, label=name, query_params=_params(name, atlas))
         if (status := runner.latest()) is not None and not status.over:
-            st.caption(f":material/construction: {escaped(status.request.words)}")
+            words = status.request.words
+            st.caption(f":material/construction: {escaped(words[:1].upper() + words[1:])}")
         st.space("stretch")
         if beside is not None:
             beside()

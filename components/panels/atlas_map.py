@@ -40,7 +40,7 @@ def atlas_map(
 ) -> None:
     """Draw the map, or a sentence where there are too few papers for one.
 
-    The callbacks are told of triggers in `st.session_state[key]`: `opened` {row}, `area` {corners}, `camera` {window},
+    The callbacks handle triggers in `st.session_state[key]`: `opened` {row}, `area` {corners}, `camera` {window},
     `colour` (a view's colour). Without on_area nothing can be selected; without on_camera moving the map is not
     reported. topics: those that "colour by topic" distinguishes, at most as many as the palette has colours.
     """

@@ -9,6 +9,7 @@ import streamlit as st
 from components.encoder.base import TextCoverage
 from components.search.compare import Agreement, Comparison
 from components.search.markup import bars_html
+from components.search.query_text import coverage_words
 from components.search.view import PAIR_K_CHOICES
 from corpus.text.markdown import escaped
 
@@ -40,19 +41,6 @@ def pair_bar(
             format_func=lambda k: f"{k} papers",
             width=150,
         )
-
-
-def searched_from(titles: Sequence[str], *, on_drop: Callable[[], None]) -> None:
-    """Draw which papers are the query, and a way back to the text."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            "Papers most like this one" if len(titles) == 1 else f"Papers most like these {len(titles):,} on average"
-        )
-        st.button("Clear", icon=":material/close:", type="tertiary", on_click=on_drop, help="Back to the text")
-    for title in titles[:_MAX_NAMED]:
-        st.text(title)
-    if len(titles) > _MAX_NAMED:
-        st.text(f"… and {len(titles) - _MAX_NAMED:,} more")
 
 
 def comparison_panel(comparison: Comparison, *, left: str, right: str) -> None:
@@ -130,13 +118,8 @@ def list_head(name: str, *, reading: TextCoverage | None, blocked: str, left_out
     if blocked:
         st.warning(escaped(blocked), icon=":material/info:")
     elif reading and not reading.complete:
-        st.caption(
-            f":material/spellcheck: It knows {reading.words_read:,} of {reading.words:,} words. The others are rare in "
-            "this corpus."
-            if reading.skips
-            else f":material/content_cut: It read the first {reading.words_read:,} of {reading.words:,} words (at most "
-            f"{reading.max_tokens} word pieces)."
-        )
+        icon = "spellcheck" if reading.skips else "content_cut"
+        st.caption(f":material/{icon}: It {coverage_words(reading)}.")
     for title in left_out[:_MAX_NAMED]:
         st.caption(f":material/content_copy: Left out, because it is the query itself: {escaped(title)}")
 

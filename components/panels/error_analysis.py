@@ -11,6 +11,7 @@ from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 from components.evaluation.results import QueryScores
 from components.mapping.palette import css_colours
 from components.search.markup import plural
+from components.search.query_text import coverage_words
 from corpus.text.markdown import escaped
 
 _MAX_RANKS = 12  # that are named; the strip shows all
@@ -49,7 +50,7 @@ def query_analysis(
         st.caption(
             ":material/check: The encoder read the whole query."
             if reading.complete
-            else f":material/content_cut: Query: {_read_part(reading)}."
+            else f":material/content_cut: Query: the encoder {coverage_words(reading)}."
         )
     if analysis.perfect:
         return
@@ -112,12 +113,6 @@ def _share(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
-def _read_part(reading: TextCoverage) -> str:
-    if reading.skips:
-        return f"the encoder knows {reading.words_read:,} of {reading.words:,} words"
-    return f"the encoder read the first {reading.words_read:,} of {reading.words:,} words"
-
-
 def _candidate(candidate: Candidate, *, ascending: bool, reading: TextCoverage | None) -> None:
     paper = candidate.paper
     with st.container(border=True, gap="small"):
@@ -128,7 +123,7 @@ def _candidate(candidate: Candidate, *, ascending: bool, reading: TextCoverage |
         if not paper.abstract:
             st.caption(":material/info: No abstract: only the title was compared.")
         if reading is not None and not reading.complete:
-            st.caption(f":material/content_cut: Here {_read_part(reading)}.")
+            st.caption(f":material/content_cut: The encoder {coverage_words(reading)}.")
         words = "".join(
             f"<em>{label}</em> "
             + " ".join(f'<span class="{kind}">{html.escape(word[:40])}</span>' for word in chosen)

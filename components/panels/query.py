@@ -10,7 +10,7 @@ from components.atlas.store import Atlas
 from components.encoder.base import TextCoverage
 from components.search.cards import has_pair_shares, meaning
 from components.search.markup import plural
-from components.search.query_text import QueryText
+from components.search.query_text import QueryText, coverage_words
 from components.search.search import MAP_SHARE, SearchResult
 from components.search.view import K_CHOICES
 from corpus.text.markdown import escaped
@@ -103,18 +103,9 @@ def _parsed(query_text: QueryText, reading: TextCoverage | None) -> None:
     if not query_text:
         st.info("There is no text to search for. Paste one, or choose an example.", icon=":material/edit:")
         return
-    if reading and reading.complete:
-        st.caption(f":material/done_all: The encoder read all {plural(reading.words, 'word')}.")
-    elif reading and reading.skips:
-        st.caption(
-            f":material/spellcheck: The encoder knows {reading.words_read:,} of {reading.words:,} words. The others "
-            "are rare in this corpus."
-        )
-    elif reading:
-        st.caption(
-            f":material/content_cut: The encoder read the first {reading.words_read:,} of {reading.words:,} words "
-            f"(at most {reading.max_tokens} word pieces)."
-        )
+    if reading:
+        icon = "done_all" if reading.complete else "spellcheck" if reading.skips else "content_cut"
+        st.caption(f":material/{icon}: The encoder {coverage_words(reading)}.")
     for note in query_text.notes:
         st.caption(f":material/info: {note}")
 
@@ -167,6 +158,16 @@ def filter_bar(
         st.text(name)
 
 
+def seeds_panel(atlas: Atlas, seeds: Sequence[int], *, on_clear: Callable[[], None]) -> None:
+    """Draw the papers that are the query, and a way back to the text."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            "Papers most like this one" if len(seeds) == 1 else f"Papers most like these {len(seeds):,} on average"
+        )
+        st.button("Clear", icon=":material/close:", type="tertiary", on_click=on_clear, help="Back to the text")
+    _titles(atlas, seeds)
+
+
 def result_header(
     atlas: Atlas,
     result: SearchResult,
@@ -174,19 +175,12 @@ def result_header(
     asked_for: int,
     filtered: bool,
     seeds: Sequence[int],
-    on_drop_seeds: Callable[[], None],
+    on_clear_seeds: Callable[[], None],
     exports: Callable[[], None],
 ) -> None:
     """Draw what stands above the results. asked_for: k. seeds: rows searched from. exports: draws a menu."""
     if seeds:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(
-                "Papers most like this one" if len(seeds) == 1 else f"Papers most like these {len(seeds):,} on average"
-            )
-            st.button(
-                "Clear", icon=":material/close:", type="tertiary", on_click=on_drop_seeds, help="Back to the text"
-            )
-        _titles(atlas, seeds)
+        seeds_panel(atlas, seeds, on_clear=on_clear_seeds)
     if result.hits:
         with st.container(horizontal=True, vertical_alignment="center"):
             count = len(result.hits)

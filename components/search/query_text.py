@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
+from components.encoder.base import TextCoverage
+
 MAX_TITLE_CHARS = 300  # a longer first line is an abstract without a title
 MAX_PASTE_CHARS = 50_000  # thirty abstracts; an encoder reads two pages at most
 _FULL_TEXT_WORDS = 1500
@@ -85,6 +87,20 @@ def understand(paste: str) -> QueryText:
             "This does not look like English. The encoder was trained on English text, so expect poor matches."
         )
     return QueryText(title=title, abstract=abstract, notes=tuple(notes))
+
+
+def coverage_words(coverage: TextCoverage) -> str:
+    """How much of a text an encoder read, after "The encoder …".
+
+    >>> coverage_words(TextCoverage(words_read=250, words=400, tokens_read=256, max_tokens=256))
+    'read the first 250 of 400 words (at most 256 word pieces)'
+    """
+    read, words = f"{coverage.words_read:,}", f"{coverage.words:,} word{'s' if coverage.words != 1 else ''}"
+    if coverage.complete:
+        return f"read all {words}"
+    if coverage.skips:
+        return f"knows {read} of {words} (the others are rare in this corpus)"
+    return f"read the first {read} of {words} (at most {coverage.max_tokens} word pieces)"
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class View:
             tuple(zip(numbers[::2], numbers[1::2], strict=True)) if len(numbers) >= 6 and len(numbers) % 2 == 0 else ()
         )
         return cls(
-            atlas=first.get("atlas", DEFAULT_ATLAS)[:_MAX_NAME_CHARS],
+            atlas=(first.get("atlas") or DEFAULT_ATLAS)[:_MAX_NAME_CHARS],
             like=_texts(params.get("like", ()), max_count=MAX_SEEDS),
             k=next((k for k in K_CHOICES if first.get("k") == str(k)), DEFAULT_K),
             filters=Filters(
@@ -111,9 +111,10 @@ class Pair:
     @classmethod
     def from_params(cls, params: Mapping[str, Sequence[str]]) -> "Pair":
         """The pair that query parameters ask for; `atlas` stands for `left`. Never raises."""
-        view = View.from_params({**params, "atlas": params.get("left") or params.get("atlas") or ("",)})
-        right = _first_values(params).get("right", "")[:_MAX_NAME_CHARS]
-        return cls(view.atlas, right, view.like, view.k if view.k in PAIR_K_CHOICES else DEFAULT_K)
+        view, first = View.from_params(params), _first_values(params)
+        left, right = first.get("left") or first.get("atlas", ""), first.get("right", "")
+        names = (left[:_MAX_NAME_CHARS], right[:_MAX_NAME_CHARS])
+        return cls(*names, view.like, view.k if view.k in PAIR_K_CHOICES else DEFAULT_K)
 
 
 @dataclass(frozen=True, slots=True)

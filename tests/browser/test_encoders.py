@@ -29,7 +29,7 @@ def test_what_an_encoder_is_stands_there_before_it_is_chosen(visit: Any) -> None
         "SciBERT",
         "a zip file published by its authors, about 440 MB",
         "31.45",
-        "440 MB to download, once",
+        "Download, once: 440 MB",
     ):
         expect(page.get_by_text(said)).to_be_visible()
     expect(page.get_by_role("button", name="Download and build the atlas")).to_be_enabled()

@@ -189,6 +189,16 @@ def test_the_query_is_a_star_with_rings_and_lines(plotted: Map) -> None:
     assert len(plotted.traces()) == 5
 
 
+def test_the_star_is_drawn_over_the_points(plotted: Map) -> None:
+    plotted.draw(query=[0.1, 0.2], hits=[4])
+    # The canvas of the points is below the drawing of the star, whose background is clear.
+    assert plotted.page.evaluate(
+        """() => { const plot = document.querySelector('.plot'), points = plot.querySelector('.gl-container');
+            const background = getComputedStyle(plot.querySelector('.main-svg')).backgroundColor;
+            return [getComputedStyle(points).zIndex, background] }"""
+    ) == ["-1", "rgba(0, 0, 0, 0)"]
+
+
 def test_labels_do_not_overlap(plotted: Map) -> None:
     regions = [
         {"name": "Largest", "x": 0, "y": 0, "size": 9, "first": 0},

@@ -128,6 +128,13 @@ def test_filters_that_nothing_matches_say_so() -> None:
     assert "<b>nothing</b>" in [text.value for text in app.text]
 
 
+def test_years_beyond_the_corpus_are_no_error() -> None:
+    for years, count in (("1950-1960", 0), ("2050-2060", 0), ("1960-2050", 7)):
+        app = explore(like="heart-1", years=years)
+        assert ("No other paper matches these filters" in texts(app)) == (count == 0)
+        assert len(cards(app)) == count
+
+
 def test_a_link_restores_its_view() -> None:
     link: dict[str, str | list[str]] = {
         "like": ["heart-1", "heart-2"],
