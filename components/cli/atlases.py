@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.cli.output import (
     AsJson,
     AtlasName,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 
 DIFFERENT = 3  # the exit code of a verification that found a difference
-MEDLINE = "medline"  # the default atlas
 
 
 def add(app: typer.Typer) -> None:

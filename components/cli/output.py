@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from components.atlas.paths import DEFAULT_ATLAS
 from corpus.errors import CociteAtlasError
 from corpus.progress import Cancelled, Progress, Throttled
 
@@ -83,8 +84,6 @@ def progress_bars(*, as_json: bool = False) -> Iterator[Progress]:
 
 def ensure_default(name: str) -> None:
     """Assemble the default atlas where it is named for the first time."""
-    from components.atlas.paths import DEFAULT_ATLAS
-
     if name == DEFAULT_ATLAS:
         from components.atlas.default import ensure_medline
 

@@ -67,7 +67,7 @@ class ColumnsNotFound(UnknownFormatError):
     def __init__(self, reason: str, *, headers: Sequence[str]):
         super().__init__(
             reason,
-            advice="Say under which header each field stands: in the app by choosing it, on the command line by "
+            advice="Choose the header of each field in the app, or give it on the command line with "
             "--column title=HEADER --column abstract=HEADER",
         )
         self.headers = tuple(headers)
@@ -166,7 +166,7 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Colum
     columns = columns or {}
     if strangers := sorted(set(columns) - set(FIELDS)):
         raise ColumnsNotFound(
-            f"there is no field {strangers[0]!r} to be mapped (there are {', '.join(FIELDS)})", headers=headers
+            f"there is no field {strangers[0]!r} (the fields are {', '.join(FIELDS)})", headers=headers
         )
     places = {name: found for name, found in _guessed_places(headers).items() if name not in columns}
     for name, header in columns.items():
@@ -185,7 +185,7 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Colum
     places = {name: places[name] for name in FIELDS if places.get(name)}
     if "title" not in places:
         raise ColumnsNotFound(
-            f"none of its columns is called as a title is (it has {_listed(headers)})", headers=headers
+            f"none of its columns is recognised as the title (it has {_listed(headers)})", headers=headers
         )
     exact = not columns and any(tuple(headers[: len(own)]) == own for own in (OWN_HEADERS, FIELDS))
     return ColumnMap(tuple(headers), places, exact)

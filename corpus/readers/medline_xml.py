@@ -42,7 +42,7 @@ def read_medline_xml(stream: CappedStream, *, limits: Limits) -> Iterator[Record
                 records += 1
                 yield records, read_article(element)
             stream.mark()
-            # clear() alone leaves an empty element a record behind, which adds up over a whole file.
+            # clear() alone leaves an empty element per record in the tree, which adds up over a whole file.
             element.clear()
             while element.getprevious() is not None:
                 del element.getparent()[0]
@@ -71,10 +71,10 @@ def read_article(element: Any) -> Paper | Rejected:
             reference_list=True,
         )
     except _PARSER_ERRORS as error:
-        return Rejected("damaged", f"not as MEDLINE has it ({clean(str(error))}). Drop the record.")
+        return Rejected("damaged", f"not valid MEDLINE ({clean(str(error))}). Drop the record.")
     pmid = clean(record["pmid"] or "")
     if not is_pmid(pmid):
-        return Rejected("damaged", f"the PMID is {pmid[:20]!r}, which is none. Correct it, or drop the record.")
+        return Rejected("damaged", f"the PMID {pmid[:20]!r} is not valid. Correct it, or drop the record.")
     languages = record["languages"].split(";")
     if "eng" not in languages:
         return Rejected("non_english", f"not in English ({record['languages'] or 'no language stated'}).")

@@ -260,7 +260,7 @@ class Preview:
 
     headers: of a table; empty for other formats. columns: the header of each field that was found, as guessed or given.
     papers: the first ones, those without an abstract included. problems: of the records before and between them; or
-    why the columns do not tell where the titles are. vector_columns: of a Parquet file, those that can be vectors.
+    why no title column is recognised. vector_columns: of a Parquet file, those that can be vectors.
     """
 
     format: str

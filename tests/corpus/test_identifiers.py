@@ -2,6 +2,7 @@
 
 import re
 import string
+from typing import get_args
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from corpus.identifiers import (
     ID_KINDS,
-    IDENTIFIER_KINDS,
     Identifier,
+    IdentifierKind,
     IdKind,
     citation_key,
     doi_of,
@@ -196,7 +197,7 @@ def test_a_title_and_an_abstract_are_never_an_identifier(title: str, abstract: s
 def test_an_identifier_is_one_short_word(text: str) -> None:
     found = parse_identifier(text)
     if found is not None:
-        assert found.kind in IDENTIFIER_KINDS
+        assert found.kind in get_args(IdentifierKind)
         assert re.fullmatch(r"[!-~]{1,230}", found.value)
 
 

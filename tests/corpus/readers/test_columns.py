@@ -235,14 +235,14 @@ def test_headers_that_fit_nothing_are_named_with_the_way_out(read_data, tmp_path
     with pytest.raises(ColumnsNotFound) as caught:
         read_data(data)
     assert str(caught.value).startswith(
-        'library: none of its columns is called as a title is (it has "col 0", "col 1",'
+        'library: none of its columns is recognised as the title (it has "col 0", "col 1",'
     )
     assert "and 8 more" in str(caught.value)
     assert "--column title=HEADER" in str(caught.value)
     assert caught.value.headers[19] == "col 19"
     shown = preview(tmp_path / "library")
     assert (shown.papers, shown.columns, shown.headers) == ((), {}, caught.value.headers)
-    assert "called as a title is" in shown.problems[0].reason
+    assert "recognised as the title" in shown.problems[0].reason
     with pytest.raises(ColumnsNotFound, match='it has no column "nope" for title'.replace('"', "'")):
         read_data(data, columns={"title": "nope"})
     with pytest.raises(ColumnsNotFound, match="no field 'colour'"):

@@ -84,6 +84,6 @@ def test_records_that_give_no_paper_are_reported_by_their_place(read_data):
     assert [paper.id for paper in papers] == ["3"]
     assert [(problem.place, problem.reason.split(".")[0]) for problem in reading.report.problems] == [
         ("record 1, line 1", "no abstract"),
-        ("record 2, line 5", "the PMID is 'x', which is none"),
+        ("record 2, line 5", "the PMID 'x' is not valid"),
         ("record 4, line 10", "no title"),
     ]
