@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import humanize
 import streamlit as st
 
 from components.atlas.build import ENCODING, PROJECTING, READING
@@ -92,6 +91,8 @@ def duration(seconds: float) -> str:
     >>> duration(20), duration(700), duration(5_500), duration(400_000)
     ('less than a minute', 'about 12 minutes', 'about 1 hour and 32 minutes', 'about 4 days')
     """
+    import humanize  # slow to import
+
     if seconds < 60:
         return "less than a minute"
     if seconds > 24 * 3600:
