@@ -32,7 +32,7 @@ def no_text(manifest: Manifest) -> str:
     """Why an atlas of precomputed vectors takes no text, and what to do instead."""
     named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != PRECOMPUTED else ""
     return (
-        f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be looked for in it. "
+        f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be searched for in it. "
         "Search from its papers, or build another atlas of them with an encoder."
     )
 

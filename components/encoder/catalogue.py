@@ -190,7 +190,7 @@ _ENTRIES = (
         base="TF-IDF and truncated SVD (scikit-learn)",
         domain="any text: it learns the words of the corpus itself",
         licence="BSD-3-Clause",
-        note="Lexical: near are papers that share words. Fitted when an atlas is built.",
+        note="Keyword-based: papers that share words are close. Learned from your corpus.",
         advice="To see what a neural encoder finds beyond shared words.",
     ),
     _specter,

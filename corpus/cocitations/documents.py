@@ -16,6 +16,7 @@ from corpus.cocitations.sentences import citing_sentences
 from corpus.errors import UnsafeFileError
 from corpus.io.decoding import head_text, text_encoding
 from corpus.io.json_values import BrokenJson, JsonValues
+from corpus.io.safe_xml import PARSER_OPTIONS
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 
@@ -91,7 +92,7 @@ def _xml(chunks: Iterator[bytes], place: str) -> Iterator[Document]:
 def _articles(chunks: Iterator[bytes]) -> Iterator[bytes]:
     from lxml import etree
 
-    parser = etree.XMLPullParser(events=("end",), **jats.PARSER_OPTIONS)
+    parser = etree.XMLPullParser(events=("end",), tag=jats.ARTICLE_TAG, **PARSER_OPTIONS)
     length = 0
     error: etree.XMLSyntaxError | None = None
     for chunk in chunks:

@@ -212,19 +212,20 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield partial
-        lock.release()
-        (partial / _LOCK).unlink(missing_ok=True)
         for path in [*partial.rglob("*"), partial]:
             _flush(path)
         try:
-            partial.rename(folder)  # also onto an empty one
+            partial.rename(folder)  # also onto an empty one; with the lock, so that nobody else clears it before
         except OSError:
             check_new_folder(folder)
             raise
-        _flush(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     finally:
         lock.release()
-        shutil.rmtree(partial, ignore_errors=True)
+    (folder / _LOCK).unlink(missing_ok=True)
+    _flush(folder.parent)
 
 
 def _flush(path: Path) -> None:
