@@ -75,7 +75,7 @@ def _strip(analysis: QueryAnalysis) -> str:
         f'<div class="strip" style="{_colours()}" role="img" aria-label="{text}">'
         f'<span style="width:{top:.3f}%"></span>{ticks}</div>'
         f'<div class="strip-ends"><span>rank 1</span><span>shaded: the top 20 %</span><span>{count:,}</span></div>'
-        f"<p class='strip-told'>{text}</p>"
+        f"<p class='strip-text'>{text}</p>"
     )
 
 

@@ -89,7 +89,7 @@ def test_the_whole_way(visit: Any) -> None:
     assert titles(visit, "tfidf-svd") == before
     page.get_by_role("link", name="Explore", exact=True).click()
     page.get_by_role("heading", name="nearest papers").wait_for()
-    expect(page.get_by_text("Papers like")).to_be_visible()
+    expect(page.get_by_text("Papers most like this one")).to_be_visible()
     visit.settled()
 
 

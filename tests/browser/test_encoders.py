@@ -44,7 +44,7 @@ def test_an_atlas_is_built_searched_and_deleted(visit: Any, small_corpus: str) -
     to_encoders(visit, small_corpus)
     choose(visit, "tfidf-svd")
     page.get_by_role("button", name="Build the atlas").click()
-    expect(page.get_by_text("Building an atlas with tfidf-svd")).to_be_visible()
+    expect(page.get_by_text("Building an atlas with tfidf-svd", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.get_by_text("The atlas with tfidf-svd is ready.")).to_be_visible(timeout=180_000)
 
