@@ -15,16 +15,14 @@ from components.pages.corpora import corpora_page
 from components.pages.encoders import encoders
 from components.pages.evaluate import evaluate
 from components.pages.explore import explore
-from components.pages.style import style
 
-# A file of ours: a Material icon as the page's icon is fetched from the internet.
+# A local file: Streamlit fetches Material icons of a page from the internet.
 ICON = str(Path(__file__).parent / "components" / "panels" / "assets" / "icon.svg")
 
 
 def main() -> None:
     """Draw the page that the address asks for."""
     st.set_page_config(page_title="Cocite Atlas", page_icon=ICON, layout="wide")
-    style()
     pages = {
         "Explore": st.Page(explore, title="Explore", default=True),
         "Compare": st.Page(compare, title="Compare"),
@@ -32,7 +30,7 @@ def main() -> None:
         "Evaluate": st.Page(evaluate, title="Evaluate", url_path="evaluate"),
         "Encoders": st.Page(encoders, title="Encoders"),
     }
-    frame.remember(pages)
+    frame.begin(pages)
     st.navigation(list(pages.values()), position="hidden").run()
 
 

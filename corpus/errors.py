@@ -1,4 +1,4 @@
-"""The one base class of every error that this project raises on purpose, and the words for invalid files."""
+"""The base class of all errors that this project raises on purpose, and the errors of unreadable files."""
 
 from typing import TYPE_CHECKING
 

@@ -14,7 +14,6 @@ from corpus.text.markup import plain
 from corpus.text.plain import clean
 
 IdentifierKind = Literal["doi", "pmid", "pmcid", "arxiv", "s2"]
-IDENTIFIER_KINDS: tuple[IdentifierKind, ...] = get_args(IdentifierKind)
 _LABELS: dict[IdentifierKind, str] = {
     "doi": "DOI",
     "pmid": "PMID",
@@ -271,7 +270,7 @@ _KEY_FORMS: dict[IdKind, str] = {
     "mag": r"(?:mag:\s?)?(\d{1,12})",
 }
 _PREFIXED_KEY = re.compile(r"([a-z0-9_]{2,10})\s?:\s?(.+)", re.IGNORECASE | re.DOTALL)
-# Kinds whose form tells them. A bare number may be any of three, and stays an "id".
+# Kinds that are recognised by their form. A bare number may be any of three, and stays an "id".
 _SELF_EVIDENT: tuple[IdKind, ...] = ("doi", "arxiv", "pmid", "pmcid", "openalex", "acl", "s2")
 
 
@@ -309,7 +308,7 @@ def citation_key(kind: IdKind, value: object) -> str:
 
 
 def parsed_citation_key(text: str) -> str:
-    """The key of an id whose kind its prefix or form tells; of any other text, an "id".
+    """The key of an id whose prefix or form shows its kind; of any other text, an "id".
 
     "" for an empty text, and where the rest contradicts the prefix ("doi:n/a").
     """

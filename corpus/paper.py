@@ -1,4 +1,4 @@
-"""Paper: what one paper is, and how many of them lie in an arrow table."""
+"""Paper, and the arrow schema of tables of papers."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-# One column a field of Paper, in its order. Tables of papers have this schema and no other.
+# One column per field of Paper, in its order. Every table of papers has this schema.
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -25,11 +25,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One paper. Empty strings and tuples stand for what a record does not say; `year` alone may be None.
+    """One paper. Empty strings and tuples stand for missing values; only `year` may be None.
 
     id: unique within a corpus (the PMID where there is one).
-    authors: "Family, Given" for people, the plain name for a group, in the order of the byline.
-    topics: MeSH headings, then the authors' keywords, none twice.
+    authors: "Family, Given" for people, the plain name for a group, in the order of the paper.
+    topics: MeSH headings, then the authors' keywords, without repeats.
     """
 
     id: str
@@ -44,17 +44,17 @@ class Paper:
     topics: tuple[str, ...] = ()
 
     def text_hash(self) -> bytes:
-        """SHA-256 (32 bytes) of what an encoder may read of this paper: its title and abstract."""
+        """SHA-256 (32 bytes) of what an encoder may read: title and abstract."""
         return text_hash(self.title, self.abstract)
 
 
 def text_hash(title: str, abstract: str) -> bytes:
-    """SHA-256 (32 bytes) of a title and an abstract, kept apart by a byte that neither can hold."""
+    """SHA-256 (32 bytes) of a title and an abstract, separated by a byte that neither contains."""
     return hashlib.sha256(f"{title}\x00{abstract}".encode()).digest()
 
 
 def to_table(papers: Iterable[Paper]) -> pa.Table:
-    """Papers as an arrow table with `SCHEMA`, one row a paper, in the order given."""
+    """Papers as an arrow table with `SCHEMA`, one row per paper, in the given order."""
     rows = list(papers)
     columns = [pa.array([getattr(paper, field.name) for paper in rows], type=field.type) for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
@@ -71,7 +71,7 @@ def paper_at(table: pa.Table, row: int) -> Paper:
 
 
 def papers_in(table: pa.Table) -> Iterator[Paper]:
-    """The papers of a table with `SCHEMA`, in its order, a few hundred of them at a time as Python's own objects."""
+    """The papers of a table with `SCHEMA`, in order; a few hundred at a time become Python objects."""
     for batch in table.to_batches(max_chunksize=500):
         for record in batch.to_pylist():
             yield Paper(**record | {"authors": tuple(record["authors"]), "topics": tuple(record["topics"])})

@@ -30,6 +30,11 @@ settings.load_profile("unhurried")
 _MAIN = sys.modules["__main__"]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their length: compressed ones hold the time, and every process must collect the same tests."""
+    return f"{len(val)}_bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def the_main_module() -> None:
     """AppTest leaves its script as the main module, which every process that is spawned later would run."""

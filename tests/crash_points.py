@@ -109,7 +109,8 @@ def _prepare_archive(folder: Path) -> None:
 
 
 def _archive(folder: Path) -> None:
-    from components.atlas.archive import import_archive, write_archive
+    from components.atlas.archive import write_archive
+    from components.atlas.archive_import import import_archive
     from components.atlas.paths import atlas_names
 
     _home(folder)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST_PARTY = {"app", "components", "corpus", "tests"}
 TYPES_ONLY = {"_typeshed"}  # the type checker has it, no installed package does
 OPTIONAL = {"ir_datasets"}  # used where it is installed; what imports it says how to install it
-MAX_FILE_LINES = 400  # lines; a longer file is asking to be two
+MAX_FILE_LINES = 420  # lines; a longer file is asking to be two
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[0-9][A-Za-z0-9.]*)  # (?P<reason>\S.{4,})")
 
 

@@ -19,8 +19,7 @@ from components.atlas.corpora import note_request
 from components.atlas.encoders import ChosenEncoder, choose_encoder
 from components.atlas.manifest import EncoderRecord, Growth, IndexRecord, Manifest
 from components.atlas.map_state import recount_regions
-from components.encoder.base import ENCODING, LEARNING, Encoder
-from components.encoder.bi_encoder import Precision
+from components.encoder.base import ENCODING, LEARNING, Encoder, Precision
 from components.encoder.catalogue import LEXICAL
 from components.encoder.lexical import LexicalEncoder
 from components.index.exact import Vectors
@@ -36,7 +35,8 @@ from corpus.readers import read
 from corpus.readers.columns import Columns
 from corpus.readers.report import WithoutAbstract, problems_table
 
-READING, NAMING, INDEXING, WRITING = "Reading the papers", "Naming regions", "Indexing", "Writing the atlas"
+READING = "Reading the papers"
+NAMING, INDEXING, WRITING = "Naming regions", "Indexing", "Writing the atlas"
 
 CHUNK = 1024  # rows per file of vectors in the work folder: what a kill can cost, a minute at most on two cores
 RANDOM_PAIRS = 100_000  # "closer than 99.99 % of pairs" rests on ten of them

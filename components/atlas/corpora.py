@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from components.atlas import paths, store
-from components.atlas.manifest import MAX_TITLE_CHARS, AtlasName, Count, Manifest, Precision
+from components.atlas.manifest import MAX_TITLE_CHARS, AtlasName, Count, Manifest
 from components.atlas.paths import DEFAULT_ATLAS, MAX_NAME_CHARS, NoSuchAtlas, build_lock
+from components.encoder.base import Precision
 from components.encoder.catalogue import CATALOGUE
 from corpus.errors import CociteAtlasError
 from corpus.io.files import write_text
@@ -92,6 +93,15 @@ def corpus_titles() -> dict[str, str]:
     return dict(sorted(titles.items()))
 
 
+def taken_names() -> set[str]:
+    """The default atlas's name, and those of all atlases and of builds that can be resumed.
+
+    What a killed import left in a work folder has no request, and is in nobody's way.
+    """
+    builds = (work.parent.name for work in paths.work_folders() if _read_request(work) is not None)
+    return {DEFAULT_ATLAS, *paths.atlas_names(), *builds}
+
+
 def free_name(title: str, *, taken: Collection[str] = ()) -> str:
     """A name for a new corpus, made from its title, that no atlas, no unfinished build and none of `taken` has.
 
@@ -101,7 +111,8 @@ def free_name(title: str, *, taken: Collection[str] = ()) -> str:
     decomposed = unicodedata.normalize("NFKD", title.lower()).replace("'", "").replace("’", "")
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG_CHARS].strip("-") or "corpus"
-    return paths.free_name(slug, {*taken, *paths.taken_names(), *corpora()})
+    builds = (work.parent.name for work in paths.work_folders())
+    return paths.free_name(slug, {*taken, *taken_names(), *corpora(), *builds})
 
 
 def rename_corpus(corpus: str, title: str) -> None:

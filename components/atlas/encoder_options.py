@@ -11,8 +11,8 @@ import numpy as np
 from components.atlas.corpora import atlases_of
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import Atlas
-from components.encoder.base import unreadable
-from components.encoder.bi_encoder import Precision, default_precision
+from components.encoder.base import Precision, unreadable
+from components.encoder.bi_encoder import default_precision
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Pooling
 from components.encoder.checkpoints import find_checkpoint
 from components.encoder.download import is_available, own_checkpoints, partial_bytes

@@ -10,8 +10,8 @@ import pyarrow as pa
 from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.paths import atlas_folder
 from components.atlas.store import FITTED, AtlasDamaged, check_file
-from components.encoder.base import Encoder
-from components.encoder.bi_encoder import Precision, load_encoder
+from components.encoder.base import Encoder, Precision
+from components.encoder.bi_encoder import load_encoder
 from components.encoder.catalogue import LEXICAL
 from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged, settings_fingerprint
 from corpus.errors import CociteAtlasError
@@ -30,7 +30,7 @@ def no_text(manifest: Manifest) -> str:
     """Why an atlas of precomputed vectors takes no text, and what to do instead."""
     named = f" by {manifest.encoder.name}, which is not on this machine" if manifest.encoder.name != PRECOMPUTED else ""
     return (
-        f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be looked for in it. "
+        f"The atlas {manifest.name!r} has vectors of its own{named}, so no text can be searched for in it. "
         "Search from its papers, or build another atlas of them with an encoder."
     )
 

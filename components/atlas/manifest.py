@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from components.atlas.paths import FOLDER, NAME
+from components.encoder.base import Precision
 from components.mapping.palette import REGION_COLOURS
 from components.mapping.regions import Region
 from corpus.errors import CociteAtlasError, validation_reason
@@ -20,8 +21,6 @@ PRECOMPUTED = "own-vectors"  # the encoder's source where the vectors came with 
 _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _MAX_COORDINATE = 1e9  # maps span [-1, 1]; this only keeps drawings finite
 
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS = ("float32", "bfloat16")
 AtlasName = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -159,7 +159,7 @@ def map_words(manifest: Manifest) -> str:
         else f"two principal components: under {DEFAULT_SETTINGS.smallest_umap} papers, UMAP would draw noise"
     )
     named = "region named by what sets it apart" if regions == 1 else "regions named by what sets them apart"
-    return f"{method}, {regions} {named}" if regions else f"{method}, no regions: nowhere do enough papers gather"
+    return f"{method}, {regions} {named}" if regions else f"{method}, no regions: papers too few or too scattered"
 
 
 def no_map(manifest: Manifest) -> str:

@@ -76,11 +76,6 @@ def check_name(name: str) -> None:
         raise NameReserved(f"{name!r} is the name of the default atlas. Choose another name: --name NAME")
 
 
-def taken_names() -> set[str]:
-    """The names that an atlas or an unfinished build has, and the default atlas's."""
-    return {DEFAULT_ATLAS, *atlas_names(), *(work.parent.name for work in work_folders())}
-
-
 def free_name(wanted: str, taken: Container[str]) -> str:
     """`wanted`, or with the first number appended that makes it free: at most MAX_NAME_CHARS characters."""
     number, name = 1, wanted

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.atlas import paths
-from components.atlas.archive import MAX_DIMENSIONS, MAX_VALUE
+from components.atlas.archive_import import MAX_DIMENSIONS, MAX_VALUE
 from components.atlas.build import (
     READING,
     BuildSettings,

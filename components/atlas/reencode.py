@@ -8,7 +8,7 @@ from components.atlas.corpora import atlas_name_for
 from components.atlas.encoders import choose_encoder
 from components.atlas.manifest import Manifest
 from components.atlas.paths import NameReserved
-from components.encoder.bi_encoder import Precision
+from components.encoder.base import Precision
 from corpus.progress import Progress, no_progress
 
 

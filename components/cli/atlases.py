@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.cli.output import (
     AsJson,
     AtlasName,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 
 DIFFERENT = 3  # the exit code of a verification that found a difference
-MEDLINE = "medline"  # the default atlas
 
 
 def add(app: typer.Typer) -> None:
@@ -219,10 +219,10 @@ def _query_text(text: str) -> "QueryText":
 
 
 def _check_k(k: int) -> None:
-    from components.search.search import MOST_HITS
+    from components.search.search import MAX_HITS
 
-    if not 1 <= k <= MOST_HITS:
-        raise CociteAtlasError(f"-k {k}: ask for 1 to {MOST_HITS} papers.")
+    if not 1 <= k <= MAX_HITS:
+        raise CociteAtlasError(f"-k {k}: ask for 1 to {MAX_HITS} papers.")
 
 
 def _years(text: str | None) -> tuple[int, int] | None:

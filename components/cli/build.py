@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
 from components.cli.output import (
     FILES_HELP,
     MAX_LISTED,
@@ -22,6 +23,7 @@ from components.cli.output import (
     progress_bars,
     read_ids,
 )
+from components.encoder.catalogue import EMBEDDED
 from corpus.errors import CociteAtlasError
 from corpus.progress import Progress
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from components.atlas.manifest import Manifest
 
 
-MEDLINE = "medline"  # the default atlas
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,
     typer.Option(help="bfloat16 is faster where the processor supports it, and rounds. By default what suits it."),
@@ -53,7 +54,8 @@ def add(app: typer.Typer) -> None:
 
 def build(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE…", help=f"Files of papers: {FILES_HELP}. `medline`: see README.")
+        list[str] | None,
+        typer.Argument(metavar="FILE…", help=f"Files of papers: {FILES_HELP}. `{MEDLINE}`: the default corpus again."),
     ] = None,
     base: Annotated[
         str | None, typer.Option("--from", metavar="ATLAS", help="Encode this atlas's papers with another encoder.")
@@ -62,7 +64,7 @@ def build(
         str | None, typer.Option(help="The atlas's name; by default that of the first file, or CORPUS--ENCODER.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="A name of `encoders list`, or a folder or zip. Default: all-minilm-l6-v2.")
+        str | None, typer.Option(help=f"A name of `encoders list`, or a folder or zip. Default: {EMBEDDED}.")
     ] = None,
     vectors: Annotated[
         str | None,
@@ -74,7 +76,7 @@ def build(
     column: PaperColumns = None,
     keep_without_abstract: KeepWithoutAbstract = False,
     assemble: Annotated[
-        bool, typer.Option("--assemble", help="Repair `medline` from the shipped files, without encoding.")
+        bool, typer.Option("--assemble", help=f"Repair `{MEDLINE}` from the shipped files, without encoding.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +114,7 @@ def build(
             manifest = build_atlas(
                 name or _name_of(files[0]),
                 existing_files(files),
-                encoder=encoder or "all-minilm-l6-v2",
+                encoder=encoder or EMBEDDED,
                 precision=precision,
                 columns=[parse_columns(column)] * len(files),
                 without_abstract="keep" if keep_without_abstract else "leave_out",
@@ -155,9 +157,9 @@ def _reencode(base: str, encoder: str, name: str | None, precision: Any, progres
 def _build_default(encoder: str | None, name: str | None, *, assemble: bool, progress: Progress) -> "Manifest":
     from components.atlas.default import make_shipped_files, rebuild_medline
 
-    if encoder not in (None, "all-minilm-l6-v2") or name not in (None, MEDLINE):
+    if encoder not in (None, EMBEDDED) or name not in (None, MEDLINE):
         raise CociteAtlasError(
-            f"{MEDLINE!r} is the default atlas, made with all-minilm-l6-v2. To encode its papers with another encoder: "
+            f"{MEDLINE!r} is the default atlas, made with {EMBEDDED}. To encode its papers with another encoder: "
             f"cocite build --from {MEDLINE} --encoder ENCODER"
         )
     return rebuild_medline(progress=progress) if assemble else make_shipped_files(progress=progress)

@@ -125,7 +125,7 @@ def import_atlas(
     as_json: AsJson = False,
 ) -> None:
     """Make an atlas of an archive. Replaces nothing."""
-    from components.atlas.archive import import_archive
+    from components.atlas.archive_import import import_archive
 
     with progress_bars(as_json=as_json) as progress:
         manifest = import_archive(existing_files([file])[0], name=name, progress=progress)

@@ -13,10 +13,11 @@ from typer.main import get_command
 from typer.rich_utils import rich_format_error
 
 from components.cli import atlases, build, encoders, evaluation, files, judged_sets, sources, training
+from components.cli.output import Stopped
 from corpus.errors import CociteAtlasError
 from corpus.progress import Cancelled
 
-STOPPED = 130
+STOPPED = 130  # exit code
 
 app = typer.Typer(
     name="cocite",
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = command.main(list(arguments) if arguments is not None else None, "cocite", standalone_mode=False)
         sys.stdout.flush()
+    except Stopped as stop:
+        return _stopped(str(stop))
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         return _stopped()
     except BrokenPipeError:
@@ -52,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _stopped() -> int:
-    print("cocite: stopped. What was done is kept: the same command resumes.", file=sys.stderr)
+def _stopped(message: str = "stopped. What was done is kept: the same command resumes.") -> int:
+    print(f"cocite: {message}", file=sys.stderr)
     return STOPPED
 
 

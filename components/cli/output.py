@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from components.atlas.paths import DEFAULT_ATLAS
 from corpus.errors import CociteAtlasError
-from corpus.progress import Progress, Throttled
+from corpus.progress import Cancelled, Progress, Throttled
 
 FILES_HELP = "RIS, BibTeX, PubMed's .nbib or XML, CSV, TSV, JSON Lines or Parquet; all but Parquet may be gzipped"
 MAX_LISTED = 5  # problems, unknown ids and the like that are printed; the others are counted
@@ -28,6 +29,10 @@ PaperColumns = Annotated[
 KeepWithoutAbstract = Annotated[
     bool, typer.Option("--keep-without-abstract", help="Keep records that have only a title.")
 ]
+
+
+class Stopped(Cancelled):
+    """A verb was stopped, and what it has kept differs from what `main` says of others: the message says it."""
 
 
 def print_json(value: object) -> None:
@@ -79,8 +84,6 @@ def progress_bars(*, as_json: bool = False) -> Iterator[Progress]:
 
 def ensure_default(name: str) -> None:
     """Assemble the default atlas where it is named for the first time."""
-    from components.atlas.paths import DEFAULT_ATLAS
-
     if name == DEFAULT_ATLAS:
         from components.atlas.default import ensure_medline
 

@@ -12,6 +12,7 @@ from components.cli.output import (
     AsJson,
     KeepWithoutAbstract,
     PaperColumns,
+    Stopped,
     count_papers,
     ensure_default,
     existing_files,
@@ -20,7 +21,7 @@ from components.cli.output import (
     print_reports,
     progress_bars,
 )
-from corpus.progress import Progress
+from corpus.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from corpus.cocitations.pairs import TrainingPairs
@@ -132,6 +133,8 @@ def pairs(
                 progress=progress,
                 report=report,
             )
+    except (Cancelled, KeyboardInterrupt) as error:
+        raise Stopped("stopped. Nothing was written.") from error
     finally:
         if report.joined and not as_json:  # after an error, too: which filter dropped the most is what helps
             print_reports([each.to_dict() for each in reading_reports])

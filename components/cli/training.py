@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from components.cli.output import AsJson, print_error, print_json, progress_bars
+from components.cli.output import AsJson, Stopped, print_json, progress_bars
 from components.cli.pairs import pairs
 from corpus.errors import CociteAtlasError
 from corpus.progress import Cancelled, Progress
@@ -143,12 +143,10 @@ def train(
                 raise
             except Cancelled as stopped:
                 _report_if_possible(run)
-                if is_main():
-                    print_error(str(stopped))
-                raise
+                raise Stopped(str(stopped)) from stopped
         if not is_main():
             return 0
-        with progress_bars() as bars:
+        with progress_bars(as_json=as_json) as bars:
             finished = finish(
                 run,
                 training_pairs,

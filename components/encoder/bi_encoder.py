@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from components.encoder.base import (
     ENCODING,
-    Precision,
     EncoderUnavailable,
+    Precision,
     TextCoverage,
     TitleAndAbstract,
     Vectors,

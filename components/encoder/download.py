@@ -244,7 +244,7 @@ def clear(name: str, *, forget: bool = False) -> Cleared:
     name: of the catalogue, or a base model's hub id. forget: accept another version at the next download than the
     recorded one. Raises UnknownEncoder; EncoderUnavailable where there is nothing to delete, or it cannot be.
     """
-    if any(entry.base_hub_id == name for entry in CATALOGUE.values()):
+    if name and any(entry.base_hub_id == name for entry in CATALOGUE.values()):
         target, hub_id = _weights_target(name), name
     else:
         entry = _entry(name)

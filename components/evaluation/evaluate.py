@@ -11,8 +11,7 @@ import numpy as np
 
 from components.atlas.encoders import choose_encoder
 from components.atlas.paths import home_errors
-from components.encoder.base import LEARNING, Encoder
-from components.encoder.bi_encoder import Precision
+from components.encoder.base import LEARNING, Encoder, Precision
 from components.encoder.catalogue import LEXICAL
 from components.encoder.lexical import LexicalEncoder
 from components.evaluation import store

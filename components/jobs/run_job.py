@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from components.atlas.archive import import_archive
+from components.atlas.archive_import import import_archive
 from components.atlas.build import NothingToBuild, build_atlas, describe_files, read_files
 from components.atlas.corpora import atlases_of
 from components.atlas.default import ensure_medline

@@ -1,66 +1,67 @@
-"""The Encoders page: what encoders there are, what each is, and building an atlas of a corpus by one of them."""
+"""The Encoders page: all encoders, what each is, and building an atlas of a corpus with one of them."""
 
 import streamlit as st
 
-from components.atlas import paths
-from components.atlas.corpora import Unfinished, atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
+from components.atlas.corpora import atlases_of, delete_atlas, discard_unfinished, disk_use, unfinished
 from components.atlas.encoder_options import EncoderOption, encoder_options, option_name
 from components.atlas.manifest import Manifest
-from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
+from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas
-from components.encoder.bi_encoder import Precision, default_precision, has_fast_bfloat16
+from components.encoder.base import Precision
+from components.encoder.bi_encoder import default_precision, has_fast_bfloat16
 from components.encoder.download import OWN, cache_folder, cached_encoders, clear, fetch
-from components.jobs import runner as background
-from components.jobs.model import JobStatus, encode_request
+from components.jobs import runner
+from components.jobs.model import encode_request
 from components.pages import frame, jobs, resources
-from components.panels.encoder_card import encoder_facts, encoder_heading, size
-from components.panels.encoder_list import encoder_list
-from components.panels.job_status import duration
-from components.panels.preparation import prepare_medline
+from components.panels.encoders import encoder_facts, encoder_heading, encoder_list
+from components.panels.jobs import duration
+from components.search.markup import plural
 from corpus.errors import CociteAtlasError
+from corpus.io.files import format_bytes
 from corpus.text.markdown import escaped
 
-_CHOSEN, _ROUNDED = "encoder", "rounded"
+_CHOSEN, _ROUNDED = "encoder", "rounded"  # keys of widgets in st.session_state
 
 
 def encoders() -> None:
     """Draw the page."""
-    name = (st.query_params.get("atlas") or MEDLINE)[:64]
+    name = (st.query_params.get("atlas") or DEFAULT_ATLAS)[:64]
     frame.masthead(atlas=name)
-    if name == MEDLINE and MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
+    if name == DEFAULT_ATLAS and not frame.default_atlas_ready():
         return
     try:
         atlas = resources.atlas(name)
     except CociteAtlasError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
-        st.page_link(frame.page("Encoders"), label="Encoders of the default corpus", query_params={"atlas": MEDLINE})
+        frame.show_error(error)
+        params = {"atlas": DEFAULT_ATLAS}
+        st.page_link(frame.page("Encoders"), label="Encoders of the default corpus", query_params=params)
         return
-    jobs.say_refusal()
-    found = encoder_options(atlas.manifest.corpus)
+    jobs.show_last_error()
+    options = {option.name: option for option in encoder_options(atlas.manifest.corpus)}
     left, right = st.columns([5, 7], gap="medium")
     with left:
         st.subheader(f"Encoders for {escaped(atlas.manifest.display_title)}", anchor=False)
-        papers = f"these {len(atlas):,} papers" if len(atlas) != 1 else "this one paper"
         st.markdown(
-            f"An encoder turns a text into the vector that is searched with. Each has its own atlas of {papers}: the "
-            "same papers, other neighbours, another map."
+            "An encoder turns a text into the vector that the search compares. With each encoder, the "
+            f"{plural(len(atlas), 'paper')} of this corpus have their own atlas: other neighbours and another map."
         )
-        jobs.under_way()
+        jobs.draw_status()
         _stopped(atlas)
-        names = [choice.name for choice in found]
-        if st.session_state.get(_CHOSEN) not in names:
-            asked = st.query_params.get("encoder", "")
-            st.session_state[_CHOSEN] = asked if asked in names else option_name(atlas.manifest.encoder.source)
-            if st.session_state[_CHOSEN] not in names:
-                st.session_state[_CHOSEN] = names[0]
+        if st.session_state.get(_CHOSEN) not in options:
+            wanted = (st.query_params.get("encoder", ""), option_name(atlas.manifest.encoder.source))
+            st.session_state[_CHOSEN] = next((name for name in wanted if name in options), next(iter(options)))
         with st.container(key="encoder-list"):
-            encoder_list(found, key=_CHOSEN, on_change=_on_chosen)
+            encoder_list(list(options.values()), key=_CHOSEN, on_change=_on_chosen)
     with right, st.container(key="encoder-side"):
-        _details(next(choice for choice in found if choice.name == st.session_state[_CHOSEN]), atlas)
-    # Below both: on a phone an encoder's details come right after the list.
+        _details(options[st.session_state[_CHOSEN]], atlas)
+    # Below both columns: on a phone, the details follow the list.
     own, downloads = st.columns(2, gap="medium")
-    with own:
-        _own_place()
+    with own, st.expander("Add your own checkpoint", icon=":material/folder:"):
+        st.markdown(
+            "Put its folder or zip file into this folder and reload the page. It can have the form of the Hugging Face "
+            "hub, of sentence-transformers, or of a `-full` release. No code in it is run."
+        )
+        st.code(str(cache_folder() / OWN), language=None)
     with downloads:
         _downloads()
 
@@ -69,174 +70,164 @@ def _on_chosen() -> None:
     st.query_params["encoder"] = st.session_state[_CHOSEN]
 
 
-# ---------------------------------------------------------------- the left side: builds and downloads
-
-
 def _stopped(atlas: Atlas) -> None:
-    """Builds that were stopped or killed, here or by an app that ended."""
-    now = background.latest()
+    """Builds that were stopped or killed, now or in an earlier run of the app."""
     for build in unfinished():
-        if build.corpus != atlas.manifest.corpus or not build.base or build.kind != "build":
-            continue
-        if _is_by(now, option_name(build.encoder)):
+        encoder = option_name(build.encoder)
+        if build.corpus != atlas.manifest.corpus or not build.base or build.kind != "build" or _is_latest(encoder):
             continue
         with st.container(border=True):
             done = f"{build.rows_done:,} of {build.papers:,} papers" if build.papers else "nothing yet"
-            st.markdown(f"A build by **{escaped(option_name(build.encoder))}** was stopped: {done} encoded.")
+            st.markdown(f"A build with **{escaped(encoder)}** was stopped: {done} encoded.")
+            precision: Precision = "bfloat16" if build.precision == "bfloat16" else "float32"
             with st.container(horizontal=True):
-                st.button("Go on", key=f"go-on-{build.name}", on_click=_go_on, args=(build,), type="primary")
-                st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build,))
+                args = (build.base, encoder, precision)
+                st.button("Resume", key=f"resume-{build.name}", on_click=_start, args=args, type="primary")
+                st.button("Discard", key=f"discard-{build.name}", on_click=_discard, args=(build.name,))
 
 
-def _is_by(now: JobStatus | None, encoder: str) -> bool:
-    """Whether the job is an atlas by an encoder."""
-    return now is not None and now.request.kind == "encode" and now.request.encoder == encoder
+def _is_latest(encoder: str) -> bool:
+    """Whether the latest job, running or not, builds an atlas with an encoder."""
+    status = runner.latest()
+    return status is not None and status.request.kind == "encode" and status.request.encoder == encoder
 
 
 def _start(base: str, encoder: str, precision: Precision) -> None:
-    jobs.begin(encode_request(base, encoder=encoder, precision=precision))
+    jobs.start(encode_request(base, encoder=encoder, precision=precision))
 
 
-def _go_on(build: Unfinished) -> None:
-    _start(build.base, option_name(build.encoder), "bfloat16" if build.precision == "bfloat16" else "float32")
-
-
-def _discard(build: Unfinished) -> None:
-    jobs.attempt(lambda: discard_unfinished(build.name))
-
-
-def _own_place() -> None:
-    with st.expander("Add a checkpoint of your own", icon=":material/folder:"):
-        st.markdown(
-            "Put its folder or zip into this folder and reload the page. A folder in the form of the Hugging Face hub "
-            "or of sentence-transformers, and a `-full` release as folder or zip, are read; nothing in them is run."
-        )
-        st.code(str(cache_folder() / OWN), language=None)
+def _discard(name: str) -> None:
+    jobs.attempt(lambda: discard_unfinished(name))
 
 
 def _downloads() -> None:
-    lying = [one for one in cached_encoders() if not one.name.startswith(f"{OWN}/")]
-    if not lying:
+    downloads = [download for download in cached_encoders() if not download.name.startswith(f"{OWN}/")]
+    if not downloads:
         return
-    with st.expander(f"Downloads: {size(sum(one.bytes for one in lying))} on this machine", icon=":material/save:"):
-        for one in lying:
+    total = format_bytes(sum(download.bytes for download in downloads))
+    with st.expander(f"Downloads: {total} on this machine", icon=":material/save:"):
+        for download in downloads:
             with st.container(horizontal=True, vertical_alignment="center"):
-                part = ", stopped half way" if one.partial else ""
-                st.markdown(f"{escaped(one.name)}: {size(one.bytes)}{part}")
+                part = ", not finished" if download.partial else ""
+                st.markdown(f"{escaped(download.name)}: {format_bytes(download.bytes)}{part}")
                 st.space("stretch")
                 with st.popover("Remove"):
-                    st.markdown("Atlases that were built with it stay, but take no text until it is fetched again.")
-                    key = f"remove-{one.name}-{one.partial}"
-                    st.button("Remove the files", key=key, on_click=_remove, args=(one.name,), type="primary")
+                    st.markdown("Atlases built with it stay. To search them with a text, download it again.")
+                    key = f"remove-{download.name}-{download.partial}"
+                    st.button("Remove files", key=key, on_click=_remove, args=(download.name,), type="primary")
 
 
 def _remove(name: str) -> None:
     jobs.attempt(lambda: clear(name))
 
 
-# ---------------------------------------------------------------- the right side: one encoder
+# One encoder
 
 
-def _details(choice: EncoderOption, atlas: Atlas) -> None:
-    encoder_heading(choice)
-    found, mix = None, None
-    if choice.here and choice.neural:
+def _details(option: EncoderOption, atlas: Atlas) -> None:
+    encoder_heading(option)
+    checkpoint, mix = None, None
+    if option.here and option.neural:
         try:
             with st.spinner("Checking its files…"):
-                found = resources.checkpoint(choice.name)
-            if st.session_state.get(f"mix-{choice.name}"):
+                checkpoint = resources.checkpoint(option.name)
+            if st.session_state.get(f"mix-{option.name}"):
                 with st.spinner("Reading its weights…"):
-                    mix = resources.encoder(found.fingerprint, found.source).mix_weights
+                    mix = resources.encoder(checkpoint.fingerprint, checkpoint.source).mix_weights
         except CociteAtlasError as error:
-            st.error(escaped(str(error)), icon=":material/error:")
+            frame.show_error(error)
             return
-    for manifest in choice.atlases:
+    for manifest in option.atlases:
         _built(manifest)
-    if choice.atlases and choice.encodes and not choice.here:
-        _fetch_again(choice)
-    now = background.latest()
-    if not choice.atlases and not (_is_by(now, choice.name) and jobs.runs()):
-        _offer(choice, atlas)
-    encoder_facts(choice, checkpoint=found, mix=mix)
-    if found is not None and found.form.pooling == "scalar_mix" and mix is None:
-        st.button("Show its scalar mix", on_click=_show_mix, args=(choice.name,))
-
-
-def _fetch_again(choice: EncoderOption) -> None:
-    """Fetch an encoder whose atlas is there and whose files are gone. Leaving the page stops it; it goes on later."""
-    st.warning(
-        "Its files are not on this machine: its atlas shows its map and finds papers like a paper, but takes no text.",
-        icon=":material/cloud_off:",
-    )
-    if not st.button(f"Download it again ({size(choice.download)})", type="primary", icon=":material/download:"):
-        return
-    bar = st.progress(0.0, text="Asking for it…")
-
-    def progress(stage: str, done: int, total: int) -> None:  # noqa: ARG001
-        bar.progress(min(done / total, 1.0) if total else 0.0, text=f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
-
-    try:
-        fetch(choice.name, progress=progress)
-    except CociteAtlasError as error:
-        bar.empty()
-        st.error(escaped(str(error)), icon=":material/error:")
-        return
-    st.rerun()
+    if option.atlases and option.encodes and not option.here:
+        _download_again(option)
+    if not option.atlases and not (_is_latest(option.name) and jobs.running()):
+        _offer(option, atlas)
+    encoder_facts(option, checkpoint=checkpoint, mix=mix)
+    if checkpoint is not None and checkpoint.form.pooling == "scalar_mix" and mix is None:
+        st.button("Show the scalar mix", on_click=_show_mix, args=(option.name,))
 
 
 def _show_mix(name: str) -> None:
     st.session_state[f"mix-{name}"] = True
 
 
+def _download_again(option: EncoderOption) -> None:
+    """Offer the download of an encoder whose files were removed. Leaving the page pauses it."""
+    st.warning(
+        "Its files are not on this machine. You can use the map and search from papers, but not with a text.",
+        icon=":material/cloud_off:",
+    )
+    size = format_bytes(option.download)
+    if not st.button(f"Download again ({size})", type="primary", icon=":material/download:"):
+        return
+    bar = st.progress(0.0, text="Starting the download…")
+
+    def progress(_stage: str, done: int, total: int) -> None:
+        text = f"{format_bytes(done)} of {format_bytes(total)}"
+        bar.progress(min(done / total, 1.0) if total else 0.0, text=text)
+
+    try:
+        fetch(option.name, progress=progress)
+    except CociteAtlasError as error:
+        bar.empty()
+        frame.show_error(error)
+        return
+    st.rerun()
+
+
 def _built(manifest: Manifest) -> None:
+    """Draw an atlas that exists."""
     with st.container(horizontal=True, vertical_alignment="center", key=f"built-{manifest.name}"):
-        jobs.way_to(manifest, label=f"Explore with {manifest.encoder.display_name}")
+        jobs.explore_link(manifest, label=f"Explore with {manifest.encoder.display_name}")
         rounded = ", in bfloat16" if manifest.encoder.precision == "bfloat16" else ""
-        st.caption(f"{size(disk_use(manifest.name))} on disk, built {escaped(manifest.created[:10])}{rounded}")
-        if manifest.name != MEDLINE:
+        size = format_bytes(disk_use(manifest.name))
+        st.caption(f"{size} on disk, built {escaped(manifest.created[:10])}{rounded}")
+        if manifest.name != DEFAULT_ATLAS:
             with st.popover("Delete", icon=":material/delete:"):
-                st.markdown(f"Delete the atlas **{escaped(manifest.name)}**? The papers and the other atlases stay.")
-                key = f"delete-{manifest.name}"
-                st.button("Delete it", key=key, on_click=_delete, args=(manifest.name, manifest.corpus), type="primary")
+                st.markdown(f"Delete the atlas **{escaped(manifest.name)}**? The papers and their other atlases stay.")
+                key, args = f"delete-{manifest.name}", (manifest.name, manifest.corpus)
+                st.button("Delete atlas", key=key, on_click=_delete, args=args, type="primary")
 
 
 def _delete(name: str, corpus: str) -> None:
     jobs.attempt(lambda: delete_atlas(name))
-    left = [manifest.name for manifest in atlases_of(corpus)]
-    if st.query_params.get("atlas") == name and name not in left:
-        # The page is about this atlas's papers: another atlas of them, or the default corpus, takes its place.
-        st.query_params["atlas"] = left[0] if left else MEDLINE
+    others = [manifest.name for manifest in atlases_of(corpus)]
+    if st.query_params.get("atlas") == name and name not in others:
+        st.query_params["atlas"] = others[0] if others else DEFAULT_ATLAS
 
 
-def _offer(choice: EncoderOption, atlas: Atlas) -> None:
-    """What an atlas by it would take, and the button that begins it."""
+def _offer(option: EncoderOption, atlas: Atlas) -> None:
+    """Draw what an atlas with an encoder takes, and the button that builds it."""
     with st.container(border=True, key="offer"):
-        fast = choice.neural and has_fast_bfloat16()
-        rounded = fast and st.toggle(
-            "Faster, slightly rounded (bfloat16)",
-            key=_ROUNDED,
-            value=default_precision() == "bfloat16",
-            help="Half the bits in every product: of the ten nearest papers, hardly one in a hundred changes.",
+        rounded = (
+            option.neural
+            and has_fast_bfloat16()
+            and st.toggle(
+                "Faster, slightly rounded (bfloat16)",
+                key=_ROUNDED,
+                value=default_precision() == "bfloat16",
+                help="Uses half the bits. Of the ten nearest papers, fewer than one in a hundred changes.",
+            )
         )
         precision: Precision = "bfloat16" if rounded else "float32"
         try:
-            with st.spinner("Measuring how fast this machine is…"):
-                taken = resources.cost(choice.name, atlas.build, precision, choice, atlas)
+            with st.spinner("Measuring the speed of this machine…"):
+                cost = resources.cost(option.name, atlas.build, precision, option, atlas)
         except CociteAtlasError as error:
-            st.error(escaped(str(error)), icon=":material/error:")
+            frame.show_error(error)
             return
-        device = "graphics card" if taken.device == "cuda" else "processor"
-        steps = [f"**{duration(taken.encoding).capitalize()}** to encode {len(atlas):,} papers on this {device}"]
-        if choice.download:
-            steps.insert(0, f"**{size(choice.download)}** to download, once")
-        steps.append(f"{duration(taken.besides)} for the map and the index")
+        device = "graphics card" if cost.device == "cuda" else "processor"
+        steps = [f"Download, once: **{format_bytes(option.download)}**"] if option.download else []
+        steps.append(f"Encode {plural(len(atlas), 'paper')} on this {device}: **{duration(cost.encoding)}**")
+        steps.append(f"Map and index: {duration(cost.besides)}")
         st.markdown("\n".join(f"- {step}" for step in steps))
         st.button(
-            "Download it and build the atlas" if choice.download else "Build the atlas",
+            "Download and build the atlas" if option.download else "Build the atlas",
             type="primary",
             icon=":material/construction:",
-            disabled=jobs.runs(),
+            disabled=jobs.running(),
             on_click=_start,
-            args=(atlas.name, choice.name, precision),
+            args=(atlas.name, option.name, precision),
         )
-        st.caption("In the background: the present atlas goes on answering.")
+        st.caption("Runs in the background; you can keep searching.")

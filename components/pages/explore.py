@@ -2,84 +2,76 @@
 
 import streamlit as st
 
-from components.atlas import paths
 from components.atlas.corpora import atlases_of, corpus_titles
 from components.atlas.encoders import no_text
 from components.atlas.facets import Filters
-from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
+from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas, AtlasDamaged
 from components.mapping.palette import REGION_COLOURS
-from components.pages import frame, resources, session
-from components.pages import query_state as asking
-from components.panels.atlas_header import atlas_header
+from components.pages import frame, query_state, resources, session
 from components.panels.atlas_map import atlas_map
-from components.panels.export_menu import export_menu
-from components.panels.filter_bar import TOPICS, VENUES, YEARS, K, filter_bar
-from components.panels.paper_list import paper_list
-from components.panels.preparation import prepare_medline
-from components.panels.query_box import query_box
-from components.panels.result_header import result_header
-from components.panels.selection import selection_panel
-from components.search.cards import paper_card, telling_topics
-from components.search.find_row import row_called
-from components.search.search import SearchResult, search, seed_query
+from components.panels.atlases import atlas_header
+from components.panels.papers import export_menu, paper_list, selection_panel
+from components.panels.query import TOPICS, VENUES, YEARS, K, filter_bar, query_box, result_header
+from components.search.cards import paper_card, subject_topics
+from components.search.find_row import find_row
+from components.search.search import Query, SearchResult, search, seed_query
 from components.search.view import View, rounded_window, rows_inside, thinned
 from corpus.errors import CociteAtlasError
 from corpus.text.markdown import escaped
 
+# Keys of st.session_state: widgets, components, and requests to the next run.
 _CORPUS, _ENCODER = "corpus", "encoder-of-atlas"
-_MAP, _LIST, _CARD = "map", "results", "card"  # keys of components in st.session_state
+_MAP, _LIST, _CARD = "map", "results", "card"
+_REPAIR, _WHOLE_PAGE = "repair", "whole-page"
 
 
 def explore() -> None:
     """Draw the page."""
-    view = session.view()
-    opened = _atlas(view)
-    if opened is None:
+    atlas = _open_atlas(session.view())
+    if atlas is None:
         return
-    view = session.view()
-    _header(opened, view)
+    _header(atlas)
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        result = _search_side(opened, view)
+        result = _search_side(atlas)
     with right, st.container(key="map-side"):
-        _map_side(opened, result)
-    resources.warm(opened.manifest)
+        _map_side(atlas, result)
+    resources.warm(atlas.manifest)
 
 
-# ---------------------------------------------------------------- the atlas
+# The atlas
 
 
-def _atlas(view: View) -> Atlas | None:
+def _open_atlas(view: View) -> Atlas | None:
     """The atlas of the view; None where the page says why there is none."""
-    if view.atlas == MEDLINE and MEDLINE not in paths.atlas_names() and not prepare_medline(again=False):
+    if view.atlas == DEFAULT_ATLAS and not frame.default_atlas_ready():
         return None
     try:
         return resources.atlas(view.atlas)
-    except AtlasDamaged as error:
-        st.error(escaped(str(error)), icon=":material/broken_image:")
-        if view.atlas == MEDLINE:
-            st.button("Assemble it again from the shipped files", on_click=_ask_for_repair, type="primary")
-            if st.session_state.pop("repair", False) and prepare_medline(again=True):
-                st.rerun()
     except CociteAtlasError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
-    if view.atlas != MEDLINE:
-        st.button("Go to the default corpus", on_click=_choose_atlas, args=(MEDLINE,))
+        damaged = isinstance(error, AtlasDamaged)
+        frame.show_error(error, icon="broken_image" if damaged else "error")
+    if view.atlas != DEFAULT_ATLAS:
+        st.button("Go to the default corpus", on_click=_choose_atlas, args=(DEFAULT_ATLAS,))
+    elif damaged:
+        st.button("Restore it from the shipped files", on_click=_request, args=(_REPAIR,), type="primary")
+        if st.session_state.pop(_REPAIR, False) and frame.assemble_default_atlas(again=True):
+            st.rerun()
     return None
 
 
-def _ask_for_repair() -> None:
-    st.session_state["repair"] = True
+def _request(key: str) -> None:
+    st.session_state[key] = True
 
 
 def _choose_atlas(name: str) -> None:
     session.replace_view(session.view().in_atlas(name))
 
 
-def _header(atlas: Atlas, view: View) -> None:
+def _header(atlas: Atlas) -> None:
     def beside() -> None:
-        st.session_state[_CORPUS], st.session_state[_ENCODER] = atlas.manifest.corpus, view.atlas
+        st.session_state[_CORPUS], st.session_state[_ENCODER] = atlas.manifest.corpus, atlas.name
         atlas_header(
             atlas,
             corpora=corpus_titles(),
@@ -90,106 +82,108 @@ def _header(atlas: Atlas, view: View) -> None:
             on_encoder=lambda: _choose_atlas(st.session_state[_ENCODER]),
         )
 
-    frame.masthead(atlas=view.atlas, beside=beside)
+    frame.masthead(atlas=atlas.name, beside=beside)
 
 
 def _on_corpus() -> None:
-    if there := atlases_of(st.session_state[_CORPUS]):  # another session may have deleted its last one
-        _choose_atlas(there[0].name)
+    if atlases := atlases_of(st.session_state[_CORPUS]):  # none after another session deleted the corpus
+        _choose_atlas(atlases[0].name)
 
 
-# ---------------------------------------------------------------- the left side: query, filters, results
+# The left side: query, filters, results
 
 
-def _search_side(atlas: Atlas, view: View) -> SearchResult | None:
-    asking.restore_fields("Explore")
-    box, below = st.container(), st.container()  # before all else: what stands in them keeps its place
-    if asking.wanted():
+def _search_side(atlas: Atlas) -> SearchResult | None:
+    query_state.restore_fields("Explore")
+    box, below = st.container(), st.container()  # before the rest, so that their contents keep their place
+    if query_state.typed_id():
         with below:
-            _take_identified(atlas)
-        view = session.view()
-    asked = session.asked()
-    named = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
-    seeds = _selected(atlas, view)[0] if view.around else named
+            _find_typed_id(atlas)
+    view, text = session.view(), session.query_text()
+    known = [row for paper_id in view.like if (row := atlas.row_of(paper_id)) is not None]
+    seeds = _selected(atlas, view)[0] if view.around else known
     query, reading, blocked = None, None, ""
     if seeds:
         query = seed_query(atlas, seeds)
     elif not atlas.manifest.encoder.takes_text:
-        blocked = no_text(atlas.manifest)  # said before anybody pastes
-    elif asked:
-        with below, st.spinner("Reading your text…", show_time=True):
-            query, reading, blocked = asking.text_query(atlas, asked)
+        blocked = no_text(atlas.manifest)  # before anybody pastes
+    elif text:
+        with below, st.spinner("Encoding your text…", show_time=True):
+            query, reading, blocked = query_state.text_query(atlas, text)
     with box:
-        examples = resources.examples(atlas.build, atlas) if not asked and not seeds else []
+        examples = resources.examples(atlas.build, atlas) if not text and not seeds else []
         query_box(
-            understood=asked,
+            query_text=text,
             searched=not seeds,
             reading=reading,
             examples=atlas.titles(examples),
             blocked=blocked,
-            looked_up=asking.looked_up(),
+            look_up=query_state.last_look_up(),
             takes_text=atlas.manifest.encoder.takes_text,
             takes_ids=True,
             on_search=_on_search,
             on_example=lambda place: _on_example(atlas, examples[place]),
         )
     with below:
-        if missing := len(view.like) - len(named):
-            st.warning(f"{missing} of the papers of this link are not in this corpus.", icon=":material/link_off:")
+        if missing := len(view.like) - len(known):
+            papers = "1 paper in this link is" if missing == 1 else f"{missing} papers in this link are"
+            st.warning(f"{papers} not in this corpus.", icon=":material/link_off:")
         _filters(atlas, view)
-        if query is None:
-            return None
-        try:
-            result = search(atlas, query, k=view.k, filters=view.filters)
-        except CociteAtlasError as error:  # a text, or a paper, without a word that the lexical encoder knows
-            st.warning(escaped(str(error)), icon=":material/info:")
-            return None
-        result_header(
-            atlas,
-            result,
-            asked_for=view.k,
-            filtered=bool(view.filters),
-            seeds=seeds,
-            on_drop_seeds=lambda: session.change(like=(), around=False),
-            exports=lambda: export_menu(
-                lambda: [atlas.paper(row) for row in result.rows],
-                name="nearest",
-                distances=[hit.l2_distance for hit in result.hits],
-            ),
+        return _results(atlas, view, query, seeds) if query is not None else None
+
+
+def _results(atlas: Atlas, view: View, query: Query, seeds: list[int]) -> SearchResult | None:
+    try:
+        result = search(atlas, query, k=view.k, filters=view.filters)
+    except CociteAtlasError as error:  # the lexical encoder knows no word of a text
+        st.warning(escaped(str(error)), icon=":material/info:")
+        return None
+    result_header(
+        atlas,
+        result,
+        asked_for=view.k,
+        filtered=bool(view.filters),
+        seeds=seeds,
+        on_clear_seeds=lambda: session.change(like=(), around=False),
+        exports=lambda: export_menu(
+            lambda: [atlas.paper(row) for row in result.rows],
+            name="nearest",
+            distances=[hit.l2_distance for hit in result.hits],
+        ),
+    )
+    if result.hits:
+        paper_list(
+            [paper_card(atlas, hit.row, hit=hit) for hit in result.hits],
+            label="Nearest papers, nearest first",
+            key=_LIST,
+            on_like=lambda: _on_like(atlas, _LIST),
         )
-        if result.hits:
-            paper_list(
-                [paper_card(atlas, hit.row, hit=hit) for hit in result.hits],
-                label="Nearest papers, nearest first",
-                key=_LIST,
-                on_like=lambda: _on_like(atlas, _LIST),
-            )
     return result
 
 
 def _on_search() -> None:
-    if not asking.want_identified():
-        asking.take_paste()
+    if not query_state.take_typed_id():
+        query_state.take_paste()
     session.change(like=(), around=False)
 
 
-def _take_identified(atlas: Atlas) -> None:
-    """What was typed is an id: its paper becomes the query, from this corpus or from where it is looked up."""
-    row = row_called(atlas, asking.wanted())
+def _find_typed_id(atlas: Atlas) -> None:
+    """Make the paper of the typed id the query: from this corpus, or looked up online."""
+    row = find_row(atlas, query_state.typed_id())
     if row is not None:
-        asking.no_more_wanted()
+        query_state.clear_typed_id()
         session.change(like=(atlas.paper(row).id,), around=False)
         return
-    with st.spinner("Looking this id up…", show_time=True):
-        asking.look_up_wanted()
+    with st.spinner("Looking up this id…", show_time=True):
+        query_state.look_up_typed_id()
 
 
 def _on_example(atlas: Atlas, row: int) -> None:
-    if not atlas.manifest.encoder.takes_text:
+    if atlas.manifest.encoder.takes_text:
+        query_state.take_paper(atlas, row)
+        session.change(like=(), around=False)
+    else:
         session.change(like=(atlas.paper(row).id,), around=False)
-        return
-    asking.take_paper(atlas, row)
-    session.change(like=(), around=False)
 
 
 def _on_like(atlas: Atlas, key: str) -> None:
@@ -198,58 +192,44 @@ def _on_like(atlas: Atlas, key: str) -> None:
 
 
 def _filters(atlas: Atlas, view: View) -> None:
-    facets = atlas.facets
+    facets, filters = atlas.facets, view.filters
     st.session_state[K] = view.k
-    st.session_state[VENUES] = list(view.filters.venues)
-    st.session_state[TOPICS] = list(view.filters.topics)
+    st.session_state[VENUES], st.session_state[TOPICS] = list(filters.venues), list(filters.topics)
     if span := facets.year_span:
-        first, last = view.filters.years or span
-        # A link may ask for years that this corpus does not reach; the slider shows the nearest that it does.
-        st.session_state[YEARS] = _within(span, (first, last))
-    unknown = sorted({*view.filters.venues} - {*facets.venues} | {*view.filters.topics} - {*facets.topics})
+        # A link may ask for years that this corpus does not have; the slider shows the nearest that it has.
+        st.session_state[YEARS] = _clipped(filters.years or span, span)
+    unknown = {*filters.venues} - {*facets.venues} | {*filters.topics} - {*facets.topics}
     filter_bar(
-        year_span=facets.year_span,
+        year_span=span,
         venues=facets.venues,
         topics=facets.topics,
-        filters=view.filters,
-        unknown=unknown,
-        on_change=lambda: _on_filters(facets.year_span, view.filters),
+        filters=filters,
+        unknown=sorted(unknown),
+        on_change=lambda: _on_filters(span, filters),
         on_clear=lambda: session.change(filters=Filters()),
     )
 
 
-def _within(span: tuple[int, int], years: tuple[int, int]) -> tuple[int, int]:
-    first, last = years
-    return min(max(first, span[0]), span[1]), max(min(last, span[1]), span[0])
+def _clipped(years: tuple[int, int], span: tuple[int, int]) -> tuple[int, int]:
+    return min(max(years[0], span[0]), span[1]), max(min(years[1], span[1]), span[0])
 
 
 def _on_filters(span: tuple[int, int] | None, before: Filters) -> None:
-    """What the widgets say, as a filter. Without a slider (a corpus of one year), and where it was not moved, the years
-    stay as the link had them.
-    """
-    years = before.years
-    chosen = st.session_state.get(YEARS)
-    if span and span[0] < span[1] and chosen:
-        shown = before.years or span
-        if tuple(chosen) != _within(span, shown):
-            years = None if tuple(chosen) == span else (chosen[0], chosen[1])
-    session.change(
-        k=st.session_state[K],
-        filters=Filters(
-            years=years,
-            venues=tuple(st.session_state[VENUES]),
-            topics=tuple(st.session_state[TOPICS]),
-        ),
-    )
+    """Take the filters from the widgets; the years of the link stay unless the slider was moved."""
+    years, chosen = before.years, st.session_state.get(YEARS)
+    if span and span[0] < span[1] and chosen and tuple(chosen) != _clipped(years or span, span):
+        years = None if tuple(chosen) == span else (chosen[0], chosen[1])
+    venues, topics = tuple(st.session_state[VENUES]), tuple(st.session_state[TOPICS])
+    session.change(k=st.session_state[K], filters=Filters(years=years, venues=venues, topics=topics))
 
 
-# ---------------------------------------------------------------- the right side: map, card, selection
+# The right side: map, card, selection
 
 
 @st.fragment
 def _map_side(atlas: Atlas, result: SearchResult | None) -> None:
     view = session.view()
-    topics = list(view.filters.topics[:REGION_COLOURS]) or telling_topics(atlas.facets.topics, count=REGION_COLOURS)
+    topics = list(view.filters.topics[:REGION_COLOURS]) or subject_topics(atlas.facets.topics, count=REGION_COLOURS)
     atlas_map(
         atlas,
         view,
@@ -267,29 +247,29 @@ def _map_side(atlas: Atlas, result: SearchResult | None) -> None:
             [paper_card(atlas, row, hit=hit, expanded=True)],
             label="The chosen paper",
             key=_CARD,
-            on_like=lambda: _on_like_from_map(atlas),
+            on_like=lambda: _on_like_in_fragment(atlas),
             on_close=lambda: session.change(paper=""),
         )
     if view.area:
-        chosen, left_out = _selected(atlas, view)
+        rows, left_out = _selected(atlas, view)
         if selection_panel(
             atlas,
-            chosen,
+            rows,
             left_out=left_out,
-            exports=lambda: export_menu(lambda: [atlas.paper(row) for row in chosen], name="selection"),
+            exports=lambda: export_menu(lambda: [atlas.paper(row) for row in rows], name="selection"),
         ):
             session.change(like=(), around=True)
             st.rerun()
-    if st.session_state.pop("whole-page", False):
+    if st.session_state.pop(_WHOLE_PAGE, False):
         st.rerun()
 
 
 def _selected(atlas: Atlas, view: View) -> tuple[list[int], int]:
-    """The rows in the view's area that its filters let through, and how many they do not."""
-    rows = rows_inside(atlas.coordinates, view.area)
+    """The rows in the view's area that match its filters, and the number of those that do not."""
+    inside = rows_inside(atlas.coordinates, view.area)
     allowed = atlas.facets.mask(view.filters)
-    chosen = rows if allowed is None else rows[allowed[rows]]
-    return chosen.tolist(), len(rows) - len(chosen)
+    rows = inside if allowed is None else inside[allowed[inside]]
+    return rows.tolist(), len(inside) - len(rows)
 
 
 def _on_opened(atlas: Atlas) -> None:
@@ -299,7 +279,7 @@ def _on_opened(atlas: Atlas) -> None:
 
 def _on_area() -> None:
     if chosen := session.trigger(_MAP, "area"):
-        session.change(area=thinned(chosen["corners"]), paper="", around=False)  # the table comes where the card was
+        session.change(area=thinned(chosen["corners"]), paper="", around=False)  # the table replaces the card
 
 
 def _on_camera() -> None:
@@ -308,10 +288,10 @@ def _on_camera() -> None:
 
 
 def _on_colour() -> None:
-    if chosen := session.trigger(_MAP, "colour"):
-        session.change(colour=chosen)
+    if colour := session.trigger(_MAP, "colour"):
+        session.change(colour=colour)
 
 
-def _on_like_from_map(atlas: Atlas) -> None:
+def _on_like_in_fragment(atlas: Atlas) -> None:
     _on_like(atlas, _CARD)
-    st.session_state["whole-page"] = True
+    _request(_WHOLE_PAGE)

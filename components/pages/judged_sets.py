@@ -1,4 +1,4 @@
-"""Judged sets on the Evaluate page: the first one in a click, one of a corpus's topics, uploaded ones, deleting one."""
+"""Judged sets on the Evaluate page: the first one in a click, from a corpus's topics, from files, and deleting one."""
 
 import re
 from collections.abc import Callable
@@ -7,45 +7,39 @@ from typing import Any
 import streamlit as st
 
 from components.atlas.corpora import atlases_of, corpora
-from components.atlas.paths import DEFAULT_ATLAS as MEDLINE
-from components.atlas.paths import NAME
+from components.atlas.paths import DEFAULT_ATLAS
 from components.evaluation import sets
-from components.jobs import runner as background
-from components.pages import jobs, resources, session
+from components.jobs import runner
+from components.pages import frame, jobs, resources, session
 from components.search.view import EvaluationView
 from corpus.errors import CociteAtlasError
 from corpus.judged_sets.model import SetError
 from corpus.judged_sets.topics import build_from_topics
 from corpus.text.markdown import escaped
 
-_UPLOAD_MB = 200  # of one file, as .streamlit/config.toml says
-_FORMAT = (
-    "The files of a released set: `abstracts-NAME.jsonl`, `test-pid2anns-NAME.json`, and if there are any "
-    "`NAME-evaluation_splits.json` and `NAME-queries-release.csv`; each may be gzip. RELISH, TRECCOVID-RF, CSFCube and "
-    "SciDocs are published so."
-)
+_UPLOAD_MB = 200  # of one file, as in .streamlit/config.toml
 
 
 def first_step() -> None:
-    """Draw what the page is for, and a way to try it that needs nothing."""
+    """Draw what the page is for, and a way to try it without any data."""
     with st.container(key="first-step"):
-        st.subheader("Check every number yourself", anchor=False)
+        st.subheader("Check every score yourself", anchor=False)
         st.markdown(
-            "A **judged set** says of some papers, the queries, which of some other papers are relevant to them. An "
-            "encoder ranks each query's candidates by distance; **MAP** and **NDCG%20** say how far up the relevant "
-            "ones stand, computed as the encoders' authors do. So you can check a published table on your own machine, "
-            "and put your own model beside it."
+            "A **judged set** says for some papers, the queries, which other papers are relevant to them. An encoder "
+            "ranks the candidates of each query by distance. **MAP** and **NDCG%20** measure how high the relevant "
+            "ones are, computed as the encoders' authors do. So you can check published scores on your own machine, "
+            "and compare your own model with them."
         )
         st.markdown(
-            "No set is here yet. To try it at once, make one of the default corpus: two of its papers count as "
-            "relevant to each other where they share rare MeSH headings or keywords. It needs no judgements: **nobody "
-            "judged it**, and its figures can be compared with each other alone."
+            "You have no judged set yet. To try the page, make one from the default corpus: two papers count as "
+            "relevant to each other if they share rare MeSH headings or keywords. It has **no human judgements**, so "
+            "compare its scores only with each other."
         )
         if st.button(
-            "Make a set of the default corpus's topics", type="primary", icon=":material/auto_awesome:", key="first-set"
+            "Make a set from the default corpus", type="primary", icon=":material/auto_awesome:", key="first-set"
         ):
-            _made(MEDLINE, _free(f"{MEDLINE}-topics"))
-        st.caption("To check published figures, upload the files of a published set under “Add a judged set”.")
+            _make_from_topics(DEFAULT_ATLAS, _free_name(f"{DEFAULT_ATLAS}-topics"))
+        st.caption("To check published scores, upload the files of a published set under “Add a judged set”.")
 
 
 def add_set() -> None:
@@ -60,106 +54,89 @@ def add_set() -> None:
 @st.fragment
 def _from_topics() -> None:
     st.caption(
-        "Papers of a corpus that share rare topics (MeSH headings, keywords) count as relevant to each other. Nobody "
-        "judged them: good for comparing encoders on your own field, and no published figure."
+        "Papers of a corpus that share rare topics (MeSH headings, keywords) count as relevant to each other. Without "
+        "human judgements, such a set compares encoders on your own field, but not with published scores."
     )
-    names = sorted(corpora(), key=lambda name: name != MEDLINE)
-    corpus = st.selectbox("Corpus", names, format_func=_title, key="topics-corpus")
-    name = _name("topics", suggested=_free(f"{corpus}-topics" if corpus else "topics"))
+    names = sorted(corpora(), key=lambda name: name != DEFAULT_ATLAS)
+    corpus = st.selectbox("Corpus", names, format_func=_corpus_title, key="topics-corpus")
+    name = _name_input("topics", suggested=_free_name(f"{corpus}-topics" if corpus else "topics"))
     if st.button("Make the set", type="primary", key="topics-go", disabled=not corpus):
-        _made(corpus, name)
+        _make_from_topics(corpus, name)
 
 
-def _made(corpus: str, name: str) -> None:
-    """Make a set of a corpus's topics, keep it, and show it."""
+def _corpus_title(corpus: str) -> str:
+    atlases = atlases_of(corpus)
+    return atlases[0].display_title if atlases else corpus
 
+
+def _make_from_topics(corpus: str, name: str) -> None:
     def make() -> None:
-        check_name(name)
-        if not (found := atlases_of(corpus)):
-            raise SetError(f"There is no corpus {corpus!r:.80}. It was deleted meanwhile.")
-        with st.spinner("Looking for papers with topics in common…"):
-            sets.keep_set(build_from_topics(resources.atlas(found[0].name).papers, name=name), name)
+        sets.check_new_name(name)
+        if not (atlases := atlases_of(corpus)):
+            raise SetError(f"There is no corpus {corpus!r:.80}. It was deleted.")
+        with st.spinner("Finding papers with topics in common…"):
+            sets.keep_set(build_from_topics(resources.atlas(atlases[0].name).papers, name=name), name)
 
-    _then_show(make, name)
+    _do_and_show(make, name)
 
 
 @st.fragment
 def _from_files() -> None:
-    st.caption(f"{_FORMAT} Up to {_UPLOAD_MB} MB a file; for larger sets: `cocite judged-sets make`.")
-    given = st.file_uploader(
+    st.caption(
+        "The files of a released set: `abstracts-NAME.jsonl` and `test-pid2anns-NAME.json`, optionally "
+        "`NAME-evaluation_splits.json` and `NAME-queries-release.csv`; each may be gzipped. RELISH, TRECCOVID-RF, "
+        f"CSFCube and SciDocs have this form. Up to {_UPLOAD_MB} MB per file; for larger ones use `cocite evaluate`."
+    )
+    files = st.file_uploader(
         "Files of a judged set",
         accept_multiple_files=True,
         type=["json", "jsonl", "csv", "gz"],
         key=f"set-files-{st.session_state.get('set-files-round', 0)}",
     )
-    name = _name("files", suggested=_free(_named_by([one.name for one in given])))
-    if st.button("Check and keep them", type="primary", key="set-files-go", disabled=not given):
+    matches = (re.match(r"abstracts-(.+?)(?:-preds)?\.jsonl", file.name.lower()) for file in files)
+    name = _name_input("files", suggested=_free_name(next((match[1] for match in matches if match), "my-set")))
+    if st.button("Check and add", type="primary", key="set-files-go", disabled=not files):
 
         def keep() -> None:
-            check_name(name)
-            files: dict[str, Any] = {one.name: one for one in given}
-            if len(files) < len(given):
-                raise SetError("Two of the files have the same name. Choose each of them once.")
+            sets.check_new_name(name)
+            by_name: dict[str, Any] = {file.name: file for file in files}
+            if len(by_name) < len(files):
+                raise SetError("Two of the files have the same name. Choose each file once.")
             with st.spinner("Reading and checking the set…"):
-                sets.keep_files(name, files)
+                sets.keep_files(name, by_name)
             st.session_state["set-files-round"] = st.session_state.get("set-files-round", 0) + 1
 
-        _then_show(keep, name)
+        _do_and_show(keep, name)
 
 
-def _named_by(files: list[str]) -> str:
-    """What a set's files call it."""
-    for file in files:
-        if found := re.match(r"abstracts-(.+?)(?:-preds)?\.jsonl", file.lower()):
-            return found[1]
-    return "my-set"
-
-
-def _name(key: str, *, suggested: str) -> str:
+def _name_input(key: str, *, suggested: str) -> str:
     typed = st.text_input(
         "Name of the set",
         key=f"set-name-{key}",
         max_chars=64,
         placeholder=suggested,
-        help="Small letters, digits, '.', '_' and '-'. It stands in links and in the command line. Published figures "
-        "are set beside a set that has the name its authors gave it.",
+        help="Lower-case letters, digits, '.', '_' and '-'. Links and commands use it. Published scores are shown for "
+        "sets with their authors' name.",
     ).strip()
     return typed or suggested
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot be the name of a new set. Raises SetError."""
-    if not NAME.fullmatch(name):
-        raise SetError(
-            f"{name!r:.80} cannot be the name of a set: use up to 64 of a–z, 0–9, '.', '_' and '-', "
-            "the first a letter or a digit."
-        )
-    if name in sets.set_names():
-        raise SetError(f"There is a set {name} already. Give this one another name, or delete that one.")
+def _free_name(wanted: str) -> str:
+    """A valid name that no set has, similar to `wanted`."""
+    base = re.sub(r"[^a-z0-9._-]+", "-", wanted.lower()).strip("-._")[:56] or "my-set"
+    taken, name, number = set(sets.set_names()), base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
 
 
-def _free(wanted: str) -> str:
-    """A name that no set has, near the one that is wanted."""
-    plain = re.sub(r"[^a-z0-9._-]+", "-", wanted.lower()).strip("-._")[:56] or "my-set"
-    taken = set(sets.set_names())
-    return next(name for number in range(1, len(taken) + 2) if (name := _numbered(plain, number)) not in taken)
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
-
-
-def _title(corpus: str) -> str:
-    found = atlases_of(corpus)
-    return found[0].display_title if found else corpus
-
-
-def _then_show(work: Callable[[], None], name: str) -> None:
-    """Do it; then show the set on the page, or why there is none."""
+def _do_and_show(work: Callable[[], None], name: str) -> None:
+    """Add a set and show it, or draw why it cannot be added."""
     try:
         work()
     except (CociteAtlasError, OSError) as error:
-        st.error(escaped(str(error)), icon=":material/error:")
+        frame.show_error(error)
         return
     session.show_evaluation(EvaluationView(atlas=session.evaluation_view().atlas, set=name))
     st.rerun()
@@ -167,20 +144,17 @@ def _then_show(work: Callable[[], None], name: str) -> None:
 
 @st.dialog("Delete the set", icon=":material/delete:")
 def delete_dialog(name: str) -> None:
-    """Ask whether a set is to be deleted, and do it."""
+    """Ask whether to delete a set, and do it."""
     st.markdown(
-        f"Delete the judged set **{escaped(name)}** from this machine? What was evaluated on it stays in the "
-        "leaderboard, but its queries can no longer be looked at."
+        f"Delete the judged set **{escaped(name)}** from this machine? Its evaluations stay in the leaderboard, but "
+        "their queries cannot be opened any more."
     )
+    status = runner.latest()
+    in_use = status is not None and not status.over and (status.request.kind, status.request.name) == ("evaluate", name)
     with st.container(horizontal=True):
-        if st.button("Delete it", type="primary", key="delete-set-yes", disabled=_in_use(name)):
+        if st.button("Delete", type="primary", key="delete-set-yes", disabled=in_use):
             jobs.attempt(lambda: sets.delete_set(name))
             session.show_evaluation(EvaluationView(atlas=session.evaluation_view().atlas))
             st.rerun()
-        if st.button("Keep it", key="delete-set-no"):
+        if st.button("Cancel", key="delete-set-no"):
             st.rerun()
-
-
-def _in_use(name: str) -> bool:
-    now = background.latest()
-    return now is not None and not now.over and now.request.kind == "evaluate" and now.request.name == name

@@ -1,1 +1,1 @@
-"""Queries to hits."""
+"""Queries to hits, and what pages show of them: cards, links, comparisons and the map's bytes."""

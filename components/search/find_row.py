@@ -1,38 +1,30 @@
-"""Papers by what they are called: an id, a PMID or a DOI typed where a text could stand."""
+"""Find a paper of an atlas by its id, PMID or DOI."""
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.atlas.store import Atlas
-from corpus.identifiers import Identifier, normalised_doi, parse_identifier
+from corpus.identifiers import normalised_doi, parse_identifier
 
-_LONGEST = 300  # characters; no id is longer
+_MAX_CHARS = 300  # no id is longer
 
 
-def row_called(atlas: Atlas, text: str) -> int | None:
-    """The row of the paper whose id a whole text is, or whose id, PMID or DOI it names; None where there is none."""
+def find_row(atlas: Atlas, text: str) -> int | None:
+    """The row of the paper that `text` as a whole is an id of, in any of its written forms; None without one."""
     plain = text.strip()
-    if not plain or len(plain) > _LONGEST or "\n" in plain:
+    if not plain or len(plain) > _MAX_CHARS or "\n" in plain:
         return None
-    if (row := atlas.row_of(plain)) is not None:
-        return row
+    if (known := atlas.row_of(plain)) is not None:
+        return known
     identifier = parse_identifier(plain)
-    return None if identifier is None else _row_of(atlas, identifier)
-
-
-def _row_of(atlas: Atlas, identifier: Identifier) -> int | None:
+    if identifier is None:
+        return None
     papers, value = atlas.papers, identifier.value
-    if identifier.kind == "pmid" and (row := _first(pc.equal(papers["pmid"], value))) is not None:
-        return row
+    if identifier.kind == "pmid" and (row := pc.index(papers["pmid"], value).as_py()) >= 0:
+        return int(row)
     if identifier.kind == "doi":
-        # Files write one DOI in many ways; the few papers that hold its letters are looked at one by one.
+        # Files write one DOI in many ways: those of papers that contain its letters are normalised and compared.
         likely = pc.match_substring(papers["doi"], value, ignore_case=True)
-        for row in pc.indices_nonzero(likely).to_pylist():
-            if normalised_doi(papers["doi"][row].as_py()) == value:
-                return int(row)
+        for candidate in pc.indices_nonzero(likely).to_pylist():
+            if normalised_doi(papers["doi"][candidate].as_py()) == value:
+                return int(candidate)
     return atlas.row_of(value)
-
-
-def _first(found: pa.ChunkedArray) -> int | None:
-    row = pc.index(found, True).as_py()
-    return None if row < 0 else int(row)

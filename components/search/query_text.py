@@ -1,42 +1,44 @@
-"""Pasted text → title and abstract: what was understood, and what the person who pasted it should know."""
+"""Parse a pasted text into title and abstract, with notes for the person who pasted it."""
 
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-LONGEST_TITLE = 300  # characters; a first line longer than this is no title but an abstract without one
-LONGEST_PASTE = 50_000  # characters looked at: thirty abstracts; an encoder reads two pages at the most
+from components.encoder.base import TextCoverage
+
+MAX_TITLE_CHARS = 300  # a longer first line is an abstract without a title
+MAX_PASTE_CHARS = 50_000  # thirty abstracts; an encoder reads two pages at most
 _FULL_TEXT_WORDS = 1500
 
-# What copied text is often headed by. In a line it needs a colon: "Abstract algebra and …" is a title.
+# Headings of copied text. Within a line they need a colon: "Abstract algebra and …" is a title.
 _TITLE = re.compile(r"^\s*title\s*[:–—]\s*", re.IGNORECASE)
 _ABSTRACT = re.compile(r"^\s*(?:abstract|summary)\s*(?:[:–—]\s*|\n\s*)", re.IGNORECASE)
 _BLOCKS = ("p", "br", "div", "h1", "h2", "h3", "h4", "li", "title", "abstract", "section", "jats:p", "jats:title")
 _TAG = re.compile(
     r"</?(?:p|br|i|b|em|strong|sub|sup|div|span|h[1-6]|a|ul|ol|li|script|style|section|abstract|title|jats:\w+|mml:\w+)"
-    r"(?:\s[^<>=]*=[^<>]*|\s*)/?>",  # what follows a name holds a "=": "a<b and c>d" is no tag
+    r"(?:\s[^<>=]*=[^<>]*|\s*)/?>",  # attributes contain "=": "a<b and c>d" is no tag
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6}|#x[0-9a-f]{2,5});", re.IGNORECASE)
-# A "<" that begins no tag, comment or declaration: in an abstract it means "less than", and the parser would take
-# what follows it for a tag that never ends, or refuse it ("<![").
+# A "<" that begins no tag, comment or declaration means "less than" in an abstract; the parser would read what
+# follows it as a tag that never ends, or fail ("<![").
 _LESS_THAN = re.compile(r"<(?!/?[a-z][\w:.-]*(?:\s[^<>=]*=[^<>]*|\s*)/?>|[!?][a-z][^<>]*>)", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
-# The first class leaves out what the second looks for, so that a long run of either is gone through once.
+# The first class excludes what the second matches, so that a long run of either is scanned once.
 _LATEX = re.compile(r"\\(?:[a-zA-Z]{2,}\s*\{|begin\{|[\"'`^~=.][a-zA-Z{])|\$[^$\n\\^_]*[\\^_][^$\n]*\$")
 _PER_CENT = re.compile(r"(?<=[^\\\n])%")
-# The commonest words of English prose. Abstracts hold 25–40 % of them; other languages hold under 5 %.
+# The commonest words of English prose: 25–40 % of an English abstract, under 5 % of one in another language.
 _ENGLISH = frozenset(
     re.findall(
         r"\w+", "the of and in to a is for with that was by on as were are from be this an we at or which it has"
     )
 )
-_ENOUGH_WORDS = 12  # too few words to tell a language by
+_ENOUGH_WORDS = 12  # with fewer, only the script is checked
 
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
-    """A paste as it was understood. notes: sentences for the person who pasted it, empty where all is plain."""
+    """A parsed paste. notes: sentences about what was unusual in it."""
 
     title: str
     abstract: str
@@ -47,55 +49,69 @@ class QueryText:
 
 
 def understand(paste: str) -> QueryText:
-    """The title and the abstract in a pasted text.
+    """Split a pasted text into title and abstract.
 
-    The title is what stands before the first blank line, or else the first line, where that is no longer than
-    LONGEST_TITLE. HTML and LaTeX are read as plain text. Never raises; what is odd is said in `notes`.
+    The title is the text before the first blank line, or else the first line, unless it is longer than
+    MAX_TITLE_CHARS. HTML and LaTeX become plain text. Never raises.
 
     >>> understand("A title\\n\\nAn abstract.")
     QueryText(title='A title', abstract='An abstract.', notes=())
     """
     notes: list[str] = []
     text = paste.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
-    if len(text) > LONGEST_PASTE:
+    if len(text) > MAX_PASTE_CHARS:
         notes.append(
-            f"You pasted {len(text):,} characters; the first {LONGEST_PASTE:,} were looked at. "
-            "A title and abstract alone give the best neighbours."
+            f"You pasted {len(text):,} characters; only the first {MAX_PASTE_CHARS:,} were used. "
+            "A title and abstract alone give the best matches."
         )
-        text = text[:LONGEST_PASTE]
+        text = text[:MAX_PASTE_CHARS]
     elif len(text.split()) > _FULL_TEXT_WORDS:
-        notes.append("This is longer than an abstract. A title and abstract alone give the best neighbours.")
+        notes.append("This is longer than an abstract. A title and abstract alone give the best matches.")
     if _TAG.search(text) or _ENTITY.search(text):
         text = _without_html(text)
-        notes.append("HTML was read as plain text.")
+        notes.append("HTML was converted to plain text.")
     if _LATEX.search(text):
         text = _without_latex(text)
-        notes.append("LaTeX was read as plain text.")
+        notes.append("LaTeX was converted to plain text.")
     title, abstract = _split(text.strip())
     words = f"{title} {abstract}".split()
     english = _looks_english(words)
     if len(words) == 1 and english:
-        notes.append("One word says little: the papers nearest to a title and abstract are nearer to the point.")
+        notes.append("One word is little to go on. Add a title and abstract for better matches.")
     elif not abstract and words:
-        notes.append("A title alone was read. With its abstract the neighbours are better.")
+        notes.append("This is only a title. Add the abstract for better matches.")
     if not title and abstract:
-        notes.append("No title line was found, so all of it was read as the abstract.")
+        notes.append("No title was found, so the whole text was read as the abstract.")
     if not english:
         notes.append(
-            "This does not look like English. The encoder was trained on English text: expect poor neighbours."
+            "This does not look like English. The encoder was trained on English text, so expect poor matches."
         )
     return QueryText(title=title, abstract=abstract, notes=tuple(notes))
 
 
+def coverage_words(coverage: TextCoverage) -> str:
+    """How much of a text an encoder read, after "The encoder …".
+
+    >>> coverage_words(TextCoverage(words_read=250, words=400, tokens_read=256, max_tokens=256))
+    'read the first 250 of 400 words (at most 256 word pieces)'
+    """
+    read, words = f"{coverage.words_read:,}", f"{coverage.words:,} word{'s' if coverage.words != 1 else ''}"
+    if coverage.complete:
+        return f"read all {words}"
+    if coverage.skips:
+        return f"knows {read} of {words} (the others are rare in this corpus)"
+    return f"read the first {read} of {words} (at most {coverage.max_tokens} word pieces)"
+
+
 def _split(text: str) -> tuple[str, str]:
     head, *rest = re.split(r"\n[ \t]*\n", text, maxsplit=1)
-    if not rest or len(_plain(head)) > LONGEST_TITLE:
+    if not rest or len(_plain(head)) > MAX_TITLE_CHARS:
         # No blank line, or a long paragraph before it: the first line decides.
         head, *rest = text.split("\n", maxsplit=1)
     if _ABSTRACT.match(text):
         return "", _plain(_ABSTRACT.sub("", text, count=1))
     title = _plain(_TITLE.sub("", head, count=1))
-    if len(title) > LONGEST_TITLE:
+    if len(title) > MAX_TITLE_CHARS:
         return "", _plain(text)
     return title, _plain(_ABSTRACT.sub("", rest[0], count=1)) if rest else ""
 
@@ -108,7 +124,7 @@ def _without_html(text: str) -> str:
 
 
 class _Text(HTMLParser):
-    """Collects the text of a page; scripts and styles are no text, and blocks end a line."""
+    """Collect the text of a page, without scripts and styles; block elements end a line."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -133,14 +149,14 @@ class _Text(HTMLParser):
 def _without_latex(text: str) -> str:
     from pylatexenc.latex2text import LatexNodes2Text
 
-    # The converter drops what a document class would print elsewhere; here it is the very text that is wanted.
+    # The converter drops titles and headings, which a document class would print; here they are wanted.
     latex = re.sub(r"\\(?:title|section|subsection|paragraph)\*?\s*\{", "{", text)
-    # Within a line of an abstract "%" is per cent, and not the beginning of a comment that hides the rest.
+    # In an abstract "%" means per cent; the converter would read it as the beginning of a comment.
     latex = _PER_CENT.sub(r"\\%", latex)
     try:
         plain: str = LatexNodes2Text(math_mode="text").latex_to_text(latex, tolerant_parsing=True)
     except (RecursionError, IndexError, ValueError):
-        # Braces opened thousands deep; "\verb" at the very end and its like, which the converter trips over.
+        # Thousands of nested braces, or "\verb" at the end of the text: the converter fails on them.
         return text
     return plain
 

@@ -1,4 +1,4 @@
-"""Query → hits: from a text or from seeds, filtered before the cut, without the query's own paper, on the map."""
+"""Search an atlas: from a text or from papers, filtered, without the query's own paper, and placed on the map."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,25 +15,26 @@ from components.index.exact import Vectors
 from components.mapping.projection import near_on_map, place
 from corpus.errors import CociteAtlasError
 
-MOST_HITS = 200  # a list longer than this is no longer read; the map is for that
+MAX_HITS = 200  # nobody reads a longer list; the map is for that
 MAP_SHARE = 0.01  # "near on the map": among the nearest 1 % of all points to the query's place
 
 # The same text encoded twice differs by rounding alone. As a share of the median distance of random pairs this is
 # wide enough for half precision and for a few changed characters, and closer than any two different papers lie.
 _SAME_TEXT = 0.02
 _SHORTEST_TITLE = 12  # letters and digits; shorter ones ("Editorial", "Reply") belong to many papers
-_SPARE = 8  # own rows that are fetched beyond k and left out of the answer; more are left out of the search
+_SPARE = 8  # own rows that are fetched beyond k and dropped; more of them are excluded from the search
 
 
 class NoKnownWord(CociteAtlasError):
-    """A query whose vector points nowhere: a lexical encoder knows none of its words."""
+    """The query's vector is zero: a lexical encoder knows none of its words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: a vector, where it came from, and the rows that are the query itself.
+    """What to search for.
 
-    vector: float32 (d,). fingerprint: of the checkpoint that made it. title: to know its own paper by; may be empty.
+    vector: float32 (d,). fingerprint: of the checkpoint that made it. title: to recognise its own paper by; may be
+    empty. seeds: the rows that the vector is the mean of.
     """
 
     vector: Vectors
@@ -54,11 +55,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The answer to a query, and what must be said about it.
+    """The answer to a query.
 
-    own: rows left out because they are the query's own paper (or its seeds). candidates: how many rows the filters
-    let through, own ones aside. point: where the query lies on the map. near_on_map: how many of the hits are near
-    on the map too (see MAP_SHARE).
+    own: rows left out because they are the query's own paper or its seeds. candidates: number of rows that the filters
+    let through, without own ones. point: the query's place on the map. near_on_map: number of hits that are near on
+    the map too (see MAP_SHARE).
     """
 
     hits: tuple[Hit, ...]
@@ -74,17 +75,17 @@ class SearchResult:
 
 
 def text_query(encoder: Encoder, title: str, abstract: str) -> Query:
-    """A title and abstract as a query. Raises EncoderUnavailable where the encoder gives no numbers."""
+    """Encode a title and abstract as a query. Raises EncoderUnavailable."""
     return Query(vector=encoder.encode([(title, abstract)])[0], fingerprint=encoder.fingerprint, title=title)
 
 
 def seed_query(atlas: Atlas, rows: Sequence[int]) -> Query:
-    """One or more of the atlas's own papers as a query: the mean of their vectors, at the length of a vector.
+    """Query by one or more papers of the atlas: the mean of their vectors, normalised where the atlas's vectors are.
 
     Raises ValueError for no rows, IndexError for rows that the atlas does not have.
     """
     if not rows:
-        raise ValueError("a search from no papers")
+        raise ValueError("seed_query needs at least one row")
     if not all(0 <= row < len(atlas) for row in rows):
         raise IndexError(f"rows {list(rows)} of an atlas of {len(atlas)}")
     vector = atlas.vectors[list(rows)].mean(axis=0, dtype=np.float64)
@@ -102,21 +103,20 @@ def seed_query(atlas: Atlas, rows: Sequence[int]) -> Query:
 def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) -> SearchResult:  # noqa: B008
     """The k nearest papers that the filters let through, without the query's own: k of them whenever k exist.
 
-    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; NoKnownWord where its
-    vector has no direction and direction is all that this atlas tells papers by; ValueError for a k outside
-    1 … MOST_HITS.
+    Raises FingerprintMismatch where the query was encoded by another checkpoint than the atlas; NoKnownWord for a zero
+    vector in an atlas of normalised vectors; ValueError for a k outside 1 … MAX_HITS.
     """
     atlas.check_fingerprint(query.fingerprint)
-    # Several seeds may cancel out: the mean of what points to all sides is a place like another.
+    # The mean of several seeds may be zero; that is a valid query.
     if atlas.manifest.encoder.normalised and len(query.seeds) < 2 and not np.any(query.vector):
         raise NoKnownWord(
-            f"None of its words occurs in this corpus, so {atlas.manifest.encoder.name} can tell nothing near it. "
-            "Add words to the text, or search with another encoder."
+            f"None of the words occurs in this corpus, so {atlas.manifest.encoder.name} cannot compare them with "
+            "anything. Add words to the text, or search with another encoder."
         )
-    if not 1 <= k <= MOST_HITS:
-        raise ValueError(f"k = {k}: between 1 and {MOST_HITS} papers can be asked for")
+    if not 1 <= k <= MAX_HITS:
+        raise ValueError(f"k = {k}: ask for 1 to {MAX_HITS} papers")
     allowed = atlas.facets.mask(filters)
-    # Its own paper is looked for among the nearest of the whole corpus, so that a filter cannot hide it.
+    # The query's own paper is sought in the whole corpus, so that a filter cannot hide it.
     nearest = atlas.index.exact.search(query.vector, k=PLACING_NEIGHBOURS)
     own = set(query.seeds)
     own.update(
@@ -127,7 +127,7 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
     passing = len(atlas) if allowed is None else int(allowed.sum())
     others = passing - sum(1 for row in own if allowed is None or allowed[row])
     if len(own) > _SPARE:
-        # Many seeds: cheaper to forbid than to fetch and drop.
+        # Many seeds: excluding them is cheaper than fetching and dropping them.
         allowed = np.ones(len(atlas), dtype=np.bool_) if allowed is None else allowed
         allowed[list(own)] = False
     found = atlas.index.search(query.vector, k=k + min(len(own), _SPARE), allowed=allowed)
@@ -140,8 +140,8 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
         Hit(rank=rank, row=row, l2_distance=distance, share_farther=atlas.share_of_pairs_farther(distance))
         for rank, (row, distance) in enumerate(kept, start=1)
     )
-    x, y = place(atlas.coordinates, nearest.rows, nearest.l2_distances)
-    point = (float(x), float(y))
+    x, y = place(atlas.coordinates, nearest.rows, nearest.l2_distances).tolist()
+    point = (x, y)
     return SearchResult(
         hits=hits,
         own=tuple(sorted(own)),
@@ -152,15 +152,13 @@ def search(atlas: Atlas, query: Query, *, k: int, filters: Filters = Filters()) 
 
 
 def first_hits(atlas: Atlas, result: SearchResult, *, k: int) -> SearchResult:
-    """The answer that asking for k papers gives, from one that was asked for more."""
-    if len(result.hits) <= k:
-        return result
+    """The result for k papers, cut from a result for more."""
     hits = result.hits[:k]
     return replace(result, hits=hits, near_on_map=_near_on_map(atlas, result.point, hits))
 
 
 def example_rows(atlas: Atlas, *, count: int = 3) -> list[int]:
-    """Rows of papers that make good first queries: from the midst of regions that lie apart, with a full abstract."""
+    """Rows of papers that make good first queries: in the middle of distant regions, with a full abstract."""
     lengths = pc.utf8_length(atlas.papers["abstract"]).to_numpy()
     chosen: list[int] = []
     regions = sorted(atlas.manifest.regions, key=lambda region: -region.size)[: 4 * count]
@@ -184,9 +182,9 @@ def _near_on_map(atlas: Atlas, point: tuple[float, float], hits: Sequence[Hit]) 
 
 
 def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:
-    """Whether a near row is the query's own paper: the same text, or the same title of some length."""
+    """Whether a near row is the query's own paper: the same text, or the same title unless that is short."""
     typical = float(np.median(atlas.pair_distances)) if len(atlas.pair_distances) else 0.0
-    # In one dimension, which is what the lexical encoder has for a single paper, any two texts are the same.
+    # The lexical encoder has one dimension for a single paper; in it, any two texts are the same.
     if l2_distance <= _SAME_TEXT * typical and atlas.manifest.dimensions > 1:
         return True
     title = _title_key(query.title)
@@ -194,6 +192,6 @@ def _is_own(atlas: Atlas, query: Query, row: int, l2_distance: float) -> bool:
 
 
 def _title_key(title: str) -> str:
-    """A title's letters and digits alone, without case or accents, so that a copied one is known again."""
+    """A title's letters and digits, without case or accents, so that a copied title matches."""
     plain = unicodedata.normalize("NFKD", title).casefold()
     return "".join(character for character in plain if character.isalnum())

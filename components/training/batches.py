@@ -25,6 +25,7 @@ Positions = NDArray[np.int32]
 WordPieces = NDArray[np.int32]
 
 _TRIES = 64  # pairs tried per place of a micro-batch, and tries per pair on average: keeps the time linear
+_TEXTS = 512  # tokenised at a time: their encodings take some 40 kB each
 _REPAIRS = 5  # rounds in which finished micro-batches are taken apart for pairs that found no place
 
 
@@ -247,23 +248,24 @@ class PaperTokens:
 
     def _make(self, rows: Sequence[int] | NDArray[np.integer]) -> None:
         missing = [row for row in dict.fromkeys(map(int, rows)) if row not in self._pieces]
-        texts = [
-            joined_text(
-                self._titles[row].as_py(),
-                self._abstracts[row].as_py(),
-                separator=self._form.separator,
-                separator_token=self._separator_token,
-            )
-            for row in missing
-        ]
-        for row, encoding in zip(missing, self._tokenizer.encode_batch(texts), strict=True):
-            ids = np.array(encoding.ids, dtype=np.int64)
-            if not len(ids) or int(ids.max()) >= self._vocabulary:  # on a GPU it would break the whole process
-                raise TrainingError(
-                    f"{self._name}: its tokenizer and its model do not belong together: the tokenizer gives word "
-                    "pieces that the model does not know, or none. Fetch the checkpoint again."
-                )
-            self._pieces[row] = ids.astype(self._dtype)
+        for start in range(0, len(missing), _TEXTS):
+            some = missing[start : start + _TEXTS]
+            for row, encoding in zip(some, self._tokenizer.encode_batch(list(map(self._text, some))), strict=True):
+                ids = np.array(encoding.ids, dtype=np.int64)
+                if not len(ids) or int(ids.max()) >= self._vocabulary:  # on a GPU it would break the whole process
+                    raise TrainingError(
+                        f"{self._name}: its tokenizer and its model do not belong together: the tokenizer gives word "
+                        "pieces that the model does not know, or none. Fetch the checkpoint again."
+                    )
+                self._pieces[row] = ids.astype(self._dtype)
+
+    def _text(self, row: int) -> str:
+        return joined_text(
+            self._titles[row].as_py(),
+            self._abstracts[row].as_py(),
+            separator=self._form.separator,
+            separator_token=self._separator_token,
+        )
 
 
 def padded(rows: Sequence[WordPieces], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:

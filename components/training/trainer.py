@@ -229,6 +229,7 @@ class Trainer:
         accelerator = self.accelerator
         if accelerator.num_processes > 1:
             progress = no_progress  # a process that is cancelled here would leave the others waiting
+        progress(VALIDATING, 0, 0)  # the first time, all texts are tokenised
         pieces = self.tokens.of(papers)
         budget = _VALIDATION_TOKENS["cpu" if self.device.type == "cpu" else "cuda"]
         batches = list(token_budget_batches([len(piece) for piece in pieces], budget=budget))

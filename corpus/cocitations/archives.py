@@ -5,6 +5,8 @@ texts do is refused.
 """
 
 import bz2
+import gzip
+import io
 import lzma
 import struct
 import tarfile
@@ -13,7 +15,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, BinaryIO, cast
 
 from corpus.cocitations.full_text import FullTextError, Refusal
@@ -29,11 +30,6 @@ _MAX_TAR_HEADERS = 64 * 1024  # bytes of a tar's headers per member; names and t
 _MAX_ENDS = 3  # times that tarfile may meet the end of its input; at the end of a valid file it does once
 _MAX_NAME_CHARS = 200
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_COMPRESSIONS: tuple[tuple[str, bytes, Callable[[], Any]], ...] = (
-    ("gzip", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
-    ("bzip2", b"BZh", bz2.BZ2Decompressor),
-    ("xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)),
-)
 # What the libraries raise for damaged or hostile files has no common base class.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
@@ -62,62 +58,49 @@ class Budget:
             )
 
 
-class Stream:
-    """Bytes that can be read once; the next of them can be peeked at."""
+class _CheckedInput(io.RawIOBase):
+    """Fills whole buffers, which `peek` shows. Raises FullTextError for damage, after the bytes before it."""
 
-    def __init__(self, chunks: Iterator[bytes], *, damage: str, advice: str, budget: Budget | None = None) -> None:
-        """damage, advice: the message for what reading the chunks raises. budget: of chunks that were compressed."""
-        self._chunks = chunks
-        self._message = damage, advice
+    def __init__(self, read: Callable[[int], bytes], budget: Budget | None) -> None:
+        super().__init__()
+        self._read = read
         self._budget = budget
-        self._ahead = b""
-        self._error: FullTextError | None = None  # raised by the last chunk; reading on raises it again
+        self._error: FullTextError | None = None
 
-    def head(self, size: int) -> bytes:
-        """The next `size` bytes without taking them; fewer at the end, or before damage, which `read` raises later."""
-        while len(self._ahead) < size:
-            try:
-                chunk = self._next()
-            except FullTextError:
-                break
-            if not chunk:
-                break
-            self._ahead += chunk
-        return self._ahead[:size]
+    def readable(self) -> bool:
+        return True
 
-    def read(self, size: int = CHUNK) -> bytes:
-        """At most `size` bytes; none at the end."""
-        data = self._ahead or self._next()
-        self._ahead = data[size:]
-        return data[:size]
-
-    def read_all(self, size: int) -> bytes:
-        """`size` bytes; fewer only at the end."""
-        parts, length = [], 0
-        while length < size and (chunk := self.read(size - length)):
-            parts.append(chunk)
-            length += len(chunk)
-        return b"".join(parts)
-
-    def put_back(self, data: bytes) -> None:
-        """Let bytes that were read come again."""
-        self._ahead = data + self._ahead
-
-    def _next(self) -> bytes:
-        if self._error is not None:
-            raise self._error
+    def readinto(self, buffer: Any, /) -> int:
+        view, filled = memoryview(buffer).cast("B"), 0
         try:
-            chunk = next(self._chunks, b"")
-            if self._budget is not None:
-                self._budget.spend(len(chunk))
+            while self._error is None and filled < len(view) and (chunk := self._read(len(view) - filled)):
+                if self._budget is not None:
+                    self._budget.spend(len(chunk))
+                view[filled : filled + len(chunk)] = chunk
+                filled += len(chunk)
         except FullTextError as error:
             self._error = error
-            raise
         except _DAMAGE as error:
-            damage, advice = self._message
-            self._error = FullTextError(f"{damage} ({_reason(error)}). {advice}")
-            raise self._error from error
-        return chunk
+            self._error = FullTextError(f"it is damaged or ends too early ({_reason(error)}). Download it again.")
+        if self._error is not None and not filled:
+            raise self._error
+        return filled
+
+
+def checked(file: Any, budget: Budget | None = None) -> io.BufferedReader:
+    """A stream of a file that may be damaged. budget: given where the file decompresses what is read.
+
+    Reading raises FullTextError at the damage, after the bytes before it.
+    """
+    return io.BufferedReader(_CheckedInput(file.read1, budget), CHUNK)
+
+
+def head(stream: io.BufferedReader) -> bytes:
+    """The first bytes of a stream without taking them: up to CHUNK, fewer at the end or before damage."""
+    try:
+        return stream.peek()
+    except FullTextError:
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +108,15 @@ class Member:
     """A file that is neither compressed nor an archive. stream: to be read before the next member is taken."""
 
     place: str
-    stream: Stream
+    stream: io.BufferedReader
 
 
 def members_of(file: BinaryIO, *, place: str, size: int) -> Iterator[Member | Refusal]:
     """The files in an open file of `size` bytes, in order; itself where it is no archive."""
     budget = Budget(size)
-    stream = Stream(
-        iter(partial(file.read, CHUNK), b""),
-        damage="it could not be read on",
-        advice="Copy it to another disk and try again.",
-    )
+    stream = checked(file)
     try:
-        if stream.head(4).startswith(_ZIP):
+        if head(stream).startswith(_ZIP):
             yield from _zip_members(file, place, budget)
         else:
             yield from _members(stream, place, budget, depth=0)
@@ -157,45 +136,32 @@ def printable(name: str) -> str:
     return plain if len(plain) <= _MAX_NAME_CHARS else f"{plain[:_MAX_NAME_CHARS]}…"
 
 
-def decompressed(stream: Stream, budget: Budget) -> Stream | None:
-    """The content of a compressed stream; None where it is not compressed."""
-    for name, magic, begin in _COMPRESSIONS:
-        if stream.head(len(magic)) == magic:
-            return Stream(
-                _decompressed_chunks(stream, magic, begin),
-                damage=f"its {name} data is damaged or ends too early",
-                advice="Download or pack it again.",
-                budget=budget,
-            )
+def decompressed(stream: io.BufferedReader, budget: Budget) -> io.BufferedReader | None:
+    """The content of a gzip, bzip2 or xz stream; None of another."""
+    start = head(stream)
+    if start.startswith(b"\x1f\x8b"):
+        return checked(gzip.GzipFile(fileobj=stream, mode="rb"), budget)
+    if start.startswith(b"BZh"):
+        return checked(bz2.BZ2File(stream), budget)
+    if start.startswith(b"\xfd7zXZ\x00"):
+        try:
+            lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY).decompress(start, 1)
+        except lzma.LZMAError as error:
+            raise FullTextError(f"it is damaged ({_reason(error)}). Download or pack it again.") from error
+        return checked(lzma.LZMAFile(stream), budget)
     return None
 
 
-def _decompressed_chunks(stream: Stream, magic: bytes, begin: Callable[[], Any]) -> Iterator[bytes]:
-    """The content of all compressed parts in a row; padding behind the last is ignored."""
-    while stream.head(len(magic)) == magic:
-        part = begin()
-        while not part.eof:
-            pending = getattr(part, "unconsumed_tail", b"")  # zlib hands back what it did not take; the others keep it
-            needs_input = not pending and getattr(part, "needs_input", True)
-            data = stream.read() if needs_input else pending
-            chunk: bytes = part.decompress(data, CHUNK)
-            if chunk:
-                yield chunk
-            elif needs_input and not data and not part.eof:
-                raise EOFError("the end is missing")
-        stream.put_back(part.unused_data)
-
-
-def _members(stream: Stream, place: str, budget: Budget, *, depth: int) -> Iterator[Member | Refusal]:
+def _members(stream: io.BufferedReader, place: str, budget: Budget, *, depth: int) -> Iterator[Member | Refusal]:
     while inner := decompressed(stream, budget):
         stream, depth = inner, depth + 1
         if depth > _MAX_DEPTH:
             raise FullTextError(f"it is packed more than {_MAX_DEPTH} times over. Unpack it first.")
-    head = stream.head(tarfile.BLOCKSIZE)
-    if head.startswith(_ZIP):
+    start = head(stream)[: tarfile.BLOCKSIZE]
+    if start.startswith(_ZIP):
         raise FullTextError("this is a zip within another file, or an Office document. Unpack the outer file first.")
     try:
-        is_tar = bool(tarfile.TarInfo.frombuf(head, "utf-8", "replace").name)  # checks the header's sum
+        is_tar = bool(tarfile.TarInfo.frombuf(start, "utf-8", "replace").name)  # checks the header's sum
     except (tarfile.TarError, ValueError):
         is_tar = False
     if is_tar:
@@ -204,24 +170,16 @@ def _members(stream: Stream, place: str, budget: Budget, *, depth: int) -> Itera
         yield Member(place, stream)
 
 
-def _inner_members(
-    content: Any, place: str, budget: Budget, *, depth: int, compressed: bool
-) -> Iterator[Member | Refusal]:
+def _inner_members(content: Any, place: str, budget: Budget, *, depth: int, zipped: bool) -> Iterator[Member | Refusal]:
     """The files in an archive's member, which may be compressed or an archive itself."""
     with closing(content):
-        stream = Stream(
-            iter(partial(content.read, CHUNK), b""),
-            damage="it is damaged or ends too early",
-            advice="Download or pack the archive again.",
-            budget=budget if compressed else None,
-        )
         try:
-            yield from _members(stream, place, budget, depth=depth)
+            yield from _members(checked(content, budget if zipped else None), place, budget, depth=depth)
         except FullTextError as error:
             yield Refusal(place, str(error))
 
 
-def _tar_members(stream: Stream, place: str, budget: Budget, *, depth: int) -> Iterator[Member | Refusal]:
+def _tar_members(stream: io.BufferedReader, place: str, budget: Budget, *, depth: int) -> Iterator[Member | Refusal]:
     tar_input = _TarInput(stream)
     try:
         with tarfile.open(fileobj=cast(Any, tar_input), mode="r|") as archive:
@@ -239,7 +197,7 @@ def _tar_members(stream: Stream, place: str, budget: Budget, *, depth: int) -> I
                 if content is None:
                     yield Refusal(name, "this is a link or a device. Pack the files themselves.")
                 else:
-                    yield from _inner_members(content, name, budget, depth=depth + 1, compressed=False)
+                    yield from _inner_members(content, name, budget, depth=depth + 1, zipped=False)
                 if budget.is_spent:
                     return
     except _DAMAGE as error:
@@ -252,13 +210,13 @@ class _TarInput:
     left: bytes that tarfile may read up to the end of the next member's headers.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
         self.left = _MAX_TAR_HEADERS
         self._stream = stream
         self._ends = 0
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read_all(size)
+        data = self._stream.read1(size)
         self.left -= len(data)
         if self.left < 0:
             raise FullTextError("this tar archive has headers of a size that no archive needs. Pack it again.")
@@ -287,7 +245,7 @@ def _zip_members(file: BinaryIO, place: str, budget: Budget) -> Iterator[Member 
                     except _DAMAGE as error:
                         yield Refusal(name, f"it is damaged ({_reason(error)}). Download or pack the archive again.")
                         continue
-                    yield from _inner_members(content, name, budget, depth=1, compressed=True)
+                    yield from _inner_members(content, name, budget, depth=1, zipped=True)
                 if budget.is_spent:
                     return
     except _DAMAGE as error:

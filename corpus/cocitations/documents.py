@@ -1,23 +1,25 @@
 """Documents: a file's bytes cut into documents that a worker can read, and the citing sentences in them."""
 
 import codecs
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 
 from corpus.cocitations import jats
-from corpus.cocitations.archives import CHUNK, Stream
+from corpus.cocitations.archives import CHUNK, head
 from corpus.cocitations.full_text import CitingSentence, FullText, FullTextError, FullTextReport
 from corpus.cocitations.json_formats import ADVICE, read_record
 from corpus.cocitations.sentences import citing_sentences
 from corpus.errors import UnsafeFileError
 from corpus.io.decoding import head_text, text_encoding
 from corpus.io.json_values import BrokenJson, JsonValues
+from corpus.io.safe_xml import PARSER_OPTIONS
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # the longest theses on arXiv have some 5 MiB, and a tree takes ten times its text
 
-_HEAD = 64 * 1024  # bytes in which the first character that is no white space stands
 _DOCTYPE = '<!DOCTYPE article SYSTEM "jats.dtd">'  # never fetched; without it, a named entity is an error
 _MAX_BLANK_LINES = 100  # before the second record
 
@@ -35,7 +37,7 @@ class Document:
 # Bytes to documents
 
 
-def documents_in(stream: Stream, place: str) -> Iterator[Document]:
+def documents_in(stream: io.BufferedReader, place: str) -> Iterator[Document]:
     """The documents of a file, with a refusal where it cannot be read to its end."""
     try:
         yield from _documents(stream, place)
@@ -43,46 +45,57 @@ def documents_in(stream: Stream, place: str) -> Iterator[Document]:
         yield Document(place, refusal=str(error))
 
 
-def _documents(stream: Stream, place: str) -> Iterator[Document]:
-    head = stream.head(_HEAD)
-    first = head_text(head).lstrip()[:1]
-    if first in ("{", "[") and (encoding := text_encoding(head)) != "utf-8":
-        data = stream.read_all(MAX_DOCUMENT_BYTES + 1)
+def _documents(stream: io.BufferedReader, place: str) -> Iterator[Document]:
+    start = head(stream)
+    first = head_text(start).lstrip()[:1]
+    if first in ("{", "[") and (encoding := text_encoding(start)) != "utf-8":
+        data = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             raise FullTextError("its JSON is not in UTF-8, as JSON should be. Convert it.")
         text = data.decode(encoding, "replace").removeprefix("\ufeff")
-        stream.put_back(text.encode("utf-8", "replace"))
+        stream = io.BufferedReader(io.BytesIO(text.encode("utf-8", "replace")))
+    chunks = iter(partial(stream.read1, CHUNK), b"")
     if first == "<":
-        yield from _xml(stream, place)
+        yield from _xml(chunks, place)
     elif first == "{":
         yield from _json(stream, place)
     elif first == "[":
-        yield from _json_values(iter(stream.read, b""), place)
-    elif first or len(head) == _HEAD:
+        yield from _json_values(chunks, place)
+    elif first or len(start) == CHUNK:
         raise FullTextError(f"it holds no full text that can be read. {ADVICE}")
     else:
-        stream.read_all(_HEAD)  # raises where it is not empty but damaged
+        stream.read(CHUNK)  # raises where it is not empty but damaged
         raise FullTextError(f"it is empty. {ADVICE}")
 
 
-def _xml(stream: Stream, place: str) -> Iterator[Document]:
+def _small(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The first chunks, and whether they are all and make one document."""
+    begun, length = [], 0
+    for chunk in chunks:
+        begun.append(chunk)
+        length += len(chunk)
+        if length > MAX_DOCUMENT_BYTES:
+            return begun, False
+    return begun, True
+
+
+def _xml(chunks: Iterator[bytes], place: str) -> Iterator[Document]:
     """The XML as it is, or article by article where it is too large for one document."""
-    data = stream.read_all(MAX_DOCUMENT_BYTES + 1)
-    if len(data) <= MAX_DOCUMENT_BYTES:
-        yield Document(place, data, is_xml=True)
+    begun, is_small = _small(chunks)
+    if is_small:
+        yield Document(place, b"".join(begun), is_xml=True)
         return
-    stream.put_back(data)
-    for number, article in enumerate(_articles(stream), start=1):
+    for number, article in enumerate(_articles(chain(begun, chunks)), start=1):
         yield Document(f"{place}, article {number}", article, is_xml=True)
 
 
-def _articles(stream: Stream) -> Iterator[bytes]:
+def _articles(chunks: Iterator[bytes]) -> Iterator[bytes]:
     from lxml import etree
 
-    parser = etree.XMLPullParser(events=("end",), **jats.PARSER_OPTIONS)
+    parser = etree.XMLPullParser(events=("end",), tag=jats.ARTICLE_TAG, **PARSER_OPTIONS)
     length = 0
     error: etree.XMLSyntaxError | None = None
-    while error is None and (chunk := stream.read()):
+    for chunk in chunks:
         length += len(chunk)
         if length > MAX_DOCUMENT_BYTES:
             raise FullTextError(f"an article in it has more than {MAX_DOCUMENT_BYTES:,} bytes. Split it, or drop it.")
@@ -98,6 +111,8 @@ def _articles(stream: Stream) -> Iterator[bytes]:
             for each in (article, *article.iterancestors()):
                 while each.getprevious() is not None:
                     del each.getparent()[0]
+        if error is not None:
+            break
     try:
         if error is not None:
             raise error
@@ -106,7 +121,7 @@ def _articles(stream: Stream) -> Iterator[bytes]:
         raise jats.malformed_xml(caught) from caught
 
 
-def _json(stream: Stream, place: str) -> Iterator[Document]:
+def _json(stream: io.BufferedReader, place: str) -> Iterator[Document]:
     """Objects, one per line or over many lines."""
     lines = _lines(stream)
     begun: list[bytes | None] = []
@@ -141,20 +156,15 @@ def _is_json_line(line: bytes | None, following: bytes | None) -> bool:
     return True
 
 
-def _lines(stream: Stream) -> Iterator[bytes | None]:
+def _lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
     """The lines, each with its end; None for one that is too long."""
-    parts: list[bytes] = []
-    length = 0
-    while chunk := stream.read():
-        for piece in chunk.splitlines(keepends=True):  # also at a lone \\r, after which the line continues
-            length += len(piece)
-            if length <= MAX_DOCUMENT_BYTES:
-                parts.append(piece)
-            if piece.endswith(b"\n"):
-                yield b"".join(parts) if length <= MAX_DOCUMENT_BYTES else None
-                parts, length = [], 0
-    if length:
-        yield b"".join(parts) if length <= MAX_DOCUMENT_BYTES else None
+    while line := stream.readline(MAX_DOCUMENT_BYTES + 1):
+        if len(line) <= MAX_DOCUMENT_BYTES:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(CHUNK)
+        yield None
 
 
 def _whole_lines(lines: Iterable[bytes | None]) -> Iterator[bytes]:
@@ -166,13 +176,8 @@ def _whole_lines(lines: Iterable[bytes | None]) -> Iterator[bytes]:
 
 def _json_values(chunks: Iterator[bytes], place: str) -> Iterator[Document]:
     """JSON that is not one record per line: as it is where it is small, else value by value."""
-    begun, length = [], 0
-    for chunk in chunks:
-        begun.append(chunk)
-        length += len(chunk)
-        if length > MAX_DOCUMENT_BYTES:
-            break
-    else:
+    begun, is_small = _small(chunks)
+    if is_small:
         yield Document(place, b"".join(begun))
         return
     texts = codecs.iterdecode(chain(begun, chunks), "utf-8-sig", "replace")

@@ -23,19 +23,11 @@ from corpus.cocitations.markers import (
     numbers_in,
 )
 from corpus.identifiers import IdKind
+from corpus.io.safe_xml import PARSER_OPTIONS
 from corpus.readers.fields import year_of
 from corpus.text.plain import clean
 
-# Of an lxml parser for strangers' articles: no DTD, no entities, no huge trees.
-PARSER_OPTIONS: dict[str, Any] = {
-    "tag": "{*}article",
-    "resolve_entities": False,
-    "load_dtd": False,
-    "no_network": True,
-    "huge_tree": False,
-    "remove_comments": True,
-    "remove_pis": True,
-}
+ARTICLE_TAG = "{*}article"
 
 # No running text: floats, notes, headings, and the second form of a formula.
 _LEFT_OUT = frozenset(
@@ -85,7 +77,7 @@ def read_articles(content: bytes, *, report: FullTextReport) -> Iterator[FullTex
     from lxml import etree
 
     try:
-        for _event, element in etree.iterparse(io.BytesIO(content), **PARSER_OPTIONS):
+        for _event, element in etree.iterparse(io.BytesIO(content), tag=ARTICLE_TAG, **PARSER_OPTIONS):
             yield _full_text(element, report)
             element.clear()
             while element.getprevious() is not None:  # clear() leaves an empty element per article

@@ -6,52 +6,24 @@ may be anything; what is not of the expected type counts as missing.
 
 import json
 import re
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import Any
 
-from corpus.cocitations.full_text import (
-    CitingSentence,
-    FullText,
-    FullTextError,
-    FullTextReport,
-    Paragraph,
-    Reference,
-    reference,
-)
-from corpus.cocitations.markers import (
-    NO_REFERENCE,
-    UNKNOWN_REFERENCE,
-    Marker,
-    Numbering,
-    expanded_citations,
-    numbers_in,
-)
+from corpus.cocitations.full_text import CitingSentence, FullText, FullTextError, FullTextReport, Reference, reference
+from corpus.cocitations.markers import OUTSIDE, Span, checked_full_text
 from corpus.identifiers import ID_KINDS, IdKind, citation_key, parsed_citation_key
 from corpus.readers.fields import year_of
 from corpus.text.plain import clean
 
 ADVICE = "Give JATS XML, S2ORC, CORD-19, unarXive, or lines of citing sentences; compressed or not."
 SENTENCES = "citing sentences"
-NO_SPAN = "the marker has no place in its text"
-OUTSIDE = "the marker lies outside its text"
-NOT_FOUND = "the marker's text does not stand near its place"
-TOO_LONG = "the marker is longer than markers are"
-ENTANGLED = "the marker runs into too long a row of others"
-BYTES = "the place was counted in bytes"
-UTF_16 = "the place was counted in units of UTF-16"
-MOVED = "the place was wrong; the text stood near it"
 
 Record = Mapping[str, Any]
 
 _MAX_TITLE_CHARS = 2_000  # a longer text is no title, and every sentence that cites it would carry it
 _MAX_DATE_CHARS = 100
-_MAX_MARKER_CHARS = 300  # a longer span is no marker, and would make one sentence of many
-_MAX_DISTANCE = 2_000  # characters from a wrong span in which its text is searched
-_MAX_CITATIONS = 100_000  # of one document; a handbook with 10,000 references has 30,000
 _MAX_SENTENCE_CITATIONS = 1_000  # a sentence of a review may cite a hundred
 
 
@@ -191,15 +163,15 @@ def _cord19(record: Record, report: FullTextReport) -> FullText:
     own_id = _text(record, "paper_id")
     kind: IdKind = "pmcid" if own_id.upper().startswith("PMC") else "id"
     paper = reference([(kind, own_id)], title=_title(_object(record, "metadata")))
-    return _full_text(paper, _paragraphs(record), _references(record), report)
+    return checked_full_text(paper, _paragraphs(record), _references(record), report)
 
 
 def _s2orc(record: Record, report: FullTextReport) -> FullText:
     parse = next((found for key in _PARSES if (found := _object(record, key))), record)
-    return _full_text(_s2orc_paper(record), _paragraphs(parse), _references(parse), report)
+    return checked_full_text(_s2orc_paper(record), _paragraphs(parse), _references(parse), report)
 
 
-def _paragraphs(record: Record) -> Iterator[tuple[str, list["Span"]]]:
+def _paragraphs(record: Record) -> Iterator[tuple[str, list[Span]]]:
     for paragraph in _objects(record, "body_text"):
         if isinstance(text := paragraph.get("text"), str):
             spans = _objects(paragraph, "cite_spans")
@@ -244,7 +216,7 @@ def _annotated_s2orc(record: Record, report: FullTextReport) -> FullText:
     list_text = listed.get("text") if isinstance(listed.get("text"), str) else ""
     titles = (text[start:end] for start, end, _ in _places(annotations, "title", text))
     title = next((title for title in titles if len(title) <= _MAX_TITLE_CHARS), "")
-    return _full_text(
+    return checked_full_text(
         _s2orc_paper(record, title=title),
         _annotated_paragraphs(annotations, text, report),
         _annotated_references(_object(listed, "annotations"), str(list_text)),
@@ -252,7 +224,7 @@ def _annotated_s2orc(record: Record, report: FullTextReport) -> FullText:
     )
 
 
-def _annotated_paragraphs(annotations: Record, text: str, report: FullTextReport) -> list[tuple[str, list["Span"]]]:
+def _annotated_paragraphs(annotations: Record, text: str, report: FullTextReport) -> list[tuple[str, list[Span]]]:
     """The annotated paragraphs, or each line of the text where there are none. Markers outside them are counted."""
     places: list[tuple[int, int]] = []
     for start, end in sorted({(start, end) for start, end, _ in _places(annotations, "paragraph", text)}):
@@ -331,10 +303,10 @@ def _unarxive(record: Record, report: FullTextReport) -> FullText:
         references[key] = reference(ids, title=_title(entry), year=_year(entry))
     numbers = {key: number for number, key in enumerate(references, start=1)}
     texts = [text for each in _objects(record, "body_text") if isinstance(text := each.get("text"), str)]
-    return _full_text(paper, (_without_braces(text, numbers) for text in texts), references, report)
+    return checked_full_text(paper, (_without_braces(text, numbers) for text in texts), references, report)
 
 
-def _without_braces(text: str, numbers: Mapping[str, int]) -> tuple[str, list["Span"]]:
+def _without_braces(text: str, numbers: Mapping[str, int]) -> tuple[str, list[Span]]:
     pieces: list[str] = []
     spans: list[Span] = []
     length = end = 0
@@ -348,153 +320,3 @@ def _without_braces(text: str, numbers: Mapping[str, int]) -> tuple[str, list["S
         length += len(word)
         end = found.end()
     return "".join([*pieces, text[end:]]), spans
-
-
-# Paragraphs with spans: checked against their text, repaired or dropped, their ranges expanded
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A citation marker as a file has it, unchecked. text: what should stand there; None where that is not given."""
-
-    start: Any
-    end: Any
-    key: Any
-    text: Any = None
-
-
-def _full_text(
-    paper: Reference,
-    paragraphs: Iterable[tuple[str, Iterable[Span]]],
-    references: Mapping[str, Reference],
-    report: FullTextReport,
-) -> FullText:
-    """A full text of paragraphs and their spans. report: counts what is repaired or dropped.
-
-    A span counted in bytes or in units of UTF-16 is corrected, and one whose text stands near it is moved there;
-    overlapping spans become one. Numbers are those that most markers print.
-    Raises FullTextError where it cites more often than any document does.
-    """
-    keys = _ordered(references)
-    place_of = {key: place for place, key in enumerate(keys, start=1)}
-    shifts: Counter[int] = Counter()  # a reference's place minus its printed number, by the markers that print one
-    read: list[tuple[str, list[Marker]]] = []
-    for raw, spans in paragraphs:
-        text = _plain(raw)
-        markers = _checked_markers(text, spans, references, report)
-        for marker in markers:
-            if len(numbers := numbers_in(text[marker.start : marker.end])) == 1:
-                shifts[place_of[marker.keys[0]] - numbers[0]] += 1
-        read.append((text, _without_overlap(markers, report)))
-    shift = max(shifts, key=lambda shift: (shifts[shift], -abs(shift), shift), default=0)
-    number_of = {key: place - shift for key, place in place_of.items()}
-    numbering = Numbering(number_of, {number: (key,) for key, number in number_of.items()})
-    written: list[Paragraph] = []
-    cited = 0
-    for text, markers in read:
-        citations = expanded_citations(text, markers, numbering)
-        cited += sum(len(citation.cited) for citation in citations)
-        if cited > _MAX_CITATIONS:
-            raise FullTextError(f"it cites more than {_MAX_CITATIONS:,} times, which no document does. Drop it.")
-        written.append(Paragraph(text, citations))
-    return FullText(paper, tuple(written), references)
-
-
-def _plain(text: str) -> str:
-    """A text of the same length, with blanks as its only white space, and only characters that UTF-8 can encode."""
-    return re.sub(r"[\ud800-\udfff]", "\ufffd", re.sub(r"\s", " ", text))
-
-
-def _ordered(references: Mapping[str, Reference]) -> list[str]:
-    """The keys in the order of the list: by number where all have one, because files sort them as texts."""
-    numbered = [found for key in references if (found := re.fullmatch(r"([^\d]{0,40})(\d{1,6})", key, re.ASCII))]
-    if len(numbered) == len(references) and len({found[1] for found in numbered}) == 1:
-        return [found[0] for found in sorted(numbered, key=lambda found: int(found[2]))]
-    return list(references)
-
-
-def _checked_markers(
-    text: str, spans: Iterable[Span], references: Mapping[str, Reference], report: FullTextReport
-) -> list[Marker]:
-    """The valid markers of a paragraph, in order."""
-    places = _SpanPlaces(text)
-    markers: list[Marker] = []
-    for span in spans:
-        if not isinstance(span.key, str) or span.key not in references:
-            report.dropped[UNKNOWN_REFERENCE if isinstance(span.key, str) and span.key else NO_REFERENCE] += 1
-            continue
-        place = places.find(span)
-        if isinstance(place, str):
-            report.dropped[place] += 1
-            continue
-        start, end, repair = place
-        if repair:
-            report.repaired[repair] += 1
-        markers.append(Marker(start, end, [span.key]))
-    return sorted(markers, key=lambda marker: (marker.start, marker.end))
-
-
-def _without_overlap(markers: Sequence[Marker], report: FullTextReport) -> list[Marker]:
-    """The markers, overlapping ones joined."""
-    apart: list[Marker] = []
-    for marker in markers:
-        before = apart[-1] if apart else None
-        if before is None or marker.start >= before.end:
-            apart.append(Marker(marker.start, marker.end, [*marker.keys]))
-        elif max(marker.end, before.end) - before.start <= _MAX_MARKER_CHARS:
-            before.end = max(marker.end, before.end)
-            before.keys += [key for key in marker.keys if key not in before.keys]
-        else:
-            report.dropped[ENTANGLED] += 1
-    return apart
-
-
-class _SpanPlaces:
-    """The places of spans in a text, in whatever unit they were counted."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._counted: dict[str, list[int]] = {}  # by unit, how many stand before each character
-
-    def find(self, span: Span) -> tuple[int, int, str] | str:
-        """A span's start, end and repair ("" for none), or the reason why it is dropped."""
-        expected = _plain(span.text) if isinstance(span.text, str) and span.text.strip() else ""
-        start, end = span.start, span.end
-        if not (_is_count(start) and _is_count(end)):
-            return NO_SPAN
-        if (end - start if end > start else len(expected)) > _MAX_MARKER_CHARS:
-            return TOO_LONG
-        if 0 <= start < end <= len(self._text) and expected in ("", self._text[start:end]):
-            return start, end, ""
-        if not expected:
-            return OUTSIDE
-        if not self._text.isascii():
-            for unit, repair in (("utf-8", BYTES), ("utf-16-le", UTF_16)):
-                moved = self._character(unit, start), self._character(unit, end)
-                if 0 <= moved[0] < moved[1] and self._text[slice(*moved)] == expected:
-                    return *moved, repair
-        return self._nearest(expected, start)
-
-    def _character(self, unit: str, count: int) -> int:
-        """The character that so many units precede; -1 where that is within a character, or outside."""
-        if unit not in self._counted:
-            size = 2 if unit == "utf-16-le" else 1
-            lengths = (len(character.encode(unit)) // size for character in self._text)
-            self._counted[unit] = list(accumulate(lengths, initial=0))
-        counted = self._counted[unit]
-        at = bisect_left(counted, count)
-        return at if at < len(counted) and counted[at] == count else -1
-
-    def _nearest(self, expected: str, start: int) -> tuple[int, int, str] | str:
-        start = min(max(start, 0), len(self._text))
-        # Not as a part of a longer number or word: "3" is not in "2013" or "0.3".
-        before = r"(?<!\d)(?<!\d\.)" if expected[0].isdigit() else r"(?<![^\W\d_])" if expected[0].isalpha() else ""
-        after = r"(?!\d|\.\d)" if expected[-1].isdigit() else r"(?![^\W\d_])" if expected[-1].isalpha() else ""
-        pattern = re.compile(before + re.escape(expected) + after)
-        near = pattern.finditer(self._text, max(0, start - _MAX_DISTANCE), start + _MAX_DISTANCE)
-        place = min((found.start() for found in near), key=lambda each: abs(each - start), default=-1)
-        return (place, place + len(expected), MOVED) if place >= 0 else NOT_FOUND
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53

@@ -159,7 +159,7 @@ def make_pairs(
 
 
 class _Sentences:
-    """Sentences and ready pairs that wait for the papers, in a file without a name, which ends with the process."""
+    """Sentences and ready pairs that wait for the papers, in a file without a name, which the system deletes."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 (see `close`)
@@ -168,7 +168,7 @@ class _Sentences:
 
     def add(self, place: str, sentence: CitingSentence, joiner: Joiner) -> None:
         """place: of a ready pair; "" for a sentence."""
-        cited = [[one.identifiers, one.title, one.year] for one in sentence.cited]
+        cited = [[each.identifiers, each.title, each.year] for each in sentence.cited]
         self._file.write(json.dumps([place, sentence.citing, sentence.sentence, cited]) + "\n")
         self.count += 1
         for reference in sentence.cited:
@@ -196,7 +196,7 @@ def _contexts(
         if place and None in found:
             report.unknown += 1
             if len(report.unknown_places) < _MAX_PLACES:
-                lost = [one.identifiers[-1] for one, row in zip(references, found, strict=True) if row is None]
+                lost = [each.identifiers[-1] for each, row in zip(references, found, strict=True) if row is None]
                 names = " and ".join(repr(key.removeprefix("id:"))[:80] for key in lost)
                 report.unknown_places.append(f"{place}: no paper of the corpus has the id {names}")
             continue

@@ -1,4 +1,4 @@
-"""Disk errors: what the operating system says of a folder, as sentences that name the next step."""
+"""Disk errors as sentences that name the next step."""
 
 import errno
 from collections.abc import Iterator

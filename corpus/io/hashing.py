@@ -1,4 +1,4 @@
-"""The SHA-256 of a file, by which everything here tells whether a file is still what it was."""
+"""SHA-256 of a file."""
 
 import hashlib
 from pathlib import Path

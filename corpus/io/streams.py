@@ -104,7 +104,7 @@ class CappedStream(io.RawIOBase):
             self._broken = DamagedFileError(reason, advice="Download or pack it again.")
             raise self._broken from error
         except OSError as error:  # a disk or a network drive that fails
-            reason = f"it could not be read on ({error.strerror or error})"
+            reason = f"reading it failed ({error.strerror or error})"
             self._broken = DamagedFileError(reason, advice="Copy it to another disk and try again.")
             raise self._broken from error
         self._unpacked += len(chunk)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from corpus.io.safe_xml import PARSER_OPTIONS
 from corpus.judged_sets.files import (
     MAX_JUDGEMENTS,
     READING_POOLS,
@@ -149,9 +150,8 @@ def _topics(path: Path) -> dict[str, str]:
         content = stream.read()
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(content, parser)
+        root = etree.fromstring(content, etree.XMLParser(**PARSER_OPTIONS))
     except etree.XMLSyntaxError as error:
         raise SetError(f"{path.name}: it is not XML ({error.msg}). Download it again.") from error
     queries = {clean(topic.get("number") or ""): clean(topic.findtext("query") or "") for topic in root.iter("topic")}

@@ -13,6 +13,7 @@ from pathlib import Path
 from corpus.errors import UnknownFormatError, UnreadableFileError, UnsafeFileError
 from corpus.io.decoding import head_text
 from corpus.io.limits import DEFAULT_LIMITS, Limits
+from corpus.io.safe_xml import root_name
 from corpus.io.streams import CappedStream
 from corpus.paper import Paper
 from corpus.readers import bibtex, csv_table, json_files, medline_xml, nbib, parquet, ris
@@ -134,7 +135,7 @@ def preview(path: Path, *, count: int = 5, columns: Columns | None = None, limit
 
 
 def _format(head: bytes) -> str:
-    """The format of a file by its head. Raises UnknownFormatError, and what `medline_xml.root_name` does."""
+    """The format of a file by its head. Raises UnknownFormatError, and what `root_name` does."""
     start = head.removeprefix(_BOM).lstrip()
     if not start:
         raise UnknownFormatError("it is empty, or begins with nothing but white space", advice=_ADVICE)
@@ -143,7 +144,7 @@ def _format(head: bytes) -> str:
         if folded.startswith(magic):
             raise UnknownFormatError(f"this is {name}", advice=_ADVICE)
     if start.startswith(b"<"):
-        root = medline_xml.root_name(head)
+        root = root_name(head)
         if root not in medline_xml.ROOTS:
             raise UnknownFormatError(f"this is XML with the root element <{root[:40]}>", advice=_ADVICE)
         return medline_xml.FORMAT

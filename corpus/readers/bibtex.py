@@ -16,7 +16,7 @@ from corpus.text.markup import plain
 
 FORMAT = "BibTeX"
 UNIT = "record"
-# Holds an id of ours that is neither the PMID nor the DOI. Entry keys are no ids: each library has its own.
+# Holds our own id if it is neither the PMID nor the DOI. Entry keys are no ids: each library has its own.
 ID_FIELD = "cocite-id"
 
 _START = re.compile(r"^[ \t\ufeff]*@[ \t]*([A-Za-z]+)[ \t]*[{(]", re.MULTILINE)
@@ -27,7 +27,7 @@ _NEXT = re.compile(
 )
 _INLINE = re.compile(r"@([A-Za-z]\w*)(?P<open>[{(])(?=[^\s{}()\"=,]*,)")
 _MARKS = re.compile(r"(?<!\\)[{}]|[)\"]")
-# "\\" ends a line; bibtexparser takes it for an escape of the brace behind it.
+# "\\" ends a line; bibtexparser takes it for an escape of the next brace.
 _LINE_END = re.compile(r"(?<!\\)((?:\\\\)+)(?=[{}])")
 _NO_ENTRIES = frozenset({"comment", "preamble"})
 _MAX_STRINGS = 10_000  # abbreviations, each as long as a field may be
@@ -161,7 +161,7 @@ def _why(block: Any) -> str:
     reason = str(getattr(getattr(block, "error", None), "abort_reason", ""))
     if "end of file" in reason or "block start" in reason or not reason:
         return "the entry has no end: a brace or a quotation mark is missing"
-    return f"the entry is not as BibTeX has it ({' '.join(reason.split()).rstrip('.')[:200]})"
+    return f"the entry is not valid BibTeX ({' '.join(reason.split()).rstrip('.')[:200]})"
 
 
 def _value(raw: str, strings: Mapping[str, str], max_chars: int) -> str:
@@ -187,7 +187,7 @@ def _value(raw: str, strings: Mapping[str, str], max_chars: int) -> str:
 
 
 def _enclosed(raw: str, start: int) -> int:
-    """Where a part that begins with a brace or a quotation mark ends, behind its last character."""
+    """Where a part that begins with a brace or a quotation mark ends, after its last character."""
     depth = 0
     for mark in re.compile(r"(?<!\\)[{}\"]").finditer(raw, start):
         sign = mark[0]

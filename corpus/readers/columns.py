@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from corpus.errors import UnknownFormatError
-from corpus.identifiers import derived_id, doi_of, pmid_of
+from corpus.identifiers import doi_of, pmid_of
 from corpus.paper import SCHEMA, Paper
-from corpus.readers.fields import join_paragraphs, names_of, topics_of, url_of, year_of
+from corpus.readers.fields import clean_paper, join_paragraphs, names_of, topics_of, url_of, year_of
 from corpus.text.cells import unguard_cell
 from corpus.text.markup import plain
-from corpus.text.plain import clean, clean_paragraphs, distinct
+from corpus.text.plain import clean
 
 # Field of Paper → the header of the column that holds it.
 Columns = Mapping[str, str]
@@ -67,7 +67,7 @@ class ColumnsNotFound(UnknownFormatError):
     def __init__(self, reason: str, *, headers: Sequence[str]):
         super().__init__(
             reason,
-            advice="Say under which header each field stands: in the app by choosing it, on the command line by "
+            advice="Choose the header of each field in the app, or give it on the command line with "
             "--column title=HEADER --column abstract=HEADER",
         )
         self.headers = tuple(headers)
@@ -112,21 +112,17 @@ class ColumnMap:
         def text(name: str) -> str:
             return next(filter(None, map(self._text, values(name))), "")
 
-        title = clean(text("title"))
-        year = next(filter(None, (year_of(_bare(value)) for value in values("year"))), None)
-        doi = doi_of(text("doi"))
-        pmid = next(filter(None, (pmid_of(_bare(value)) for value in values("pmid"))), "")
-        return Paper(
-            id=clean(text("id")) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
-            title=title,
-            abstract=clean_paragraphs(text("abstract")),
-            authors=next(filter(None, map(self._names, values("authors"))), ()),
-            year=year,
-            venue=clean(text("venue")),
-            doi=doi,
-            pmid=pmid,
+        return clean_paper(
+            own_id=text("id"),
+            title=text("title"),
+            abstract=text("abstract"),
+            authors=next(filter(None, map(self._names, values("authors"))), []),
+            year=next(filter(None, (year_of(_bare(value)) for value in values("year"))), None),
+            venue=text("venue"),
+            doi=doi_of(text("doi")),
+            pmid=next(filter(None, (pmid_of(_bare(value)) for value in values("pmid"))), ""),
             url=url_of(text("url"), alone=self.exact),
-            topics=distinct(topic for value in values("topics") for topic in self._topics(value)),
+            topics=(topic for value in values("topics") for topic in self._topics(value)),
         )
 
     def _text(self, value: object) -> str:
@@ -143,14 +139,14 @@ class ColumnMap:
     def _list(self, values: list[object]) -> list[str]:
         return [text_of(value) if self.exact else plain(text_of(value)) for value in values]
 
-    def _names(self, value: object) -> tuple[str, ...]:
+    def _names(self, value: object) -> list[str]:
         if isinstance(value, list):
             names = self._list(value)
         elif self.exact:
             names = self._text(value).split("; ")
         else:
             names = names_of(self._text(value), commas="authors" not in self._with_semicolons)
-        return tuple(filter(None, map(clean, names)))
+        return list(filter(None, map(clean, names)))
 
     def _topics(self, value: object) -> list[str]:
         if isinstance(value, list):
@@ -170,7 +166,7 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Colum
     columns = columns or {}
     if strangers := sorted(set(columns) - set(FIELDS)):
         raise ColumnsNotFound(
-            f"there is no field {strangers[0]!r} to be mapped (there are {', '.join(FIELDS)})", headers=headers
+            f"there is no field {strangers[0]!r} (the fields are {', '.join(FIELDS)})", headers=headers
         )
     places = {name: found for name, found in _guessed_places(headers).items() if name not in columns}
     for name, header in columns.items():
@@ -189,7 +185,7 @@ def map_columns(headers: Sequence[str], columns: Columns | None = None) -> Colum
     places = {name: places[name] for name in FIELDS if places.get(name)}
     if "title" not in places:
         raise ColumnsNotFound(
-            f"none of its columns is called as a title is (it has {_listed(headers)})", headers=headers
+            f"none of its columns is recognised as the title (it has {_listed(headers)})", headers=headers
         )
     exact = not columns and any(tuple(headers[: len(own)]) == own for own in (OWN_HEADERS, FIELDS))
     return ColumnMap(tuple(headers), places, exact)

@@ -120,6 +120,35 @@ def join_paragraphs(texts: Iterable[str]) -> str:
     return "\n".join(text for text in texts if text.strip())
 
 
+def clean_paper(
+    *,
+    own_id: str,
+    title: str,
+    abstract: str,
+    authors: Iterable[str],
+    year: int | None,
+    venue: str,
+    doi: str,
+    pmid: str,
+    url: str,
+    topics: Iterable[str],
+) -> Paper:
+    """A paper with its texts cleaned, and a derived id if `own_id` is empty. doi, pmid and url are clean already."""
+    title = clean(title)
+    return Paper(
+        id=clean(own_id) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
+        title=title,
+        abstract=clean_paragraphs(abstract),
+        authors=tuple(filter(None, map(clean, authors))),
+        year=year,
+        venue=clean(venue),
+        doi=doi,
+        pmid=pmid,
+        url=url,
+        topics=distinct(topics),
+    )
+
+
 # Reference formats: RIS, BibTeX, .nbib
 
 
@@ -182,21 +211,18 @@ def reference_paper(
     title, abstract, authors, venue and topics may hold entities and tags; line feeds separate the abstract's
     paragraphs. Title and abstract may come out empty.
     """
-    title = clean(plain(title))
-    first_year = next(filter(None, map(year_of, year)), None)
-    doi = next(filter(None, map(find_doi, dois)), "")
-    names = (clean(plain(name)).strip(",; ").strip() for name in authors)
-    return Paper(
-        id=clean(own_id) or derived_id(title=title, year=first_year, doi=doi, pmid=pmid),
-        title=title,
-        abstract=clean_paragraphs(plain(abstract)),
-        authors=tuple(name for name in names if name and name.casefold() not in _NO_NAMES),
-        year=first_year,
-        venue=clean(plain(venue)),
-        doi=doi,
+    names = (clean(plain(name)).strip(",; ") for name in authors)
+    return clean_paper(
+        own_id=own_id,
+        title=plain(title),
+        abstract=plain(abstract),
+        authors=(name for name in names if name.casefold() not in _NO_NAMES),
+        year=next(filter(None, map(year_of, year)), None),
+        venue=plain(venue),
+        doi=next(filter(None, map(find_doi, dois)), ""),
         pmid=pmid,
         url=next((clean(url).replace("&amp;", "&") for url in urls if _WEB_ADDRESS.match(url.strip())), ""),
-        topics=distinct(map(plain, topics)),
+        topics=map(plain, topics),
     )
 
 

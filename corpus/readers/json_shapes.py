@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from corpus.identifiers import derived_id, doi_of, pmid_of
+from corpus.identifiers import doi_of, pmid_of
 from corpus.io.json_values import json_type
 from corpus.paper import Paper
-from corpus.readers.fields import WEB, YEARS, join_paragraphs, names_of, topics_of, url_of, year_of
+from corpus.readers.fields import WEB, YEARS, clean_paper, join_paragraphs, names_of, topics_of, url_of, year_of
 from corpus.text.markup import plain
-from corpus.text.plain import clean, clean_paragraphs, distinct
+from corpus.text.plain import clean
 
 # Keys that only the shapes of services have. A record with none of them is read as ours, strictly.
 _FOREIGN_KEYS = frozenset(
@@ -44,25 +44,25 @@ def json_paper(record: object) -> Paper:
 
 
 def _own_paper(record: dict[str, Any]) -> Paper:
-    title, year = clean(_text(record, "title")), _year(record)
-    doi, pmid = clean(_text(record, "doi")), clean(_number_text(record, "pmid"))
-    own_id = next(filter(None, (clean(_number_text(record, key)) for key in _OWN_ID_KEYS)), "")
-    if isinstance(record.get("abstract"), list):  # sentences
-        abstract = " ".join(_texts(record, "abstract"))
-    else:
-        abstract = _text(record, "abstract" if "abstract" in record else "text")
-    return Paper(
-        id=own_id or derived_id(title=title, year=year, doi=doi, pmid=pmid),
-        title=title,
-        abstract=clean_paragraphs(abstract),
-        authors=tuple(filter(None, map(clean, _texts(record, "authors", split=names_of)))),
-        year=year,
-        venue=clean(_text(record, "venue") or _text(record, "journal")),
-        doi=doi,
-        pmid=pmid,
+    return clean_paper(
+        title=_text(record, "title"),
+        year=_year(record),
+        doi=clean(_text(record, "doi")),
+        pmid=clean(_number_text(record, "pmid")),
+        own_id=next(filter(None, (clean(_number_text(record, key)) for key in _OWN_ID_KEYS)), ""),
+        abstract=_own_abstract(record),
+        authors=_texts(record, "authors", split=names_of),
+        venue=_text(record, "venue") or _text(record, "journal"),
         url=_url(record),
-        topics=distinct(_texts(record, "topics", split=topics_of) or _texts(record, "keywords", split=topics_of)),
+        topics=_texts(record, "topics", split=topics_of) or _texts(record, "keywords", split=topics_of),
     )
+
+
+def _own_abstract(record: dict[str, Any]) -> str:
+    """A text, or a list of sentences. Document collections call it "text"."""
+    if isinstance(record.get("abstract"), list):
+        return " ".join(_texts(record, "abstract"))
+    return _text(record, "abstract" if "abstract" in record else "text")
 
 
 def _text(record: dict[str, Any], key: str) -> str:
@@ -127,26 +127,22 @@ def _foreign_paper(record: dict[str, Any]) -> Paper:
         for name in ("externalIds", "externalids", "ids")
         for key, value in _object(record.get(name)).items()
     }
-    title = clean(plain(_first(record, "title", "display_name") or _annotated(record, "title")))
-    year = next(filter(None, (year_of(record.get(key)) for key in _YEAR_KEYS)), None)
-    doi = doi_of(str(_first(record, "doi") or ids.get("doi") or ""))
-    pmid = pmid_of(record.get("pubmed_id") or record.get("pmid") or ids.get("pmid") or ids.get("pubmed") or "")
     own_id = next((str(value) for key in _ID_KEYS if (value := record.get(key)) and isinstance(value, str | int)), "")
     location = _object(record.get("primary_location"))
     venues = (location.get("source"), *map(record.get, ("host_venue", "journal", "venue", "publicationVenue")))
-    return Paper(
-        id=clean(own_id.removeprefix(_OPENALEX)) or derived_id(title=title, year=year, doi=doi, pmid=pmid),
-        title=title,
-        abstract=clean_paragraphs(plain(_abstract(record) or _annotated(record, "abstract"))),
-        authors=tuple(filter(None, map(clean, _authors(record)))),
-        year=year,
-        venue=clean(plain(next(filter(None, map(_name, venues)), ""))),
-        doi=doi,
-        pmid=pmid,
+    return clean_paper(
+        own_id=own_id.removeprefix(_OPENALEX),
+        title=plain(_first(record, "title", "display_name") or _annotated(record, "title")),
+        abstract=plain(_abstract(record) or _annotated(record, "abstract")),
+        authors=_authors(record),
+        year=next(filter(None, (year_of(record.get(key)) for key in _YEAR_KEYS)), None),
+        venue=plain(next(filter(None, map(_name, venues)), "")),
+        doi=doi_of(str(_first(record, "doi") or ids.get("doi") or "")),
+        pmid=pmid_of(record.get("pubmed_id") or record.get("pmid") or ids.get("pmid") or ids.get("pubmed") or ""),
         url=url_of(
             _first(record, "url") or _first(location, "landing_page_url") or (own_id if own_id.startswith(WEB) else "")
         ),
-        topics=distinct(name for key in _TOPIC_KEYS for name in map(_name, _list(record.get(key)))),
+        topics=(name for key in _TOPIC_KEYS for name in map(_name, _list(record.get(key)))),
     )
 
 

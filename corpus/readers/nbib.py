@@ -76,9 +76,7 @@ def _paper(lines: Sequence[str]) -> Paper | Rejected:
     pmid = next((clean(text) for text in values("PMID") if is_pmid(text)), "")
     stated = next(iter(values("PMID")), "")
     if stated and not pmid:
-        return Rejected(
-            "damaged", f"the PMID is {clean(stated)[:20]!r}, which is none. Correct it, or drop the record."
-        )
+        return Rejected("damaged", f"the PMID {clean(stated)[:20]!r} is not valid. Correct it, or drop the record.")
     return reference_paper(
         title=medline_title(clean(next(iter(values("TI", "BTI", "CTI", "TT")), ""))),
         abstract=merge_abstracts(values("AB")) or merge_abstracts(values("OAB")),

@@ -169,7 +169,7 @@ def _value(column: pa.Array, number: int) -> Any:
     try:
         return column[number].as_py()
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        reason = f"a value of it cannot be read ({str(error).splitlines()[0][:100]}). Correct it, or drop the record."
+        reason = f"a value cannot be read ({str(error).splitlines()[0][:100]}). Correct it, or drop the record."
         return Rejected("damaged", reason)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
 
@@ -18,7 +18,9 @@ from corpus.paper import Paper
 from corpus.text.cells import guard_cell
 
 if TYPE_CHECKING:
+    from corpus.io.streams import CappedStream
     from corpus.readers.columns import ColumnMap
+    from corpus.readers.parquet import ParquetTable
 
 # Why a record gives no paper.
 RejectionKind = Literal["empty", "non_english", "duplicate", "damaged"]
@@ -159,17 +161,6 @@ def problems_csv(problems: Iterable[ReadReport] | pa.Table | None) -> bytes:
     return text.getvalue().encode("utf-8-sig", "replace")
 
 
-class OpenFile(Protocol):
-    """What a reading needs of its file."""
-
-    @property
-    def fraction(self) -> float:
-        """How much of the file has been read, 0 to 1."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
 class Reading:
     """Iterator over the papers of one file, in its order, repeats included. `report` fills while papers are taken.
 
@@ -180,7 +171,7 @@ class Reading:
 
     def __init__(
         self,
-        stream: OpenFile,
+        stream: CappedStream | ParquetTable,
         records: Iterator[Record],
         *,
         file: str,
@@ -269,7 +260,7 @@ class Preview:
 
     headers: of a table; empty for other formats. columns: the header of each field that was found, as guessed or given.
     papers: the first ones, those without an abstract included. problems: of the records before and between them; or
-    why the columns do not tell where the titles are. vector_columns: of a Parquet file, those that can be vectors.
+    why no title column is recognised. vector_columns: of a Parquet file, those that can be vectors.
     """
 
     format: str

@@ -33,7 +33,7 @@ _MORE_TAGS = {
     "M2": "note2",
     **{f"U{number}": f"user{number}" for number in range(1, 6)},
 }
-# "TY  - " by the book; with fewer spaces, if capitals and a space behind it show that it is a tag (text has
+# "TY  - " by the book; with fewer spaces, if capitals and a space after it show that it is a tag (text has
 # "T2-weighted"); and anything like it, in a record that begins so.
 _STRICT = re.compile(r"[ \t]{0,3}([A-Za-z][A-Za-z0-9])  -(?:[ \t](.*)|(\S.*)?)$", re.DOTALL)
 _LOOSE = re.compile(r"([A-Z][A-Z0-9])[ \t]{0,3}-(?:[ \t](.*)|)$", re.DOTALL)
@@ -101,7 +101,7 @@ def _records(stream: CappedStream, max_bytes: int) -> Iterator[RecordLines]:
 
 
 def _tagged(line: str, *, loose: bool) -> tuple[str | None, str]:
-    """The tag of a line in capitals, or None, and what stands behind it."""
+    """The tag of a line in capitals, or None, and the text after it."""
     match = _STRICT.match(line) or _LOOSE.match(line)
     if not match and (loose or _START.match(line)):
         match = _LOOSEST.match(line)

@@ -7,11 +7,12 @@ from typing import Any
 
 from corpus.identifiers import Identifier, derived_id, normalised_doi
 from corpus.paper import Paper
+from corpus.readers.fields import year_of
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.services import ARXIV
 from corpus.sources.source import Days, Page, Skipped, Slice, Source, checked_query, pages_by_date
-from corpus.sources.values import UnreadableAnswer, as_abstract, as_count, as_title, as_year, family_first, read_xml
+from corpus.sources.values import UnreadableAnswer, as_abstract, as_count, as_title, family_first, read_xml
 from corpus.text.plain import clean, distinct
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
@@ -125,7 +126,7 @@ def _paper(entry: Any) -> Paper | Skipped:
     if not found:
         return Skipped("an entry", "damaged", "no id.")
     number = found[1]
-    title, year = as_title(entry.findtext(f"{_ATOM}title")), as_year(entry.findtext(f"{_ATOM}published"))
+    title, year = as_title(entry.findtext(f"{_ATOM}title")), year_of(entry.findtext(f"{_ATOM}published"))
     doi = normalised_doi(entry.findtext(f"{_OWN}doi") or "")
     names = (clean(author.findtext(f"{_ATOM}name") or "") for author in entry.findall(f"{_ATOM}author"))
     return Paper(

@@ -4,24 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi
+from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi, pmid_of
 from corpus.paper import Paper
+from corpus.readers.fields import year_of
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.services import EUROPE_PMC
 from corpus.sources.source import Page, Skipped, Source, checked_query, split_records
-from corpus.sources.values import (
-    as_abstract,
-    as_count,
-    as_list,
-    as_object,
-    as_pmid,
-    as_text,
-    as_title,
-    as_year,
-    first_text,
-    read_json,
-)
+from corpus.sources.values import as_abstract, as_count, as_list, as_object, as_text, as_title, first_text, read_json
 from corpus.text.plain import clean, distinct
 
 _PAGE = 200  # 1,000 are allowed, but such a page has tens of megabytes
@@ -93,11 +83,11 @@ def _paper(value: object) -> Paper | Skipped:
         return Skipped("a record", "damaged", "no id.")
     title = as_title(record.get("title"))
     journal = as_object(record.get("journalInfo"))
-    year = as_year(
+    year = year_of(
         first_text(record.get("pubYear"), journal.get("yearOfPublication"), record.get("firstPublicationDate"))
     )
     doi = normalised_doi(as_text(record.get("doi")))
-    pmid = as_pmid(first_text(record.get("pmid"), number if source == "MED" else ""))
+    pmid = pmid_of(first_text(record.get("pmid"), number if source == "MED" else ""))
     headings = as_list(as_object(record.get("meshHeadingList")).get("meshHeading"))
     keywords = as_list(as_object(record.get("keywordList")).get("keyword"))
     venue = first_text(

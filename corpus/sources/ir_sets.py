@@ -7,21 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from corpus.identifiers import Identifier, normalised_doi
+from corpus.identifiers import Identifier, normalised_doi, pmid_of
 from corpus.paper import Paper
+from corpus.readers.fields import year_of
 from corpus.sources.client import OFFLINE_VARIABLE, Client, is_offline
 from corpus.sources.errors import PaperNotFound, SourceError, SourceRefused, SourceUnavailable
 from corpus.sources.source import Page, Skipped, Source, bad_cursor, checked_query, split_records
-from corpus.sources.values import (
-    as_abstract,
-    as_pmid,
-    as_text,
-    as_title,
-    as_year,
-    clean_texts,
-    family_first,
-    first_text,
-)
+from corpus.sources.values import as_abstract, as_text, as_title, clean_texts, family_first, first_text
 from corpus.text.plain import clean
 
 _PAGE = 500
@@ -122,9 +114,9 @@ def document_paper(document: Any) -> Paper | Skipped:
     if not number:
         return Skipped("a document", "damaged", "no doc_id.")
     title = as_title(field("title"))
-    year = as_year(first_text(field("year"), field("date")))
+    year = year_of(first_text(field("year"), field("date")))
     doi = normalised_doi(as_text(field("doi")))
-    pmid = as_pmid(first_text(field("pubmed_id"), field("pmid")))
+    pmid = pmid_of(first_text(field("pubmed_id"), field("pmid")))
     authors = field("authors")
     url = clean(as_text(field("url")))
     return Paper(

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import Identifier, derived_id, normalised_doi
+from corpus.identifiers import Identifier, derived_id, normalised_doi, pmid_of
 from corpus.paper import Paper
+from corpus.readers.fields import year_of
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer
 from corpus.sources.services import OPENALEX
@@ -15,10 +16,8 @@ from corpus.sources.values import (
     as_count,
     as_list,
     as_object,
-    as_pmid,
     as_text,
     as_title,
-    as_year,
     family_first,
     first_text,
     read_json,
@@ -116,9 +115,9 @@ def _paper(work: object) -> Paper | Skipped:
         return Skipped("a record", "damaged", "no id.")
     ids = as_object(record.get("ids"))
     title = as_title(first_text(record.get("display_name"), record.get("title")))
-    year = as_year(record.get("publication_year"))
+    year = year_of(record.get("publication_year"))
     doi = normalised_doi(first_text(record.get("doi"), ids.get("doi")))
-    pmid = as_pmid(ids.get("pmid"))
+    pmid = pmid_of(ids.get("pmid"))
     topics = [
         as_object(topic).get("display_name")
         for topic in (*as_list(record.get("topics")), *as_list(record.get("keywords")))

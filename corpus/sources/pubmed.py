@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from corpus.identifiers import Identifier
+from corpus.identifiers import Identifier, pmid_of
 from corpus.paper import Paper
 from corpus.readers.medline_xml import read_article
 from corpus.readers.report import Rejected
@@ -17,7 +17,7 @@ from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer, PaperNotFound, SourceRefused
 from corpus.sources.services import PUBMED
 from corpus.sources.source import Days, Page, Skipped, Slice, Source, checked_query, pages_by_date
-from corpus.sources.values import as_count, as_list, as_object, as_pmid, as_text, first_text, read_json, read_xml
+from corpus.sources.values import as_count, as_list, as_object, as_text, first_text, read_json, read_xml
 from corpus.text.plain import clean
 
 _PAGE = 200  # NCBI asks for POST above this
@@ -94,7 +94,7 @@ def _read_ids(body: bytes) -> tuple[int, list[str]]:
     if message := first_text(result.get("ERROR"), answer.get("error")):
         raise SourceRefused(f'PubMed could not answer (it says "{clean(message)[:200]}"). Correct the query.')
     ids = [as_text(value) for value in as_list(result.get("idlist"))]
-    if not all(value == as_pmid(value) != "" for value in ids):
+    if not all(value == pmid_of(value) != "" for value in ids):
         raise BadAnswer("its list of ids holds something else")
     return as_count(result.get("count")), ids
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi
+from corpus.identifiers import Identifier, IdentifierKind, derived_id, normalised_doi, pmid_of
 from corpus.paper import Paper
+from corpus.readers.fields import year_of
 from corpus.sources.client import Client
 from corpus.sources.errors import BadAnswer
 from corpus.sources.services import SEMANTIC_SCHOLAR
@@ -15,10 +16,8 @@ from corpus.sources.values import (
     as_count,
     as_list,
     as_object,
-    as_pmid,
     as_text,
     as_title,
-    as_year,
     clean_texts,
     family_first,
     first_text,
@@ -93,9 +92,9 @@ def _paper(value: object) -> Paper | Skipped:
     if not paper_id:
         return Skipped("a record", "damaged", "no paperId.")
     ids = as_object(record.get("externalIds"))
-    title, year = as_title(record.get("title")), as_year(record.get("year"))
+    title, year = as_title(record.get("title")), year_of(record.get("year"))
     doi = normalised_doi(as_text(ids.get("DOI")))
-    pmid = as_pmid(first_text(ids.get("PubMed"), ids.get("Medline")))
+    pmid = pmid_of(first_text(ids.get("PubMed"), ids.get("Medline")))
     arxiv = clean(as_text(ids.get("ArXiv")))
     other_id = f"arXiv:{arxiv}" if arxiv else paper_id
     venue, journal = as_object(record.get("publicationVenue")), as_object(record.get("journal"))

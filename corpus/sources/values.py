@@ -1,12 +1,12 @@
 """Answers as JSON or XML, read safely, and the values in them, whatever their type."""
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from corpus.errors import UnreadableFileError, UnsafeFileError
+from corpus.io.safe_xml import PARSER_OPTIONS, root_name
 from corpus.sources.errors import BadAnswer
 from corpus.text.markup import plain
 from corpus.text.plain import clean, clean_paragraphs
@@ -42,19 +42,14 @@ def read_xml(body: bytes) -> Any:
     """
     from lxml import etree
 
-    from corpus.readers.medline_xml import root_name
-
     try:
         root_name(body[:_HEAD_BYTES])
     except UnsafeFileError as error:
         raise BadAnswer(f"its XML is not safe to read: {error.reason}") from error
     except UnreadableFileError as error:
         raise UnreadableAnswer(error.reason) from error
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
-    )
     try:
-        return etree.fromstring(body, parser)
+        return etree.fromstring(body, etree.XMLParser(**PARSER_OPTIONS))
     except etree.XMLSyntaxError as error:
         raise UnreadableAnswer(f"its XML is malformed or incomplete ({clean(error.msg or '')[:80]})") from error
 
@@ -76,26 +71,12 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def as_year(value: object) -> int | None:
-    """A year from 1000 to 2999: a number, or a text or date that begins with one; None for anything else."""
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)
-    digits = as_text(value).strip()[:4]
-    return int(digits) if re.fullmatch(r"[12][0-9]{3}", digits) else None
-
-
 def as_count(value: object) -> int:
     """A count, as a number or in digits. Raises BadAnswer for anything else."""
     digits = as_text(value).strip()
     if not re.fullmatch(r"[0-9]{1,12}", digits):
         raise BadAnswer(f"it says {clean(str(value))[:40]!r} where a count should be")
     return int(digits)
-
-
-def as_pmid(value: object) -> str:
-    """A PMID: digits, perhaps at the end of a web address; "" for anything else."""
-    digits = clean(as_text(value)).rstrip("/").rpartition("/")[2]
-    return digits if re.fullmatch(r"[0-9]{1,9}", digits) else ""
 
 
 def as_title(value: object) -> str:

@@ -1,4 +1,4 @@
-"""LaTeX in BibTeX fields, read as the text that it prints. pylatexenc reads it."""
+"""LaTeX in BibTeX fields as plain text, by pylatexenc."""
 
 import logging
 import re
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-# Text without any of these is not LaTeX; most of it.
+# Most text has none of these, and is no LaTeX.
 _LATEX = re.compile(r"[\\{}$~]|--|``|''|[?!]`")
-# An escape; a formula, opened and closed as Pandoc wants it where nothing else tells, so that "$5 or $10" is none; and
-# what exporters leave bare.
+# An escape; a formula, by Pandoc's rules for dollar signs, so that "$5 or $10" is none; and special characters that
+# exporters do not escape.
 _BARE = re.compile(
     r"\\.|(?P<dollars>\$\$?)(?=\S)(?P<formula>(?=[^$]*[\\^_<>=+])[^$]{1,500}?|[^$\s]{1,100}?)(?<![\s\\])(?P=dollars)"
     r"(?:(?!\d)|(?<=[a-z}<>=]\$))|[$%&#]",
@@ -19,29 +19,29 @@ _BARE = re.compile(
 _SCRIPT = re.compile(r"\\.|(?<!10)\^|_", re.DOTALL)
 _TEXT_SCRIPT = re.compile(r"(?<!\d)10(?:\\textsuperscript\b\s*|(?P<dollar>\$)\^)|\\text(?:super|sub)script\b\s*")
 _SIMPLE = re.compile(r"\\([%&$#_])")
-# Where a stretch may end, and what keeps it together: a command whose argument may stand behind a space.
+# Spaces, at which text may be cut, and what forbids a cut: a command, whose argument may follow a space, or a group.
 _MARKS = re.compile(r"\\(?:begin|end)\b|\\[a-zA-Z]+\s*|\\[`'\"^~=.]\s*|\\.|[{}]|\$\$?|\s+", re.DOTALL)
 _LINKED = re.compile(r"\\href\s*\{[^{}]*\}")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
-# A command is left as it stands where the text cannot be converted at all.
+# Dropped from text that cannot be converted.
 _COMMAND = re.compile(r"\\[a-zA-Z]+\s*|[{}]")
-_LONGEST = 60_000  # longer than any abstract that is read; such a text is refused anyway
+_MAX_CHARS = 60_000  # more than an abstract may have; a longer text is refused later
 
 
 def from_latex(text: str) -> str:
-    """The text that LaTeX prints on one line, its paragraphs parted by line feeds. Never raises.
+    """LaTeX as plain text, one line per paragraph. Never raises.
 
     >>> from_latex(r"{DNA} repair in \\'Evora: 10 % at $\\alpha < 0.05$, \\$5, CO$_2$")
     'DNA repair in Évora: 10 % at α < 0.05, $5, CO2'
     """
-    if not _LATEX.search(text) or len(text) > _LONGEST:
+    if not _LATEX.search(text) or len(text) > _MAX_CHARS:
         return text
     paragraphs = (paragraph.replace("\n", " ") for paragraph in _BLANK_LINE.split(text))
     return "\n".join(map(_printed, paragraphs))
 
 
 def verbatim(text: str) -> str:
-    """A DOI or an address, from which the escapes and braces of LaTeX are taken, and nothing else.
+    """A DOI or an address without the escapes and braces of LaTeX.
 
     >>> verbatim(r"\\url{https://doi.org/10.1000/a\\_b}")
     'https://doi.org/10.1000/a_b'
@@ -56,7 +56,7 @@ def _printed(text: str) -> str:
 
 
 def _stretches(latex: str) -> Iterator[str]:
-    """LaTeX cut at the spaces at which it can be, those behind a command aside; pylatexenc is slow with plain words."""
+    """LaTeX cut at spaces outside groups and formulas, since pylatexenc is slow with plain words."""
     start = depth = 0
     formula = False
     for mark in _MARKS.finditer(latex):
@@ -86,7 +86,7 @@ def _converted(latex: str) -> str:
     try:
         return str(_converter().latex_to_text(latex, tolerant_parsing=True))
     except (RecursionError, IndexError, ValueError, AttributeError, TypeError, KeyError):
-        # Braces opened thousands deep; a macro without the argument that it must have.
+        # Thousands of open braces; a macro without its argument.
         return _COMMAND.sub("", latex)
 
 
@@ -101,7 +101,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class _Silent(logging.Filter):
-    """Drops what pylatexenc says of macros without their arguments: no reader of a library can do anything about it."""
+    """Drop pylatexenc's warnings of macros without arguments: the user can do nothing about them."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
         return False
@@ -121,7 +121,7 @@ def _converter() -> Any:
             MacroTextSpec("url", simplify_repl=_last_argument),
             MacroTextSpec("textbraceleft", simplify_repl="{"),
             MacroTextSpec("textbraceright", simplify_repl="}"),
-            MacroTextSpec("textasciicircum", simplify_repl="^"),  # theirs is a letter that looks like one
+            MacroTextSpec("textasciicircum", simplify_repl="^"),  # pylatexenc gives a similar letter
         ],
     )
     return LatexNodes2Text(latex_context=context, math_mode="text", keep_comments=True)

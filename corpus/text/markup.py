@@ -1,11 +1,11 @@
-"""Markup in fields: HTML, JATS and MathML tags and entities read as the text that they stand for."""
+"""Strip markup: HTML, JATS and MathML tags and entities become the text that they stand for."""
 
 import re
 from html import unescape
 from html.entities import html5
 
-# Elements by how surely a tag of that name is one. Text has "a<b>c" and "Map<title>" of its own: those below lose
-# their tags only in pairs, or where a prefix (jats:, mml:) or an attribute tells.
+# Text contains "a<b>c" and "Map<title>". Tags of these names are stripped only in pairs, or if a prefix (jats:, mml:)
+# or an attribute shows that they are tags.
 _ONLY_IN_PAIRS = (
     "a|b|i|p|q|s|u|abstract|address|alternatives|article|big|body|caption|center|cite|code|disp-formula|disp-quote|"
     "email|ext-link|fig|fn|font|footer|header|head|html|inline-formula|inline-graphic|kbd|label|list|list-item|main|"
@@ -19,8 +19,7 @@ _SURELY = (
     "sub|sup|underline"
 )
 _NAME = rf"(?P<prefix>[a-z]{{1,8}}:)?(?P<name>{_ONLY_IN_PAIRS}|{_SURELY})"
-# What follows a name holds a "=": "a<b and c>d" is no tag. The quantifiers give nothing back, so that hostile text is
-# gone through once.
+# An attribute has a "=": "a<b and c>d" is no tag. The possessive quantifiers keep hostile text from backtracking.
 _ATTRIBUTES = r"(?P<attributes>(?:\s++[\w:.-]++\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=]++))*+)\s*+"
 _TAG = re.compile(rf"<(?P<close>/?){_NAME}{_ATTRIBUTES}/?>", re.IGNORECASE)
 _CLOSING = re.compile(rf"</(?:[a-z]{{1,8}}:)?(?P<name>{_ONLY_IN_PAIRS})\s*+>", re.IGNORECASE)
@@ -29,11 +28,11 @@ _BLOCKS = re.compile(
     r"title|tr|ul",
     re.IGNORECASE,
 )
-# Comments, and instructions to programs.
+# Comments and processing instructions.
 _UNSEEN = re.compile(r"<!--(?:(?!<!--).)*?-->|<\?[a-z][^<>]*+\?>", re.IGNORECASE | re.DOTALL)
 _CDATA = re.compile(r"<!\[CDATA\[((?:(?!<!\[CDATA\[).)*?)\]\]>", re.DOTALL)
-# The same formula once more, for programs; and what is no text. Looking for an end stops where another of that name
-# begins, whatever its prefix: else hostile text, each tag with a prefix of its own, is gone through for each of them.
+# A formula's second form, for programs; and elements that are no text. The search for an end stops where another
+# element of that name begins, whatever its prefix: else hostile text with a prefix per tag takes quadratic time.
 _HIDDEN = re.compile(
     r"<(?P<tag>(?:[a-z]{1,8}:)?(?P<name>annotation(?:-xml)?|script|style|tex-math))(?:\s[^<>]*+)?>"
     r"(?:(?!<(?:[a-z]{1,8}:)?(?P=name)\b).)*?</(?P=tag)\s*+>",
@@ -43,30 +42,29 @@ _MATH = re.compile(
     r"<(?P<math>(?:[a-z]{1,8}:)?math)(?:\s[^<>]*+)?>(?:(?!<(?:[a-z]{1,8}:)?math\b).)*?</(?P=math)\s*+>",
     re.IGNORECASE | re.DOTALL,
 )
-# A heading in an abstract labels what follows it.
+# A heading in an abstract becomes the label of the text after it.
 _HEADING = re.compile(
     r"<(?P<heading>(?:jats:)?title|h[1-6])(?:\s[^<>]*+)?>(?P<label>(?:(?!<(?P=heading)\b).){0,300}?)</(?P=heading)\s*+>"
     r"(?P<gap>\s*+(?:<(?:jats:)?p(?:\s[^<>]*+)?>\s*+)?)(?P<more>[^<\s]|<(?!/))?",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_LABEL = frozenset({"abstract", "summary"})
-# Without the exponent's height 10<sup>5</sup> would read 105.
+# Else 10<sup>5</sup> would read 105.
 _POWER_OF_TEN = re.compile(r"(?<!\d)(10)<sup>(?=\s*+[-+−–]?\d)", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:(?:amp|#38|#x26);)*(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
-# Tags inside escaped tags inside … : honest text has two layers.
-_LAYERS = 5
+_MAX_LAYERS = 5  # of escaped tags inside escaped tags; real text has two
 
 
 def plain(text: str) -> str:
-    """Text without markup: entities (also escaped twice) as characters, tags of HTML, JATS and MathML taken away.
+    """Text without markup: entities (also escaped twice) as characters, without tags of HTML, JATS and MathML.
 
-    Blocks end a line, and headings label what follows them; `clean` or `clean_paragraphs` is for the spaces. What
-    only looks like markup stays as it is.
+    Blocks end a line, and headings become labels; `clean` or `clean_paragraphs` normalises the spaces. Text that only
+    looks like markup stays.
 
     >>> plain("<jats:title>Aim</jats:title><p>H<sub>2</sub>O &amp;amp; p &lt; 0.05, a<b and c>d</p>").split("\\n")
     ['', 'Aim: H2O & p < 0.05, a<b and c>d', '']
     """
-    for _layer in range(_LAYERS):
+    for _layer in range(_MAX_LAYERS):
         before = text
         if "<" in text:
             text = _without_tags(text)
@@ -102,7 +100,7 @@ def _without_tags(text: str) -> str:
 
 
 def _between_sentences(text: str, tag: re.Match[str]) -> bool:
-    """Whether a lone <p> stands where a paragraph can begin, as it does not in "n<p>m"."""
+    """Whether a lone <p> is where a paragraph can begin, unlike in "n<p>m"."""
     before = text[max(0, tag.start() - 20) : tag.start()].rstrip(" ")
     return not before or before.endswith((".", "?", "!", ":", "\n", ">"))
 
@@ -118,7 +116,7 @@ def _label(heading: re.Match[str]) -> str:
 
 
 def _formula(math: re.Match[str]) -> str:
-    """What a formula says on one line: its parts in their order, fractions with a slash."""
+    """A formula on one line: its parts in order, fractions with a slash."""
     from lxml import etree, html
 
     try:
@@ -135,6 +133,6 @@ def _formula(math: re.Match[str]) -> str:
             element[0].tail = "^"
         elif name in ("mspace", "mtr", "mtd"):
             element.tail = f" {element.tail or ''}"
-    said = " ".join("".join(root.itertext()).split())
-    # What was escaped in the formula is text now, and must not pass for a tag in the next round.
-    return said.replace("&", "&amp;").replace("<", "&lt;")
+    line = " ".join("".join(root.itertext()).split())
+    # Escaped again, so that the next layer does not take its text for tags.
+    return line.replace("&", "&amp;").replace("<", "&lt;")

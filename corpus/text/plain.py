@@ -1,16 +1,16 @@
-"""Text as this project keeps it: NFC, no control characters, single spaces."""
+"""Normalised text: NFC, no control characters, single spaces."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-# Control characters that are no white space; lone surrogates, which UTF-8 cannot hold; the byte order mark;
-# and the marks that reorder text on screen, with which a title can be made to read as another.
+# Control characters except white space; lone surrogates, which UTF-8 cannot hold; the byte order mark; and the marks
+# that reorder text on screen, which can make a title read as another.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 
-# NLM writes these where there is no title in English.
+# NLM's placeholders for a missing title in English.
 _NO_TITLE = frozenset({"In Process Citation", "Not Available"})
 
 
@@ -24,7 +24,7 @@ def clean(text: str) -> str:
 
 
 def clean_paragraphs(text: str) -> str:
-    """As `clean`, but line feeds go on parting paragraphs; empty ones are dropped.
+    """As `clean`, but line feeds still separate paragraphs; empty ones are dropped.
 
     >>> clean_paragraphs("BACKGROUND:  One.\\r\\n\\n RESULTS: Two. ")
     'BACKGROUND: One.\\nRESULTS: Two.'
@@ -33,7 +33,7 @@ def clean_paragraphs(text: str) -> str:
 
 
 def distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    """The texts, cleaned, without empty ones and without those that differ only in case from an earlier one.
+    """The texts, cleaned, without empty ones and without repeats in another case.
 
     >>> distinct(["Asthma", "asthma ", "", "Child"])
     ('Asthma', 'Child')
@@ -46,7 +46,7 @@ def distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def medline_title(title: str) -> str:
-    """A title, without the brackets that NLM puts round one that it has translated; "" where it stands for none.
+    """A title without the brackets that NLM puts around a translated one; "" for a placeholder.
 
     >>> medline_title("[Title]."), medline_title("[18F]FDG in [11C]choline"), medline_title("Not Available.")
     ('Title.', '[18F]FDG in [11C]choline', '')

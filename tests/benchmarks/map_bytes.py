@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 import numpy as np
 from report import Row
 
-from components.api.routes import points_payload, topic_codes
 from components.atlas.facets import Filters
 from components.atlas.store import Atlas
+from components.search.map_data import points_payload, topic_codes
 
 
 def measure(atlas: Atlas) -> list[Row]:

@@ -27,12 +27,12 @@ def test_what_an_encoder_is_stands_there_before_it_is_chosen(visit: Any) -> None
         "title and abstract, up to 512 word pieces",
         "Apache-2.0",
         "SciBERT",
-        "a zip that its authors published, about 440 MB",
+        "a zip file published by its authors, about 440 MB",
         "31.45",
-        "440 MB to download, once",
+        "Download, once: 440 MB",
     ):
         expect(page.get_by_text(said)).to_be_visible()
-    expect(page.get_by_role("button", name="Download it and build the atlas")).to_be_enabled()
+    expect(page.get_by_role("button", name="Download and build the atlas")).to_be_enabled()
     # A link to it shows it.
     assert "encoder=aspire-biencoder-biomed-scib-full" in page.url
     page.reload()
@@ -44,9 +44,9 @@ def test_an_atlas_is_built_searched_and_deleted(visit: Any, small_corpus: str) -
     to_encoders(visit, small_corpus)
     choose(visit, "tfidf-svd")
     page.get_by_role("button", name="Build the atlas").click()
-    expect(page.get_by_text("Building an atlas by tfidf-svd")).to_be_visible()
+    expect(page.get_by_text("Building an atlas with tfidf-svd", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-    expect(page.get_by_text("The atlas by tfidf-svd is ready.")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("The atlas with tfidf-svd is ready.")).to_be_visible(timeout=180_000)
 
     page.get_by_role("link", name="Explore it").click()
     visit.map_drawn()
@@ -54,7 +54,7 @@ def test_an_atlas_is_built_searched_and_deleted(visit: Any, small_corpus: str) -
     visit.search("Valve repair in heart failure\n\nCardiac output and mortality after valve repair.")
     # By its words: the two planted papers on valve repair come first.
     assert all("valve repair" in title for title in visit.titles()[:1])
-    expect(page.get_by_text("words are known")).to_be_visible()
+    expect(page.get_by_text("The encoder read all")).to_be_visible()
 
     # The pasted text is still there after a look at the other page.
     page.get_by_role("link", name="Encoders").click()
@@ -68,7 +68,7 @@ def test_an_atlas_is_built_searched_and_deleted(visit: Any, small_corpus: str) -
     page.get_by_role("link", name="Encoders").click()
     choose(visit, "tfidf-svd")
     page.get_by_role("button", name="Delete").first.click()
-    page.get_by_role("button", name="Delete it").click()
+    page.get_by_role("button", name="Delete atlas").click()
     expect(page.get_by_role("button", name="Build the atlas")).to_be_visible()
 
 

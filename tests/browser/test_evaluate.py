@@ -86,14 +86,14 @@ def upload(visit: Any, folder: Path, *, name: str) -> None:
     page = visit.page
     page.get_by_text("Add a judged set", exact=True).click()
     page.locator("input[type=file]").first.set_input_files([str(path) for path in sorted(folder.iterdir())])
-    expect(page.get_by_role("button", name="Check and keep them")).to_be_enabled()
+    expect(page.get_by_role("button", name="Check and add")).to_be_enabled()
     idle(visit)
     field = page.get_by_role("textbox", name=re.compile("Name of the set")).first
     field.fill(name)
     field.press("Enter")
     idle(visit)
-    page.get_by_role("button", name="Check and keep them").click()
-    expect(page.get_by_role("heading", name=f"Nothing was evaluated on {name} yet")).to_be_visible()
+    page.get_by_role("button", name="Check and add").click()
+    expect(page.get_by_role("heading", name=f"No results on {name} yet")).to_be_visible()
     idle(visit)
 
 
@@ -104,9 +104,9 @@ def charts(visit: Any) -> Any:
 
 def test_from_nothing_to_a_figure_and_down_to_one_query(visit: Any) -> None:
     page = to_evaluate(visit)
-    expect(page.get_by_role("heading", name="Check every number yourself")).to_be_visible()
-    page.get_by_role("button", name="Make a set of the default corpus's topics").click()
-    expect(page.get_by_role("heading", name="Nothing was evaluated on medline-topics yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check every score yourself")).to_be_visible()
+    page.get_by_role("button", name="Make a set from the default corpus").click()
+    expect(page.get_by_role("heading", name="No results on medline-topics yet")).to_be_visible()
     assert "set=medline-topics" in visit.link()
     idle(visit)
     page.get_by_role("button", name="Evaluate TF-IDF").click()
@@ -129,7 +129,7 @@ def test_from_nothing_to_a_figure_and_down_to_one_query(visit: Any) -> None:
     first = page.locator("[class*=st-key-look-] button").first
     title = first.inner_text()
     first.click()
-    expect(page.get_by_text("relevant candidates stand at rank")).to_be_visible()
+    expect(page.get_by_text("Ranks of the relevant candidates")).to_be_visible()
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     assert re.search(r"[?&]query=[^&]+", visit.link())
     # The link alone leads there again.
@@ -145,10 +145,10 @@ def test_a_set_of_ones_own_is_uploaded_evaluated_compared_and_deleted(visit: Any
     page = to_evaluate(visit)
     upload(visit, released, name="mine")
     for system, told in (("TF-IDF", "TF-IDF was evaluated on mine."), ("BM25", "BM25 was evaluated on mine.")):
-        page.get_by_role("combobox", name=re.compile("Encoder, or words alone")).click()
+        page.get_by_role("combobox", name=re.compile("Encoder or keyword baseline")).click()
         page.get_by_role("option", name=re.compile(system)).click()
         idle(visit)
-        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_role("button", name="Evaluate", exact=True).click()
         evaluated(visit, told)
     table = page.locator("table.evaluations")
     expect(table.get_by_role("rowheader", name="TF-IDF")).to_be_visible()
@@ -156,24 +156,24 @@ def test_a_set_of_ones_own_is_uploaded_evaluated_compared_and_deleted(visit: Any
 
     # Two systems, one above the other, and whether they differ.
     tab(visit, "By query")
-    page.get_by_role("combobox", name=re.compile("Beside")).click()
+    page.get_by_role("combobox", name=re.compile("Compare with")).click()
     page.get_by_role("option", name=re.compile("TF-IDF|BM25")).click()
-    expect(page.get_by_text(re.compile("No certain difference|No difference|is better"))).to_be_visible()
+    expect(page.get_by_text(re.compile("No significant difference|No difference|is better"))).to_be_visible()
     expect(charts(visit).first).to_be_visible()
     idle(visit)
     page.locator("[class*=st-key-look-] button").first.click()
-    expect(page.get_by_text("relevant candidates stand at rank")).to_be_visible()
+    expect(page.get_by_text("Ranks of the relevant candidates")).to_be_visible()
     idle(visit)
     assert page.evaluate("() => window.hacked") is None
 
     tab(visit, "Leaderboard")
     page.locator("[class*=st-key-delete-menu-] button").first.click()
-    page.get_by_role("button", name="Delete it").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("[class*=st-key-board-row-]")).to_have_count(1)
     idle(visit)
-    page.get_by_role("button", name="Delete the set").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
-    expect(page.get_by_role("heading", name="Check every number yourself")).to_be_visible()
+    page.get_by_role("button", name="Delete set").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("heading", name="Check every score yourself")).to_be_visible()
     tab(visit, "Leaderboard")
     expect(page.locator("[class*=st-key-board-row-]")).to_have_count(1)  # what was evaluated on it stays
     assert page.evaluate("() => window.hacked") is None
@@ -184,11 +184,11 @@ def test_files_that_are_no_set_are_refused_in_a_sentence(visit: Any, released: P
     (released / "test-pid2anns-hearts.json").write_text("[]")
     page.get_by_text("Add a judged set", exact=True).click()
     page.locator("input[type=file]").first.set_input_files([str(path) for path in sorted(released.iterdir())])
-    expect(page.get_by_role("button", name="Check and keep them")).to_be_enabled()
+    expect(page.get_by_role("button", name="Check and add")).to_be_enabled()
     idle(visit)
-    page.get_by_role("button", name="Check and keep them").click()
+    page.get_by_role("button", name="Check and add").click()
     expect(page.get_by_role("alert").filter(has_text="test-pid2anns-hearts.json")).to_be_visible()
-    expect(page.get_by_role("heading", name="Check every number yourself")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check every score yourself")).to_be_visible()
 
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}], indirect=True)

@@ -238,7 +238,7 @@ class Archives:
     @staticmethod
     def refused(path: Path, home: Path) -> str:
         """The sentence that an archive is refused with, after which nothing of it is anywhere."""
-        from components.atlas.archive import ArchiveRefused, import_archive
+        from components.atlas.archive_import import ArchiveRefused, import_archive
 
         before = sorted(home.rglob("*")) if home.exists() else []
         with pytest.raises(ArchiveRefused) as caught:

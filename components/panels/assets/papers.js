@@ -1,4 +1,4 @@
-// A list of papers: what each is, how far it is, and what can be done with it.
+// A list of papers: what each is, its distance, and its buttons.
 // Text that comes from papers enters the page through textContent alone.
 
 function make(tag, className, text) {
@@ -12,10 +12,10 @@ function webAddress(url) {
   try { return ["http:", "https:"].includes(new URL(url).protocol) ? url : null; } catch { return null; }
 }
 
-// What is pointed at: a row, or the rows of one paper by the builds of the atlases that hold it; null: nothing.
+// Tell other components what is pointed at: a row, or build → row of a paper, or null.
 function highlight(what) { window.dispatchEvent(new CustomEvent("cocite:highlight", { detail: what })); }
 
-function item(card, data, tell, open) {
+function item(card, data, send, open) {
   const li = make("li", card.rank ? "" : "lone");
   li.dataset.row = card.row;
   const pointedAt = () => highlight(card.marks ?? card.row);
@@ -39,10 +39,10 @@ function item(card, data, tell, open) {
   }
   body.append(meta);
   if (card.note) {
-    const [said, words] = card.note;
-    const note = make("p", ["▲", "▼", "="].includes(said) ? "note shared" : "note", words), sign = make("b", "", said);
+    const [symbol, words] = card.note;
+    const note = make("p", ["▲", "▼", "="].includes(symbol) ? "note shared" : "note", words), sign = make("b", "", symbol);
     sign.setAttribute("aria-hidden", "true");
-    if (said) note.prepend(sign, " ");
+    if (symbol) note.prepend(sign, " ");
     body.append(note);
   }
   if (card.topics.length) {
@@ -59,7 +59,7 @@ function item(card, data, tell, open) {
   more.setAttribute("aria-controls", abstract.id);
   const show = (shown) => {
     abstract.hidden = !shown;
-    more.textContent = shown ? "Hide abstract" : "Abstract";
+    more.textContent = shown ? "Hide abstract" : "Show abstract";
     more.setAttribute("aria-expanded", String(shown));
     if (shown) open.add(card.row); else open.delete(card.row);
   };
@@ -70,7 +70,7 @@ function item(card, data, tell, open) {
   like.type = "button";
   like.setAttribute("aria-label", `${data.like}: ${card.title}`);
   like.onclick = () => {
-    tell("like", { row: card.row });
+    send("like", { row: card.row });
     if (data.toTop) document.querySelector("[data-testid=stMain]")?.scrollTo({ top: 0 });
   };
   actions.append(like);
@@ -85,7 +85,7 @@ function item(card, data, tell, open) {
   if (data.closable) {
     const close = make("button", "", "Close");
     close.type = "button";
-    close.onclick = () => tell("close", { row: card.row });
+    close.onclick = () => send("close", { row: card.row });
     actions.append(close);
   }
   body.append(actions, abstract);
@@ -95,7 +95,7 @@ function item(card, data, tell, open) {
   if (card.distance) {
     distance.title = card.meaning;
     distance.append(make("span", "", card.distance));
-    if (card.share) { // of a handful of papers, shares of their pairs tell nothing
+    if (card.share) { // of a handful of papers, shares of their pairs send nothing
       const bar = make("span", "bar"), filled = make("b");
       bar.setAttribute("aria-hidden", "true");
       filled.style.width = `${Math.round(100 * card.closeness)}%`;
@@ -109,7 +109,7 @@ function item(card, data, tell, open) {
 
 const opened = new WeakMap();
 
-// Marks the paper that is pointed at in another list. One listener a list, however often it is drawn.
+// Highlight the paper that is pointed at in another list. One listener per list, however often it is drawn.
 function listen(list, build) {
   if (list.marking) window.removeEventListener("cocite:highlight", list.marking);
   list.marking = build ? ({ detail }) => {
@@ -132,13 +132,13 @@ export default function render({ parentElement, data, setTriggerValue }) {
   const [r, g, b] = canvas.fillStyle.match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
   const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
   list.style.setProperty("--muted", "color-mix(in srgb, var(--st-text-color) 70%, transparent)");
-  const said = JSON.stringify([data, dark]);
-  if (list.said === said) return cleanUp(list); // nothing new: what is open stays open, and focus where it is
-  list.said = said;
+  const content = JSON.stringify([data, dark]);
+  if (list.content === content) return cleanUp(list); // unchanged: keep open abstracts and the focus
+  list.content = content;
   list.replaceChildren(...data.cards.map((card) => item(card, { ...data, dark }, setTriggerValue, opened.get(list))));
   if (data.closable && data.cards[0]?.row !== list.shown) {
     list.shown = data.cards[0]?.row;
-    list.querySelector("h3").scrollIntoView({ block: "nearest" }); // no farther than it takes to see that it opened
+    list.querySelector("h3").scrollIntoView({ block: "nearest" }); // no further than needed to see that it opened
   }
   return cleanUp(list);
 }

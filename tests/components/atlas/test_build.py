@@ -293,7 +293,7 @@ def test_errors_come_before_any_work(
         ("../x", [], str(tiny), paths.NoSuchAtlas, "cannot be the name"),
         ("medline", [], str(tiny), NameReserved, "--name"),
         ("x", [], "none", UnknownEncoder, "none"),
-        ("x", [], str(tmp_path), EncoderUnavailable, "holds neither"),
+        ("x", [], str(tmp_path), EncoderUnavailable, "there are no weights"),
         ("x", [tmp_path / "x.pdf"], str(tiny), UnreadableFileError, r"x\.pdf: this is a PDF"),
         ("x", [tmp_path / "torn.jsonl.gz"], str(tiny), UnreadableFileError, "torn"),
         ("x", [tmp_path / "absent"], str(tiny), UnreadableFileError, r"absent: it cannot be read \(No such file"),

@@ -71,7 +71,7 @@ def test_a_query_of_unknown_words_is_refused(home: Path, tmp_path: Path, planted
     assert row is not None
     assert not atlas.vectors[row].any()
     for query in (text_query(encoder, "Qqq", "zzz of the"), seed_query(atlas, [row])):
-        with pytest.raises(NoKnownWord, match=r"^None of its words occurs in this corpus"):
+        with pytest.raises(NoKnownWord, match=r"^None of the words occurs in this corpus"):
             search(atlas, query, k=3)
     assert len(search(atlas, text_query(encoder, "heart zzz", ""), k=25).hits) == 25
     assert verify_atlas("words", rows=25).passed
@@ -109,7 +109,7 @@ def test_a_foreign_encoder_file_is_refused(lexical: str, tmp_path: Path) -> None
     for content in (b"", b"PK", b"\x80\x04N."):
         path.write_bytes(content)
         update_checksum(lexical)
-        with pytest.raises(AtlasDamaged, match="is no fitted lexical encoder"):
+        with pytest.raises(AtlasDamaged, match="holds no lexical encoder"):
             encoder_of(read_manifest(lexical))
     LexicalEncoder.fit([("another", "corpus")]).save(path)
     update_checksum(lexical)

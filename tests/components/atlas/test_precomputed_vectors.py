@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.atlas import build
-from components.atlas.archive import import_archive, write_archive
+from components.atlas.archive import write_archive
+from components.atlas.archive_import import import_archive
 from components.atlas.build import NothingToBuild
 from components.atlas.encoders import TakesNoText, encoder_of
 from components.atlas.manifest import PRECOMPUTED

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,8 +12,7 @@ from tests.corpus.conftest import client_of, place, time_of
 __all__ = ["client_of", "place", "time_of"]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One call: its exit code and what it printed."""
 
     code: int

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.atlas import store
+from components.atlas import default, store
 from components.atlas.manifest import Manifest
 from components.atlas.paths import atlas_folder, atlas_names
 from components.atlas.reencode import reencode
@@ -163,8 +164,20 @@ def test_a_damaged_default_atlas_names_the_command_that_repairs_it(
     (home / "medline" / read_manifest("medline").folder / "vectors.npy").write_bytes(b"x")
     result = cocite("search", "medline", "--text", "heart")
     result.assert_error("vectors.npy", "cocite build medline --assemble")
-    monkeypatch.setattr(BiEncoder, "_forward", None)  # a repair encodes nothing
+    repair = Mock(return_value=read_manifest("medline"))
+    monkeypatch.setattr(default, "rebuild_medline", repair)
     assert cocite(*result.err.rpartition("cocite ")[2].split()).code == 0
+    repair.assert_called_once()
+
+
+@pytest.mark.slow
+def test_the_default_atlas_is_repaired_without_encoding(
+    medline_home: Path, home: Path, cocite: Cocite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(medline_home, home)
+    (home / "medline" / read_manifest("medline").folder / "vectors.npy").write_bytes(b"x")
+    monkeypatch.setattr(BiEncoder, "_forward", None)
+    assert cocite("build", "medline", "--assemble").code == 0
     assert len(open_atlas("medline")) == read_manifest("medline").papers > 18_000
 
 

@@ -1,5 +1,6 @@
 """The command as a whole: its verbs, its alias, a closed pipe, and how little it loads."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -7,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from components.atlas import verify
+from components.cli import atlases, judged_sets, training
+from components.index.benchmark import CurveSettings
+from components.search import compare
+from components.training import held_out
 from tests.components.cli.conftest import Cocite
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,3 +61,14 @@ def test_a_closed_pipe_is_not_an_error(topics: str, home: Path) -> None:
         command, shell=True, cwd=ROOT, env=os.environ | {"COCITE_ATLAS_HOME": str(home)}, capture_output=True
     )
     assert (result.stdout, result.stderr) == (b"T", b"")
+
+
+def test_options_have_the_defaults_of_what_they_set() -> None:
+    settings = CurveSettings()
+    for verb, option, value in (
+        (atlases.verify, "rows", verify.SAMPLE),
+        (atlases.compare, "sample", compare.SAMPLE),
+        (training.train, "held_out", held_out.MAX_PAPERS),
+        *((judged_sets.index_benchmark, name, getattr(settings, name)) for name in ("k", "ef_construction", "queries")),
+    ):
+        assert inspect.signature(verb).parameters[option].default == value

@@ -377,7 +377,7 @@ def test_a_stop_leaves_nothing(
     monkeypatch.setattr(pq, "write_table", stop)
     before = sorted(tmp_path.iterdir())
     result = cocite("pairs", sentences, "--papers", corpus, "--out", tmp_path / "out", "--dev", 5, "--test", 5)
-    assert result.code == 130 and result.err.splitlines()[-1].startswith("cocite: stopped")
+    assert (result.code, result.err.splitlines()[-1]) == (130, "cocite: stopped. Nothing was written.")
     assert sorted(path for path in tmp_path.iterdir() if path.name != "home") == before
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
-from components.encoder.bi_encoder import TOKEN_BUDGET, BiEncoder, load_encoder, packed_batches, token_budget_batches
+from components.encoder.bi_encoder import BiEncoder, load_encoder, packed_batches, token_budget_batches
 from components.encoder.queue import Rows
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
@@ -79,7 +79,7 @@ def test_each_text_alone_gives_the_vector_that_it_has_in_a_batch(encoder: BiEnco
 def test_vectors_do_not_depend_on_chunks_or_budgets(
     encoder: BiEncoder, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 300)
+    monkeypatch.setattr(encoder, "_token_budget", 300)
     parts = list(encoder.stream(iter(TEXTS), chunk=2))
     assert [len(part) for part in parts] == [2, 2, 2, 2, 1]
     assert np.abs(vectors - np.concatenate(parts)).max() < 1e-5
@@ -121,7 +121,7 @@ def test_no_texts_give_no_vectors(encoder: BiEncoder) -> None:
 
 
 def test_progress_counts_every_text_and_may_stop_the_work(encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 300)
+    monkeypatch.setattr(encoder, "_token_budget", 300)
     many = [*TEXTS, *TEXTS[:3]]  # no query
     seen: list[int] = []
     encoder.encode(many, progress=lambda stage, done, total: seen.append(done))

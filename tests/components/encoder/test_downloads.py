@@ -15,7 +15,6 @@ import pytest
 
 from components.atlas.paths import home as home_of_atlases
 from components.encoder.base import EncoderUnavailable, UnknownEncoder
-from corpus.io.disk import CannotWrite
 from components.encoder.catalogue import CATALOGUE, EMBEDDED
 from components.encoder.checkpoints import find_checkpoint
 from components.encoder.download import (
@@ -27,6 +26,7 @@ from components.encoder.download import (
     own_checkpoints,
     partial_bytes,
 )
+from corpus.io.disk import CannotWrite
 
 NAME = "aspire-biencoder-biomed-spec-full"
 LAST_LAYER = f"{NAME}-last-layer"

@@ -75,8 +75,18 @@ def test_weights_are_those_that_transformers_reads(
     assert all(torch.equal(weights.tensors[name], expected[name]) for name in expected)
     assert weights.mix is None
     config = weights.config
-    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size) == (32, 2, 2, 64)
-    assert (config.max_position_embeddings, config.type_vocab_size, config.hidden_act, config.pad_token_id) == (24, 2, "gelu", 0)
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size) == (
+        32,
+        2,
+        2,
+        64,
+    )
+    assert (config.max_position_embeddings, config.type_vocab_size, config.hidden_act, config.pad_token_id) == (
+        24,
+        2,
+        "gelu",
+        0,
+    )
     assert config.layer_norm_eps == 1e-12
 
 
@@ -118,7 +128,8 @@ def test_a_model_of_another_kind_is_left_to_transformers(tiny_copy: Path) -> Non
 def test_reading_weights_does_not_import_transformers(tiny: Path) -> None:
     script = (
         "import sys\n"
-        "from components.encoder.checkpoints import find_checkpoint\nfrom components.encoder.tokenizer import load_tokenizer\n"
+        "from components.encoder.checkpoints import find_checkpoint\n"
+        "from components.encoder.tokenizer import load_tokenizer\n"
         "from components.encoder.weights import load_weights\n"
         "checkpoint = find_checkpoint(sys.argv[1])\n"
         "load_weights(checkpoint); load_tokenizer(checkpoint)\n"

@@ -137,12 +137,11 @@ def test_every_form_is_read_back_as_it_was(
         ("7", "is invalid"),
         ("{}", "is invalid"),
         ('{"version": 2, "input_form": {}}', "version"),
-        ('{"version": true, "input_form": {}}', "version"),
         ('{"version": 1, "input_form": []}', "is invalid"),
         ('{"version": 1, "input_form": {}}', "pooling: Field required"),
         (" " * 70_000 + "{}", "too large"),
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_a_form_that_is_none_is_refused(mixed: Path, text: str, word: str, refusal: Refusal) -> None:
     import re

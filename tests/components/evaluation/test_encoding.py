@@ -16,7 +16,7 @@ from components.evaluation import encoding
 from components.evaluation.encoding import clear_vectors, encode_set, kept_vectors
 from components.evaluation.ranking import rank_by_vectors
 from corpus.judged_sets.model import JudgedSet, Pool
-from corpus.progress import Cancelled
+from corpus.progress import Cancelled, Progress
 
 Sets = Callable[..., JudgedSet]
 
@@ -36,14 +36,12 @@ class Planted:
         digest = hashlib.sha256(f"{self.fingerprint}{title}|{abstract}".encode("utf-8", "surrogatepass")).digest()
         return np.frombuffer(digest, np.uint8)[: self.dimensions].astype(np.float32)
 
-    def stream(
-        self, texts: Iterable[TitleAndAbstract], *, chunk: int, progress: Progress
-    ) -> Iterator[np.ndarray]:
+    def stream(self, texts: Iterable[TitleAndAbstract], *, chunk: int, progress: Progress) -> Iterator[np.ndarray]:
         waiting = list(texts)
         for start in range(0, len(waiting), chunk):
             part = waiting[start : start + chunk]
             self.encoded += part
-            progress("", start + len(part), 0)
+            progress(ENCODING, start + len(part), 0)
             yield np.stack([self.vector(*text) for text in part])
 
 

@@ -264,7 +264,7 @@ def test_a_figure_without_points_has_no_data() -> None:
 
 def page() -> None:
     from components.evaluation.index_curve import read_curve
-    from components.panels.index_curve import index_curve
+    from components.panels.charts import index_curve
 
     curve = read_curve("one")
     assert curve is not None

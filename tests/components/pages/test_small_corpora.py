@@ -2,29 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from components.api.routes import points_payload
 from components.atlas.build import build_atlas
 from components.atlas.grow import add_papers, rebuild, remove_papers
 from components.atlas.map_state import map_words, no_map, rebuild_due
 from components.atlas.reencode import reencode
 from components.atlas.store import open_atlas
 from components.encoder.catalogue import LEXICAL
-from components.pages import resources
 from components.search.cards import paper_card
 from components.search.compare import NothingToCompare, agreement
+from components.search.map_data import points_payload
 from components.search.search import example_rows, search, seed_query
 from corpus.export import write_jsonl
 from corpus.paper import Paper
-from tests.components.pages.test_explore import cards, said, the_map, whole
-from tests.components.pages.test_explore import search as search_for
+from tests.components.pages.app import cards, open_page, search_for, texts, the_map
 
-APP = Path(__file__).parents[3] / "app.py"
 Planted = Callable[[int], list[Paper]]
 Build = Callable[[int], str]
 TEXT = "Heart failure and valve repair\n\nWe followed patients of a cardiology ward who were given valve repair."
@@ -43,15 +39,7 @@ def built(home: Path, tmp_path: Path, planted: Planted) -> Build:
 
 @pytest.fixture
 def page(built: Build) -> Callable[..., AppTest]:
-    resources._open.clear()
-
-    def draw(count: int, **params: Any) -> AppTest:
-        app = AppTest.from_file(str(APP), default_timeout=120)
-        for name, value in {"atlas": built(count), **params}.items():
-            app.query_params[name] = value
-        return whole(app.run())
-
-    return draw
+    return lambda count, **params: open_page(atlas=built(count), **params)
 
 
 @pytest.mark.parametrize("count", [1, 2, 15, 100])
@@ -108,12 +96,12 @@ def test_from_one_paper_up_and_down_again(built: Build, planted: Planted) -> Non
 @pytest.mark.parametrize(("count", "words"), [(1, "has one paper"), (2, "has 2 papers")])
 def test_the_page_says_why_there_is_no_map(page: Callable[..., AppTest], count: int, words: str) -> None:
     app = page(count)
-    assert f"{words}, too few for a map" in said(app)
+    assert f"{words}, too few for a map" in texts(app)
     assert [element.key for element in app.get("bidi_component") if element.key == "map"] == []
     app = search_for(app, TEXT)
     assert len(cards(app)) == count
-    assert "random pairs" not in said(app)
-    assert "near on the map" not in said(app)
+    assert "random pairs" not in texts(app)
+    assert "near on the map" not in texts(app)
 
 
 @pytest.mark.parametrize("count", [3, 15, 100])
@@ -121,21 +109,17 @@ def test_the_page_draws_a_map_of_few(page: Callable[..., AppTest], count: int) -
     app = search_for(page(count), TEXT)
     assert the_map(app)["count"] == count
     assert len(cards(app)) == min(count, 10)
-    assert ("near on the map" in said(app)) == (count == 100)
-    assert ("random pairs" in said(app)) == (count >= 10)
+    assert ("near on the map" in texts(app)) == (count == 100)
+    assert ("random pairs" in texts(app)) == (count >= 10)
 
 
 def test_the_only_paper_has_nothing_beside_it(page: Callable[..., AppTest]) -> None:
     app = page(1, like="heart-0")
-    assert "This corpus has no other paper." in said(app)
+    assert "This corpus has no other paper." in texts(app)
 
 
-def test_a_link_to_a_paper_that_was_removed_is_said(built: Build) -> None:
-    resources._open.clear()
+def test_a_link_to_a_paper_that_was_removed_is_reported(built: Build) -> None:
     name = built(15)
     remove_papers(name, ["heart-3"])
-    app = AppTest.from_file(str(APP), default_timeout=120)
-    for key, value in {"atlas": name, "like": ["heart-3", "heart-1"], "paper": "heart-3"}.items():
-        app.query_params[key] = value
-    app = whole(app.run())
-    assert "1 of the papers of this link are not in this corpus." in said(app)
+    app = open_page(atlas=name, like=["heart-3", "heart-1"], paper="heart-3")
+    assert "1 paper in this link is not in this corpus." in texts(app)

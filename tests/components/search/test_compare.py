@@ -1,21 +1,15 @@
 """Comparison: brute force is the oracle, and where the truth is planted it must be found."""
 
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
 
 from components.atlas.facets import Filters
-from components.atlas.manifest import EncoderRecord, IndexRecord, Manifest
 from components.atlas.store import Atlas, FingerprintMismatch
-from components.index.exact import ExactIndex
-from components.index.hnsw import NeighbourIndex
 from components.search import compare as module
 from components.search.compare import (
     COMPARING,
@@ -24,11 +18,10 @@ from components.search.compare import (
     agreement,
     compare_hits,
     compare_queries,
-    kendall_tau,
     rank_biased_overlap,
 )
 from components.search.search import Query
-from corpus.paper import Paper, to_table
+from corpus.paper import Paper
 
 LISTS = st.lists(st.sampled_from("abcdefghijkl"), max_size=12, unique=True)
 
@@ -57,17 +50,6 @@ def test_moves_and_overlap_are_what_counting_gives(left: list[str], right: list[
     assert mirrored.rank_correlation == pytest.approx(found.rank_correlation)
 
 
-@given(LISTS, LISTS)
-def test_rank_correlation_is_scipys(left: list[str], right: list[str]) -> None:
-    both = [paper for paper in left if paper in right]
-    found = compare_hits(left, right).rank_correlation
-    if len(both) < 2:
-        assert found is None
-    else:
-        truth = kendalltau([left.index(paper) for paper in both], [right.index(paper) for paper in both]).statistic
-        assert found == pytest.approx(truth)
-
-
 def brute_force_rbo(left: Sequence[str], right: Sequence[str], p: float) -> float:
     """The definition: the agreement at every depth, summed to where p^depth is nothing."""
     short, long = sorted((left, right), key=len)
@@ -81,19 +63,6 @@ def brute_force_rbo(left: Sequence[str], right: Sequence[str], p: float) -> floa
     return total
 
 
-def webber_rbo_ext(left: Sequence[str], right: Sequence[str], p: float) -> float:
-    """Equation 32 of the paper, as it is printed."""
-    short, long = sorted((left, right), key=len)
-    s, l_ = len(short), len(long)
-
-    def common(depth: int) -> int:
-        return len(set(long[:depth]) & set(short[:depth]))
-
-    seen = sum(common(d) / d * p**d for d in range(1, l_ + 1))
-    unseen = sum(common(s) * (d - s) / (s * d) * p**d for d in range(s + 1, l_ + 1))
-    return (1 - p) / p * (seen + unseen) + ((common(l_) - common(s)) / l_ + common(s) / s) * p**l_
-
-
 @given(LISTS, LISTS, st.sampled_from([0.5, 0.9, 0.98]))
 def test_rank_biased_overlap_is_its_definition(left: list[str], right: list[str], p: float) -> None:
     found = rank_biased_overlap(left, right, persistence=p)
@@ -103,7 +72,6 @@ def test_rank_biased_overlap_is_its_definition(left: list[str], right: list[str]
         assert found == 0
     else:
         assert found == pytest.approx(brute_force_rbo(left, right, p), abs=1e-9)
-        assert found == pytest.approx(webber_rbo_ext(left, right, p), abs=1e-9)
         assert -1e-12 <= found <= 1 + 1e-12
 
 
@@ -124,15 +92,9 @@ def test_lists_that_cannot_be_compared_are_refused() -> None:
     for persistence in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="persistence"):
             rank_biased_overlap(["a"], ["a"], persistence=persistence)
-    assert kendall_tau([]) is None
     assert compare_hits([], []).to_dict() == {
-        "papers": [],
-        "k": 0,
-        "common": 0,
-        "overlap": None,
-        "rank_overlap": None,
-        "rank_correlation": None,
-    }
+        "papers": [], "k": 0, "common": 0, "overlap": None, "rank_overlap": None, "rank_correlation": None
+    }  # fmt: skip
     assert compare_hits(["a"], []).to_dict()["papers"] == [
         {"id": "a", "left_rank": 1, "right_rank": None, "move": None}
     ]
@@ -141,35 +103,18 @@ def test_lists_that_cannot_be_compared_are_refused() -> None:
 # Two atlases
 
 
-def made_atlas(name: str, ids: Sequence[str], vectors: np.ndarray) -> Atlas:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    n = len(ids)
-    manifest = Manifest(
-        format=1,
-        name=name,
-        folder="0" * 16,
-        created="",
-        papers=n,
-        dimensions=vectors.shape[1],
-        encoder=EncoderRecord(name, name, name * 8, normalised=False),
-        index=IndexRecord(16, 200, 0, 1.0, n),
-        projection={},
-        regions=(),
-        source={},
-        versions={},
-    )
-    papers = to_table(
-        Paper(id=id_, title=f"Title of number {id_}", abstract="x", year=2000 + i % 2) for i, id_ in enumerate(ids)
-    )
-    return Atlas(
-        manifest,
-        papers=papers,
-        vectors=vectors,
-        coordinates=np.zeros((n, 2), np.float32),
-        region_ids=np.full(n, -1, np.int16),
-        pair_distances=np.ones(3, np.float32),
-        index=NeighbourIndex(ExactIndex(vectors), None),
-    )
+Make = Callable[[str, Sequence[str], np.ndarray], Atlas]
+
+
+@pytest.fixture(scope="module")
+def make(made_atlas: Callable[..., Atlas]) -> Make:
+    """make(name, ids, vectors): an atlas of papers with these ids."""
+
+    def make(name: str, ids: Sequence[str], vectors: np.ndarray) -> Atlas:
+        papers = [Paper(id_, f"Title of number {id_}", "x", year=2000 + i % 2) for i, id_ in enumerate(ids)]
+        return made_atlas(papers, vectors, name=name)
+
+    return make
 
 
 def ids_of(n: int) -> list[str]:
@@ -198,13 +143,13 @@ def brute_force(left: Atlas, right: Atlas, k: int) -> dict[str, int]:
     return {paper: len(sides[0][paper] & sides[1][paper]) for paper in sides[0]}
 
 
-def test_agreement_is_what_brute_force_gives() -> None:
+def test_agreement_is_what_brute_force_gives(make: Make) -> None:
     n, k = 150, 7
     base = drawn(1, n)
-    left = made_atlas("left", ids_of(n), base)
+    left = make("left", ids_of(n), base)
     order = np.random.default_rng(3).permutation(n)[: n - 20]
     other = (base + 0.8 * drawn(2, n))[order]
-    right = made_atlas("right", [*(f"p{i}" for i in order), "x", "y"], np.vstack([other, drawn(4, 2)]))
+    right = make("right", [*(f"p{i}" for i in order), "x", "y"], np.vstack([other, drawn(4, 2)]))
     truth = brute_force(left, right, k)
     told: list[tuple[str, int, int]] = []
     found = agreement(left, right, k=k, progress=lambda *call: told.append(call))
@@ -230,13 +175,13 @@ def test_agreement_is_what_brute_force_gives() -> None:
     mirrored = agreement(right, left, k=k)
     assert (mirrored.mean, mirrored.counts) == (found.mean, found.counts)
     assert "left and right share" in found.summary()
-    assert "20 papers in left alone, 2 in right" in found.summary()
+    assert "20 papers only in left, 2 only in right" in found.summary()
 
 
-def test_the_same_vectors_however_turned_scaled_or_ordered_agree_wholly() -> None:
+def test_the_same_vectors_however_turned_scaled_or_ordered_agree_wholly(make: Make) -> None:
     n = 200
     base = drawn(5, n)
-    left = made_atlas("left", ids_of(n), base)
+    left = make("left", ids_of(n), base)
     turn, _ = np.linalg.qr(drawn(6, 8))
     order = np.random.default_rng(7).permutation(n)
     for vectors, ids in (
@@ -246,20 +191,20 @@ def test_the_same_vectors_however_turned_scaled_or_ordered_agree_wholly() -> Non
         (base[order], [f"p{i}" for i in order]),
         (np.hstack([base, np.zeros((n, 4))]), ids_of(n)),
     ):
-        found = agreement(left, made_atlas("right", ids, vectors))
+        found = agreement(left, make("right", ids, vectors))
         assert found.mean == 1
         assert found.none == 0
         assert found.counts == (*([0] * 10), n)
 
 
-def test_vectors_that_know_nothing_of_each_other_agree_by_chance() -> None:
+def test_vectors_that_know_nothing_of_each_other_agree_by_chance(make: Make) -> None:
     n = 600
-    found = agreement(made_atlas("a", ids_of(n), drawn(8, n)), made_atlas("b", ids_of(n), drawn(9, n)))
+    found = agreement(make("a", ids_of(n), drawn(8, n)), make("b", ids_of(n), drawn(9, n)))
     assert found.mean == pytest.approx(found.chance, abs=4 * math.sqrt(found.chance / (10 * n)))
     assert found.none > 0.8
 
 
-def test_a_planted_half_is_found() -> None:
+def test_a_planted_half_is_found(make: Make) -> None:
     # Ten tight groups of eleven on the left; on the right every group's second half has changed places with the next's.
     groups, size = 10, 11
     centres = 100 * drawn(10, groups)
@@ -267,19 +212,20 @@ def test_a_planted_half_is_found() -> None:
     right_group = (left_group + (np.tile(np.arange(size), groups) >= 6)) % groups
     n = groups * size
     atlases = [
-        made_atlas(str(i), ids_of(n), centres[group] + 0.01 * drawn(11 + i, n))
+        make(str(i), ids_of(n), centres[group] + 0.01 * drawn(11 + i, n))
         for i, group in enumerate((left_group, right_group))
     ]
     found = agreement(*atlases, k=size - 1)
     # Six stay together (5 neighbours in common), five move together (4).
     assert found.counts == (0, 0, 0, 0, 5 * groups, 6 * groups, *([0] * 5))
     assert found.mean == pytest.approx((6 * 5 + 5 * 4) / size / (size - 1))
+    assert found.to_dict()["quantiles"].keys() == {"0.05", "0.25", "0.5", "0.75", "0.95"}
 
 
-def test_a_sample_is_always_the_same_and_its_interval_holds_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_fixed_and_its_interval_holds_the_truth(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     n = 400
     base = drawn(13, n)
-    left, right = made_atlas("a", ids_of(n), base), made_atlas("b", ids_of(n), base + 0.7 * drawn(14, n))
+    left, right = make("a", ids_of(n), base), make("b", ids_of(n), base + 0.7 * drawn(14, n))
     truth = agreement(left, right, sample=n).mean
     found = agreement(left, right, sample=100)
     assert agreement(left, right, sample=100) == found
@@ -294,54 +240,44 @@ def test_a_sample_is_always_the_same_and_its_interval_holds_the_truth(monkeypatc
     assert agreement(left, right, sample=1).interval == (0, 1)
 
 
-def test_papers_that_repeat_each_other_agree_with_themselves() -> None:
+def test_papers_that_repeat_each_other_agree_with_themselves(make: Make) -> None:
     vectors = np.repeat(drawn(15, 4), 15, axis=0)  # every paper fifteen times: ties everywhere
     vectors[7] = 0
-    left = made_atlas("a", ids_of(60), vectors)
-    assert agreement(left, made_atlas("b", ids_of(60), vectors.copy())).mean == 1
+    left = make("a", ids_of(60), vectors)
+    assert agreement(left, make("b", ids_of(60), vectors.copy())).mean == 1
     order = np.random.default_rng(1).permutation(60)
-    assert agreement(left, made_atlas("b", [f"p{i}" for i in order], vectors[order])).mean == 1
+    assert agreement(left, make("b", [f"p{i}" for i in order], vectors[order])).mean == 1
 
 
-def test_small_corpora_cut_k_and_single_papers_are_refused() -> None:
-    two = made_atlas("two", ["a", "b"], drawn(16, 2))
+def test_small_corpora_cut_k_and_single_papers_are_refused(make: Make) -> None:
+    two = make("two", ["a", "b"], drawn(16, 2))
     found = agreement(two, two)
     assert (found.k, found.mean, found.chance, found.sample) == (1, 1.0, 1.0, 2)
     assert len(found.most) == len(found.least) == 2
     for other in (["a"], ["x", "y", "z"], ["b", "x"]):
         with pytest.raises(NothingToCompare, match="in common"):
-            agreement(two, made_atlas("other", other, drawn(17, len(other))))
+            agreement(two, make("other", other, drawn(17, len(other))))
     for k, sample in ((0, 10), (10, 0), (-1, 10)):
         with pytest.raises(ValueError, match="at least 1"):
             agreement(two, two, k=k, sample=sample)
 
 
-def test_an_id_that_is_held_twice_is_joined_once() -> None:
-    left = made_atlas("l", ["a", "b", "a", "c"], drawn(18, 4))
-    right = made_atlas("r", ["c", "a", "c", "b", "d"], drawn(19, 5))
+def test_an_id_that_is_held_twice_is_joined_once(make: Make) -> None:
+    left = make("l", ["a", "b", "a", "c"], drawn(18, 4))
+    right = make("r", ["c", "a", "c", "b", "d"], drawn(19, 5))
     found = agreement(left, right)
     assert (found.papers, found.only_left, found.only_right) == (3, 1, 2)
-
-
-def test_progress_may_stop_it() -> None:
-    two = made_atlas("two", ["a", "b"], drawn(20, 2))
-
-    def stop(stage: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        agreement(two, two, progress=stop)
 
 
 # One text, two atlases
 
 
-def test_one_query_is_asked_of_both_with_the_same_filters() -> None:
+def test_one_query_is_asked_of_both_with_the_same_filters(make: Make) -> None:
     line = np.arange(10.0)[:, None] * [1.0, 0.0]
-    left = made_atlas("left", ids_of(10), line + 1)
-    right = made_atlas("right", ids_of(10)[::-1], line + 1)  # in the opposite order
+    left = make("left", ids_of(10), line + 1)
+    right = make("right", ids_of(10)[::-1], line + 1)  # in the opposite order
     zero = np.zeros(2, np.float32)
-    queries = (Query(zero, "left" * 8), Query(zero, "right" * 8))
+    queries = (Query(zero, "left"), Query(zero, "right"))
     found = compare_queries(left, right, queries=queries, k=3)
     assert [left.paper(row).id for row in found.left.rows] == ["p0", "p1", "p2"]
     assert [right.paper(row).id for row in found.right.rows] == ["p9", "p8", "p7"]
@@ -360,22 +296,13 @@ def test_one_query_is_asked_of_both_with_the_same_filters() -> None:
     assert (list(found.left_ranks), list(found.right_ranks)) == (["p0", "p1", "p2"], ["p9", "p8", "p7"])
 
 
-def test_a_paper_that_one_side_knows_as_the_text_itself_is_left_out_of_both() -> None:
+def test_a_paper_that_one_side_knows_as_the_text_itself_is_left_out_of_both(make: Make) -> None:
     # The query lies on p4 on the left; on the right nothing is near enough to be the same.
     vectors = drawn(21, 10, 2)
-    left = made_atlas("left", ids_of(10), vectors)
-    right = made_atlas("right", ids_of(10), vectors + np.array([0.5, 0]))
+    left = make("left", ids_of(10), vectors)
+    right = make("right", ids_of(10), vectors + np.array([0.5, 0]))
     query = left.vectors[4]
-    found = compare_queries(left, right, queries=(Query(query, "left" * 8), Query(query, "right" * 8)), k=9)
+    found = compare_queries(left, right, queries=(Query(query, "left"), Query(query, "right")), k=9)
     assert found.left.own == found.right.own == (4,)
     assert "p4" not in {paper.id for paper in found.comparison.papers}
     assert found.comparison.common == 9
-
-
-def test_every_pair_of_atlases_of_few_papers_can_be_compared() -> None:
-    for n, m in itertools.product((2, 3, 11, 12), repeat=2):
-        left, right = made_atlas("l", ids_of(n), drawn(n, n)), made_atlas("r", ids_of(m), drawn(m, m))
-        found = agreement(left, right)
-        assert found.k == min(10, min(n, m) - 1)
-        assert sum(found.counts) == found.papers == min(n, m)
-    assert replace(found, mean=0.5).to_dict()["quantiles"].keys() == {"0.05", "0.25", "0.5", "0.75", "0.95"}

@@ -1,4 +1,4 @@
-"""Papers by their ids: whatever form they are typed in, and no paper for what is no id."""
+"""Papers are found by their ids in every written form, and by nothing else."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from components.atlas.store import Atlas, AtlasParts, open_atlas, write_atlas
-from components.search.find_row import row_called
+from components.search.find_row import find_row
 from corpus.paper import Paper, paper_at, to_table
 
 
@@ -37,15 +37,9 @@ def atlas(atlas_parts: Callable[..., AtlasParts], home: object) -> Atlas:
         ("pmc77", 9),
         ("87654321", 10),
         ("arXiv:2101.00001v2", 11),
+        *((text, None) for text in ("", " ", "10.1000/abc", "99999999", "0-3 and more", "0-3\n0-4", "x" * 400, "\x00")),
+        ("As 10.1000/abc.1 shows", None),
     ],
 )
-def test_an_id_names_its_paper(atlas: Atlas, typed: str, row: int) -> None:
-    assert row_called(atlas, typed) == row
-
-
-@pytest.mark.parametrize(
-    "typed",
-    ["", " ", "10.1000/abc", "99999999", "0-3 and more", "0-3\n0-4", "As 10.1000/abc.1 shows", "x" * 400, "\x00"],
-)
-def test_what_names_no_paper_gives_none(atlas: Atlas, typed: str) -> None:
-    assert row_called(atlas, typed) is None
+def test_an_id_finds_its_paper(atlas: Atlas, typed: str, row: int | None) -> None:
+    assert find_row(atlas, typed) == row

@@ -1,10 +1,10 @@
-"""Pastes whose title and abstract are known, and pastes that nobody would want to read."""
+"""Pastes whose title and abstract are known, and pathological ones."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.search.query_text import LONGEST_PASTE, LONGEST_TITLE, QueryText, understand
+from components.search.query_text import MAX_PASTE_CHARS, MAX_TITLE_CHARS, QueryText, understand
 
 TITLE = "Beta blockers after myocardial infarction"
 ABSTRACT = (
@@ -53,7 +53,7 @@ def test_title_and_abstract_are_told_apart(paste: str) -> None:
 def test_html_is_read_as_the_text_that_it_shows(paste: str) -> None:
     found = understand(paste)
     assert (found.title, found.abstract) == (TITLE, ABSTRACT)
-    assert found.notes == ("HTML was read as plain text.",)
+    assert found.notes == ("HTML was converted to plain text.",)
 
 
 def test_entities_and_signs_of_comparison_are_characters() -> None:
@@ -79,7 +79,7 @@ def test_signs_of_comparison_alone_are_no_html() -> None:
 def test_latex_is_read_as_the_text_that_it_prints(latex: str, plain: str) -> None:
     found = understand(f"\\title{{{TITLE}}}\n\nThe first was {latex} the second. {ABSTRACT}")
     assert (found.title, found.abstract) == (TITLE, f"The first was {plain} the second. {ABSTRACT}")
-    assert "LaTeX was read as plain text." in found.notes
+    assert "LaTeX was converted to plain text." in found.notes
 
 
 def test_prices_are_no_latex() -> None:
@@ -89,10 +89,10 @@ def test_prices_are_no_latex() -> None:
 
 def test_a_first_line_too_long_for_a_title_is_abstract() -> None:
     paste = " ".join([ABSTRACT] * 3)
-    assert len(paste) > LONGEST_TITLE
+    assert len(paste) > MAX_TITLE_CHARS
     found = understand(paste)
     assert (found.title, found.abstract) == ("", paste)
-    assert any("all of it was read as the abstract" in note for note in found.notes)
+    assert any("the whole text was read as the abstract" in note for note in found.notes)
 
 
 def test_an_abstract_under_its_heading_has_no_title() -> None:
@@ -118,7 +118,7 @@ def test_one_word_is_searched_and_said(paste: str) -> None:
     found = understand(paste)
     assert (found.title, found.abstract) == (paste.strip(), "")
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("One word says little")
+    assert found.notes[0].startswith("One word is little to go on")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_english_is_not_called_foreign() -> None:
 def test_a_megabyte_is_cut_and_said() -> None:
     found = understand(f"{TITLE}\n\n" + f"{ABSTRACT} " * 5000)
     assert found.title == TITLE
-    assert LONGEST_PASTE - 1000 < len(found.abstract) <= LONGEST_PASTE
+    assert MAX_PASTE_CHARS - 1000 < len(found.abstract) <= MAX_PASTE_CHARS
     assert found.notes[0].startswith("You pasted ")
 
 

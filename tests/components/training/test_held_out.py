@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from components.training.run import HELD_OUT, write_model
 from components.training.settings import TrainingError
 from corpus.cocitations.pairs import TrainingPairs
 from corpus.paper import Paper, to_table
+from corpus.progress import Progress, no_progress
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -48,10 +48,8 @@ def paragraph(inner: str, *, refs: str | None = None) -> Paragraph:
 
 
 def citations_in(found: Paragraph) -> list[tuple[str, str]]:
-    """Each marker's text and what it cites, as "1 2 3"."""
-    for one in found.citations:
-        assert 0 <= one.start < one.end <= len(found.text)
-    return [(found.text[one.start : one.end], " ".join(key[1:] for key in one.cited)) for one in found.citations]
+    """Each marker's text and the numbers of its references, as "1 2 3"."""
+    return [(found.text[each.start : each.end], " ".join(key[1:] for key in each.cited)) for each in found.citations]
 
 
 A, B, C = xref(3), xref(6), xref(9)
@@ -125,7 +123,9 @@ A, B, C = xref(3), xref(6), xref(9)
         (f"Cells [<named-content>{A}</named-content>–{B}]", "Cells [3–6]", [("3–6", "3 4 5 6")]),
     ],
 )  # fmt: skip
-def test_paragraphs(inner: str, text: str, citations: list[tuple[str, str]]) -> None:
+def test_paragraphs_have_the_planted_text_and_citations(
+    inner: str, text: str, citations: list[tuple[str, str]]
+) -> None:
     found = paragraph(inner)
     assert found.text == text
     assert citations_in(found) == citations
@@ -140,7 +140,7 @@ def test_ranges_follow_labels_else_the_order() -> None:
     assert citations_in(paragraph(f"[{xref(3, text='5–7')}]")) == [("5–7", "3")]
 
 
-def test_only_the_body_is_read() -> None:
+def test_only_paragraphs_of_the_body_are_read() -> None:
     body = f"""<p>First [{A}].</p><sec><title>H [{A}]</title><p>Second <list><list-item><p>Item [{B}].</p></list-item>
     </list> goes on.</p><boxed-text><caption><p>No.</p></caption><p>Box.</p></boxed-text><fig><caption><p>No.</p>
     </caption></fig><table-wrap><table-wrap-foot><fn><p>No.</p></fn></table-wrap-foot></table-wrap><p> </p>
@@ -150,7 +150,7 @@ def test_only_the_body_is_read() -> None:
         b"<sub-article><body><p>No.</p></body><back><ref-list><ref id='b1'/></ref-list></back></sub-article></article>",
     )
     found = read_jats(content)
-    texts = [one.text for one in found.paragraphs]
+    texts = [each.text for each in found.paragraphs]
     assert texts == ["First [3].", "Second goes on.", "Item [6].", "Box.", "Quote."]
     assert len(found.references) == 12
 
@@ -173,16 +173,16 @@ REFERENCES = [
 
 
 @pytest.mark.parametrize("name", ["element-citation", "mixed-citation", "nlm-citation", "citation"])
-def test_references(name: str) -> None:
+def test_references_have_the_ids_of_tags_links_and_text(name: str) -> None:
     refs = "".join(
         f'<ref id="b{number}"><label>{number}</label><{name} xmlns:x="http://www.w3.org/1999/xlink">{inner}</{name}></ref>'
         for number, (inner, _ids) in enumerate(REFERENCES, start=1)
     )
     found = read_jats(article("<p>x</p>", refs=refs)).references
-    assert [" ".join(one.identifiers) for one in found.values()] == [ids for _inner, ids in REFERENCES]
+    assert [" ".join(each.identifiers) for each in found.values()] == [ids for _inner, ids in REFERENCES]
 
 
-def test_titles_years_and_books() -> None:
+def test_references_have_titles_and_years_and_may_list_several_papers() -> None:
     refs = entry(
         1, inner="<article-title>On <italic>E. coli</italic>.</article-title><source>J</source><year>1999a</year>"
     )
@@ -204,15 +204,15 @@ def test_titles_years_and_books() -> None:
         f'[<xref ref-type="bibr" rid="{rid}">x</xref>]' for rid in ("b1", "m2", "b3", "b4", "b4b", "b5", "b6")
     )
     found = read_jats(article(f"<p>{text}</p>", refs=refs))
-    cited = [[found.references[key] for key in one.cited] for one in found.paragraphs[0].citations]
-    assert [[(one.title, one.year) for one in many] for many in cited] == [
+    cited = [[found.references[key] for key in each.cited] for each in found.paragraphs[0].citations]
+    assert [[(each.title, each.year) for each in several] for several in cited] == [
         [("On E. coli", 1999)], [("A book", 2001)], [("", None)], [("One", None), ("Two", None)], [("Two", None)],
         [("A page", None)], [("", None)],
     ]  # fmt: skip
     assert cited[2] == [Reference(())]
 
 
-def test_the_paper_itself() -> None:
+def test_the_article_itself_has_its_ids_title_and_first_year() -> None:
     paper = read_jats(article("<p>x</p>")).paper
     assert paper == Reference(
         ("doi:10.1000/citing", "pmid:31", "pmcid:PMC77", title_key("The citing paper", 2011)),
@@ -231,12 +231,12 @@ def test_the_paper_itself() -> None:
         '"http://dtd.nlm.nih.gov/publishing/2.0/journalpublishing.dtd"><article>',
     ],
 )
-def test_namespaces_and_dtds(root: str) -> None:
+def test_namespaces_and_dtds_do_not_matter(root: str) -> None:
     [found] = read_jats(article(f"<p>Cells [{A}–{B}].</p>", root=root)).paragraphs
     assert citations_in(found) == [("3–6", "3 4 5 6")]
 
 
-def test_names_of_characters_are_read_without_their_dtd() -> None:
+def test_named_characters_are_read_without_their_dtd() -> None:
     root = '<!DOCTYPE article PUBLIC "-//NLM//DTD x" "http://127.0.0.1:9/x.dtd"><article>'
     found = read_jats(article(f"<p>Cells&ensp;&lsqb;{A}&ndash;{B}&rsqb; &alpha;&nosuch;.</p>", root=root)).paragraphs[0]
     assert found.text == "Cells [3–6] αnosuch."
@@ -244,7 +244,7 @@ def test_names_of_characters_are_read_without_their_dtd() -> None:
 
 
 @pytest.mark.parametrize("envelope", ["<pmc-articleset>{}</pmc-articleset>", "<OAI-PMH xmlns='http://x'>{}</OAI-PMH>"])
-def test_envelopes(envelope: str) -> None:
+def test_articles_in_an_envelope_are_read(envelope: str) -> None:
     one = article(f"<p>One [{A}].</p>").decode()
     two = article(f"<p>Two [{B}].</p>").decode()
     each = f"<record><metadata>{one}</metadata></record><record><metadata>{two}</metadata></record>"
@@ -253,7 +253,7 @@ def test_envelopes(envelope: str) -> None:
     assert [each.paragraphs[0].text for each in found] == ["One [3].", "Two [6]."]
 
 
-def test_markers_that_name_no_reference_are_counted() -> None:
+def test_markers_without_a_known_reference_are_counted() -> None:
     report = FullTextReport()
     [found] = read_jats(
         article(f'<p>Cells [{A}, {xref(77)}, {xref(3, 99)}, <xref ref-type="bibr">8</xref>].</p>'), report
@@ -262,7 +262,7 @@ def test_markers_that_name_no_reference_are_counted() -> None:
     assert report.dropped == {UNKNOWN_REFERENCE: 2, NO_REFERENCE: 1}
 
 
-def test_what_comes_before_damage_is_read() -> None:
+def test_articles_before_damage_are_read() -> None:
     content = b"<set>" + article("<p>One.</p>") + article("<p>Two.</p>")[:-30]
     articles = read_articles(content, report=FullTextReport())
     assert next(articles).paragraphs[0].text == "One."
@@ -288,7 +288,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_files_are_refused(content: bytes) -> None:
-    # Said behind the place of a document, as all that is refused.
+    # The message follows the place of a document.
     with pytest.raises(FullTextError, match=r"^(it|its|this) [^.]*.*\.$"):
         read_jats(content)
 
@@ -302,7 +302,7 @@ def test_declared_entities_are_not_expanded(tmp_path: Path) -> None:
 
 
 def test_long_runs_are_read_in_linear_time() -> None:
-    """Each of these would not end, were a pattern or a loop to go back for every character."""
+    """None of these would end if a pattern or a loop went back for every character."""
     for inner in ("-" * 200_000 + "x", xref(3) + "-" * 200_000 + "x", xref(3) * 5_000, xref(4, text="") * 5_000,
                   "<sup>1</sup>," * 5_000, xref(3) + ", " * 50_000 + "x", "&lt;" * 5_000):  # fmt: skip
         paragraph(f"x{inner}")
@@ -323,14 +323,13 @@ MARKED = st.lists(
 
 
 @given(MARKED)
-def test_spans_are_exact_and_apart(inner: str) -> None:
+def test_citations_of_any_text_are_valid_and_apart(inner: str) -> None:
     for found in read_jats(article(f"<p>{inner}</p>")).paragraphs:
         assert found.text == " ".join(found.text.split())
-        ends = [0]
-        for one in found.citations:
-            assert ends[-1] <= one.start < one.end <= len(found.text)
-            assert (
-                one.cited and len(set(one.cited)) == len(one.cited) and {*one.cited} <= {f"b{n}" for n in range(1, 13)}
-            )
-            assert any(character.isdigit() for character in found.text[one.start : one.end])
-            ends.append(one.end)
+        end = 0
+        for each in found.citations:
+            assert end <= each.start < each.end <= len(found.text)
+            assert each.cited and len(set(each.cited)) == len(each.cited)
+            assert {*each.cited} <= {f"b{n}" for n in range(1, 13)}
+            assert any(character.isdigit() for character in found.text[each.start : each.end])
+            end = each.end

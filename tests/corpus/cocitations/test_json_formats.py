@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.cocitations import json_formats
+from corpus.cocitations import markers
 from corpus.cocitations.documents import Document, read_documents
 from corpus.cocitations.full_text import Citation, CitingSentence, FullText, FullTextError, FullTextReport, Reference
-from corpus.cocitations.json_formats import Span, read_record
-from corpus.cocitations.markers import NO_REFERENCE, UNKNOWN_REFERENCE
+from corpus.cocitations.json_formats import read_record
+from corpus.cocitations.markers import NO_REFERENCE, UNKNOWN_REFERENCE, Span
 from corpus.cocitations.sentences import citing_sentences
 from tests.corpus.cocitations import full_texts
 
@@ -89,7 +89,7 @@ def test_annotations_may_have_places_as_texts_numbers_as_ids_and_invalid_members
     report = FullTextReport()
     full_text = read(record, report)
     assert full_text.references["b1"].key == "s2:CorpusId:42" and full_text.references["b1"].title == "Title a"
-    assert report.dropped == {json_formats.OUTSIDE: 1}
+    assert report.dropped == {markers.OUTSIDE: 1}
     assert full_text.paper.title == "A title"
 
 
@@ -217,7 +217,7 @@ def spans_in(text: str, *spans: Span, count: int = 20, report: FullTextReport | 
 
 
 @pytest.mark.parametrize(
-    ("encoding", "size", "repair"), [("utf-8", 1, json_formats.BYTES), ("utf-16-le", 2, json_formats.UTF_16)]
+    ("encoding", "size", "repair"), [("utf-8", 1, markers.BYTES), ("utf-16-le", 2, markers.UTF_16)]
 )
 def test_spans_counted_in_other_units_are_corrected(encoding: str, size: int, repair: str) -> None:
     # The same marker stands before and behind, nearer to the wrong place than the right one.
@@ -236,7 +236,7 @@ def test_wrong_spans_are_moved_to_their_text_but_not_into_a_longer_number_or_wor
     spans = Span(5, 6, "BIBREF2", "3"), Span(42, 45, "BIBREF4", "Lee"), Span(0, 1, "BIBREF7", "1")
     found = spans_in(text, *spans, report=report)
     assert found == (Citation(35, 36, ("BIBREF2",)), Citation(50, 53, ("BIBREF4",)))
-    assert report.repaired == {json_formats.MOVED: 2} and report.dropped == {json_formats.NOT_FOUND: 1}
+    assert report.repaired == {markers.MOVED: 2} and report.dropped == {markers.NOT_FOUND: 1}
 
 
 @pytest.mark.parametrize(
@@ -246,17 +246,17 @@ def test_wrong_spans_are_moved_to_their_text_but_not_into_a_longer_number_or_wor
         (Span(3, 6, "", "[1]"), NO_REFERENCE),
         (Span(3, 6, ["BIBREF0"], "[1]"), NO_REFERENCE),
         (Span(3, 6, "BIBREF99", "[1]"), UNKNOWN_REFERENCE),
-        (Span(None, 6, "BIBREF0", "[1]"), json_formats.NO_SPAN),
-        (Span(3.0, True, "BIBREF0", "[1]"), json_formats.NO_SPAN),
-        (Span("3", "6", "BIBREF0", "[1]"), json_formats.NO_SPAN),
-        (Span(10**300, 10**300 + 3, "BIBREF0", "[9]"), json_formats.NO_SPAN),
-        (Span(3, 60, "BIBREF0"), json_formats.OUTSIDE),
-        (Span(-9, -6, "BIBREF0"), json_formats.OUTSIDE),
-        (Span(6, 3, "BIBREF0"), json_formats.OUTSIDE),
-        (Span(3, 6, "BIBREF0", "[9]"), json_formats.NOT_FOUND),
-        (Span(10**15, 10**15 + 3, "BIBREF0", "[9]"), json_formats.NOT_FOUND),
-        (Span(0, 5_000, "BIBREF0"), json_formats.TOO_LONG),
-        (Span(0, 0, "BIBREF0", "x" * 5_000), json_formats.TOO_LONG),
+        (Span(None, 6, "BIBREF0", "[1]"), markers.NO_SPAN),
+        (Span(3.0, True, "BIBREF0", "[1]"), markers.NO_SPAN),
+        (Span("3", "6", "BIBREF0", "[1]"), markers.NO_SPAN),
+        (Span(10**300, 10**300 + 3, "BIBREF0", "[9]"), markers.NO_SPAN),
+        (Span(3, 60, "BIBREF0"), markers.OUTSIDE),
+        (Span(-9, -6, "BIBREF0"), markers.OUTSIDE),
+        (Span(6, 3, "BIBREF0"), markers.OUTSIDE),
+        (Span(3, 6, "BIBREF0", "[9]"), markers.NOT_FOUND),
+        (Span(10**15, 10**15 + 3, "BIBREF0", "[9]"), markers.NOT_FOUND),
+        (Span(0, 5_000, "BIBREF0"), markers.TOO_LONG),
+        (Span(0, 0, "BIBREF0", "x" * 5_000), markers.TOO_LONG),
     ],
 )
 def test_other_wrong_spans_are_dropped_and_counted(span: Span, reason: str) -> None:
@@ -319,7 +319,7 @@ def test_overlapping_spans_become_one_of_bounded_length() -> None:
     report = FullTextReport()
     found = spans_in("x" * 2_000, *(Span(at, at + 200, "BIBREF0") for at in range(0, 1_800, 100)), report=report)
     assert all(citation.end - citation.start <= 300 for citation in found)
-    assert report.dropped[json_formats.ENTANGLED] > 0
+    assert report.dropped[markers.ENTANGLED] > 0
 
 
 def test_a_document_that_cites_without_end_is_refused() -> None:

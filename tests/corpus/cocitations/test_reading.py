@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.cocitations import documents
-from corpus.cocitations.archives import Stream
 from corpus.cocitations.full_text import FullTextError, FullTextReport
 from corpus.cocitations.reading import read_citing_sentences
 from tests.corpus.cocitations import full_texts
@@ -201,10 +200,10 @@ def test_a_missing_path_is_an_error_before_anything_is_read(tmp_path: Path) -> N
         (b"%PDF-1.4", "no full text that can be read"),
         (b"PK\x03\x04 but no more", "zip archive is damaged"),
         (gzip.compress(b"PK\x03\x04"), "zip within another file"),
-        (b"\x1f\x8bnothing", "gzip data is damaged"),
-        (gzip.compress(LINES)[:20], "gzip data is damaged or ends too early"),
-        (b"BZh9nothing", "bzip2 data is damaged"),
-        (b"\xfd7zXZ\x00nothing", "xz data is damaged"),
+        (b"\x1f\x8bnothing", "damaged or ends too early"),
+        (gzip.compress(LINES)[:20], "damaged or ends too early"),
+        (b"BZh9nothing", "damaged or ends too early"),
+        (b"\xfd7zXZ\x00nothing", "is damaged"),
         (gzip.compress(gzip.compress(gzip.compress(gzip.compress(LINES)))), "packed more than 3 times over"),
         (tar({"1.jsonl": LINES}, "w")[:700], "ends too early"),
         (b"<html><p>no</p></html>", "holds no <article>"),
@@ -233,7 +232,7 @@ def test_lines_before_damage_are_read_and_a_damaged_line_costs_no_other(tmp_path
     cut = gzip.compress(LINES * 5_000 + os.urandom(1_000_000).replace(b"\n", b" "))[:-500_000]
     sentences, report = read(a_file(tmp_path, cut))
     assert len(sentences) == 10_000
-    assert "gzip data is damaged" in report.refusals[-1].reason
+    assert "damaged or ends too early" in report.refusals[-1].reason
     first, second = LINES.splitlines(keepends=True)
     for lines in (first[:50] + b"\n" + second, b'{"a": 1}\n' + second, first[:30] + b"\n\n" + second + first[:9]):
         sentences, report = read(a_file(tmp_path, lines))
@@ -282,8 +281,7 @@ def test_a_large_set_of_articles_is_read_article_by_article(tmp_path: Path, monk
 @settings(max_examples=100, deadline=None)
 def test_lines_are_split_at_line_feeds(rest: list[bytes], size: int) -> None:
     content = b"\n".join([b'{"a": 1}', *rest])
-    file = io.BytesIO(content)
-    stream = Stream(iter(lambda: file.read(size), b""), damage="", advice="")
+    stream = io.BufferedReader(io.BytesIO(content), size)  # type: ignore[arg-type]
     found = [(each.place, each.data.rstrip(b"\n")) for each in documents.documents_in(stream, "f")]
     assert found == [(f"f, line {n}", line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 

@@ -1,4 +1,4 @@
-"""Sentences of full texts and what each cites: planted ones, any text at all, and 60 real articles where they are."""
+"""Sentences and what each cites: planted ones, any text, and 60 real articles where they are available."""
 
 import re
 import tarfile
@@ -17,7 +17,7 @@ PLOS = Path(__file__).resolve().parents[4] / "shared" / "data" / "plos" / "artic
 
 
 def marked(text: str) -> tuple[str, list[Span]]:
-    """A text without its ‹ and ›, and the spans that they stood round."""
+    """A text without its ‹ and ›, and the spans between them."""
     spans, parts, length = [], [], 0
     for number, part in enumerate(re.split("[‹›]", text)):
         if number % 2:
@@ -27,7 +27,7 @@ def marked(text: str) -> tuple[str, list[Span]]:
     return "".join(parts), spans
 
 
-# A | stands where one sentence ends and the next begins; ‹ and › round a citation's span.
+# A | stands between two sentences; ‹ and › around a citation's span.
 @pytest.mark.parametrize(
     "planted",
     [
@@ -45,14 +45,14 @@ def marked(text: str) -> tuple[str, list[Span]]:
         "Cells grow. |‹[3]› showed that. |‹[4]›, too, did.",
         "As Smith et al. ‹[3]› Foxp3 cells grow. |See ref. ‹[4]› Fig. 2.",
         "Cells grow (see ‹[3]›). |They die. |(See ‹[4]›.) |Fine.",
-        # What no reader has told of still stands in the text.
+        # Markers without a span.
         "Cells grow. [3] |They die. [4,5] |Then. [6–8] |Fine.",
         # By author and year.
         "Cells grow (‹Smith et al. 2000›; ‹Ng, J. 2001›). |They die. (‹Smith 2000›) |Fine.",
         "Cells grow. |‹Smith et al. (2000)› saw it. |‹Jones et al. 2001› did not.",
         "Cells grow (‹Chang et al. 2000›) (Table 1, rows 5–7). |In all, they die (‹Kim 1998›) (Table 2). |Fine.",
         "Cells grow (‹St. John, A. B. et al. 2000. Nature›). |Fine.",
-        # Lists and brackets, behind which sentencex finds no more sentences.
+        # Lists and brackets, after which sentencex finds no more sentences.
         "(1) Cells grow [a]. |They die. |(2) Others live. |They grow.",
         "1) Cells grow ‹[7]›. |They die; 2) others live. |They grow.",
         "Cells grow (so. It was. And) still. |They die.",
@@ -63,7 +63,7 @@ def marked(text: str) -> tuple[str, list[Span]]:
         "Do cells in the U.K. grow? ‹[3]› ",
     ],
 )
-def test_planted_sentences(planted: str) -> None:
+def test_planted_sentences_are_found(planted: str) -> None:
     bare = planted.replace("‹", "").replace("›", "")
     expected = [part for part in bare.split("|") if part]
     text, spans = marked(planted.replace("|", ""))
@@ -81,7 +81,7 @@ TEXT = st.lists(
 
 
 @given(TEXT)
-def test_sentences_cover_the_text_and_tear_no_marker(text: str) -> None:
+def test_sentences_cover_any_text_and_split_no_marker(text: str) -> None:
     plain, spans = marked(text)
     spans = [(start, end) for start, end in spans if start < end]
     found = sentences_in(plain, spans=spans)
@@ -91,7 +91,7 @@ def test_sentences_cover_the_text_and_tear_no_marker(text: str) -> None:
         assert sum(first <= start and end <= last for first, last in found) == 1
 
 
-def test_hostile_texts_end() -> None:
+def test_repetitive_texts_end() -> None:
     for piece in ("(", ")", "[", "[1", "[1,", "[1] ", "A. [1] ", "((((a))))." * 9, "Fig. ", '"', ". ", "a.", "\u2029"):
         text = piece * (60_000 // len(piece))
         spans = [(at, at + 1) for at in range(0, len(text) - 1, 7)]
@@ -120,7 +120,7 @@ def full_text(*texts: str, cited: list[list[str]], paper: Reference = REFERENCES
     return FullText(paper, tuple(paragraphs), REFERENCES)
 
 
-def test_each_sentence_has_what_it_cites() -> None:
+def test_each_sentence_has_the_papers_that_it_cites() -> None:
     text = full_text(
         "One ‹[1]› and\n two ‹[2, 3]›. None here. Three.‹4›  Four ‹[5]›.",
         "No citation.",
@@ -128,18 +128,18 @@ def test_each_sentence_has_what_it_cites() -> None:
         cited=[["b"], ["a", "c"], ["a", "again"], ["none", "nothing"], ["again", "a"]],
     )
     found = citing_sentences(text, place="x.xml")
-    assert [(one.sentence, one.cited) for one in found] == [
+    assert [(each.sentence, each.cited) for each in found] == [
         ("One [1] and two [2, 3].", (REFERENCES["b"], REFERENCES["a"], REFERENCES["c"])),
         ("Three.4", (REFERENCES["a"],)),
         ("Four [5].", (REFERENCES["none"], REFERENCES["nothing"])),
         ("Five [1].", (REFERENCES["again"],)),
     ]
-    assert {one.citing for one in found} == {REFERENCES["c"].identifiers[0]}
+    assert {each.citing for each in found} == {REFERENCES["c"].identifiers[0]}
 
 
-def test_a_paper_without_identifiers_is_called_by_its_place() -> None:
+def test_a_paper_without_identifiers_is_named_by_its_place() -> None:
     text = full_text("One ‹[1]›.", cited=[["a"]], paper=Reference(()))
-    assert [one.citing for one in citing_sentences(text, place="x.tar.gz, y.xml")] == ["x.tar.gz, y.xml"]
+    assert [each.citing for each in citing_sentences(text, place="x.tar.gz, y.xml")] == ["x.tar.gz, y.xml"]
     assert citing_sentences(full_text("None.", cited=[]), place="x") == []
 
 
@@ -160,36 +160,38 @@ def _articles() -> Iterator[tuple[str, FullText]]:
 
 def test_real_articles_are_read(plos: Mapping[str, FullText]) -> None:
     assert len(plos) == 60
-    assert all(one.paper.identifiers[0].startswith("doi:10.1371/journal.") and one.paper.title for one in plos.values())
-    assert sum(len(one.references) for one in plos.values()) == 3_773
-    assert sum(bool(one.identifiers) for text in plos.values() for one in text.references.values()) >= 3_599
-    assert sum(len(paragraph.citations) for one in plos.values() for paragraph in one.paragraphs) > 5_000
+    assert all(
+        each.paper.identifiers[0].startswith("doi:10.1371/journal.") and each.paper.title for each in plos.values()
+    )
+    assert sum(len(each.references) for each in plos.values()) == 3_773
+    assert sum(bool(each.identifiers) for text in plos.values() for each in text.references.values()) >= 3_599
+    assert sum(len(paragraph.citations) for each in plos.values() for paragraph in each.paragraphs) > 5_000
 
 
 def test_real_markers_cite_what_they_print(plos: Mapping[str, FullText]) -> None:
-    """In these articles, the label of a reference is its place in the list, so that its key tells the number."""
+    """In these articles, the label of a reference is its place in the list."""
     checked, wrong = 0, []
     for full_text in plos.values():
         place_of = {key: place for place, key in enumerate(full_text.references, start=1)}
         for paragraph in full_text.paragraphs:
-            for one in paragraph.citations:
-                printed = paragraph.text[one.start : one.end]
+            for each in paragraph.citations:
+                printed = paragraph.text[each.start : each.end]
                 ends = [int(number) for number in re.findall(r"\d+", printed)]
                 if re.search("[A-Za-z]", printed) or ends[0] > 1_000:
                     continue  # by author and year
                 whole = ends if len(ends) == 1 else list(range(ends[0], ends[1] + 1))
-                if [place_of[key] for key in one.cited] != whole:
-                    wrong.append((printed, one.cited))
+                if [place_of[key] for key in each.cited] != whole:
+                    wrong.append((printed, each.cited))
                 checked += 1
     assert checked > 4_800
     assert wrong == [("[39]", ("pone.0067380-Domenici1",))]  # the publisher's slip: the XML's link is to the third
 
 
 def test_real_sentences_look_like_sentences(plos: Mapping[str, FullText]) -> None:
-    found = [one for name, text in plos.items() for one in citing_sentences(text, place=name)]
+    found = [each for name, text in plos.items() for each in citing_sentences(text, place=name)]
     assert len(found) > 2_500
     # Headings of lists of species and formulas have no full stop; of the others, next to all.
-    ended = sum(bool(re.search(r"[.?!:;][\])”\"’']*(?:\[[^\]]*\])?$", one.sentence)) for one in found)
-    begun = sum(bool(re.match(r"[^a-z.,;:)\]]|[a-z]*[A-Z0-9]", one.sentence)) for one in found)
+    ended = sum(bool(re.search(r"[.?!:;][\])”\"’']*(?:\[[^\]]*\])?$", each.sentence)) for each in found)
+    begun = sum(bool(re.match(r"[^a-z.,;:)\]]|[a-z]*[A-Z0-9]", each.sentence)) for each in found)
     assert ended >= 0.985 * len(found) and begun >= 0.997 * len(found)
-    assert sum(len(one.sentence.split()) > 75 for one in found) <= 0.012 * len(found)
+    assert sum(len(each.sentence.split()) > 75 for each in found) <= 0.012 * len(found)

@@ -105,7 +105,7 @@ def test_a_disk_that_gives_up_is_said_with_what_was_read_before(tmp_path, monkey
 
     assert stream.read(10) == b"x" * 10
     monkeypatch.setattr(stream, "_source", Failing())
-    with pytest.raises(DamagedFileError, match="could not be read on \\(Input/output error\\)"):
+    with pytest.raises(DamagedFileError, match="reading it failed \\(Input/output error\\)"):
         stream.read(10)
     assert stream.head(10) == b""
     stream.close()

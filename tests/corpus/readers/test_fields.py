@@ -1,8 +1,7 @@
-"""Fields: years, identifiers, names and topics in the forms that files have them in."""
+"""Years, names, links and topics in the forms that files have them in."""
 
 import pytest
 
-from corpus.identifiers import doi_of, pmid_of
 from corpus.readers.fields import names_of, topics_of, url_of, year_of
 
 
@@ -42,21 +41,7 @@ def test_a_year_is_found_in_what_tells_of_one(value, year):
     assert year_of(value) == year
 
 
-@pytest.mark.parametrize(
-    ("value", "pmid"),
-    [
-        *(("PMID: 12", "12"), ("https://pubmed.ncbi.nlm.nih.gov/12/", "12"), (12.0, "12"), (12, "12")),
-        *(("12.5", ""), ("0", ""), (float("nan"), ""), (True, ""), ("1E+3", ""), ("9" * 12, ""), ("x12", "")),
-        *((10**400, ""), (10**12, ""), (-12, "")),
-    ],
-)
-def test_a_pmid_is_a_pmid_or_nothing(value, pmid):
-    assert pmid_of(value) == pmid
-
-
-def test_dois_links_and_topics_in_the_forms_that_files_have():
-    assert doi_of("doi:10.1000/X ") == "10.1000/x"
-    assert doi_of("10.1000/X") == "10.1000/X"
+def test_links_and_topics():
     assert url_of("see https://a.org/x;y; https://b.org") == "https://a.org/x;y"
     assert url_of("javascript:alert(1)") == ""
     assert topics_of("a; b, c") == ["a", "b, c"]

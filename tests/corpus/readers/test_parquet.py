@@ -7,10 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from corpus.errors import DamagedFileError, UnknownFormatError, UnreadableFileError, UnsafeFileError
+from corpus.errors import DamagedFileError, UnknownFormatError, UnsafeFileError
 from corpus.identifiers import derived_id
 from corpus.io.limits import Limits
 from corpus.paper import Paper, to_table
@@ -149,10 +147,10 @@ def test_a_text_that_a_million_rows_share_is_not_unpacked_for_each(tmp_path):
 
 
 def test_a_list_that_many_rows_share_is_refused_too(tmp_path):
-    names = pa.array([["x" * 1_000_000] * 3] * 600)
+    names = pa.array([["x" * 10_000] * 3] * 600)
     path = written(tmp_path, pa.table({"title": ["A"] * 600, "authors": names}), compression="zstd")
     with pytest.raises(UnsafeFileError, match="rows unpack to"):
-        reading_of(path)
+        reading_of(path, piece_bytes=5_000_000)
 
 
 def test_sizes_are_refused_before_anything_is_unpacked(tmp_path):
@@ -213,23 +211,3 @@ def test_a_column_chunk_whose_name_is_no_text_is_damage(tmp_path):
             assert str(error).startswith("library.parquet: its Parquet data are damaged")
             refused += 1
     assert refused
-
-
-SMALL = to_table(PAPERS)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_file_scratched_anywhere_gives_papers_or_a_plain_error(tmp_path, data):
-    path = written(tmp_path, SMALL, compression=data.draw(st.sampled_from(["none", "snappy", "zstd"])))
-    scratched = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(4, len(scratched) - 1))
-        scratched[place : place + 3] = data.draw(st.binary(min_size=3, max_size=3))
-    path.write_bytes(bytes(scratched))
-    try:
-        papers, _ = reading_of(path)
-    except UnreadableFileError as error:
-        assert str(error).startswith("library.parquet: ")
-    else:
-        assert all(paper.title for paper in papers)

@@ -1,12 +1,22 @@
-import gzip
-import json
+"""What holds for all formats: recognition, limits, reports, damage, encodings."""
 
+import gzip
+import io
+import json
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from corpus.errors import CociteAtlasError, DamagedFileError, UnknownFormatError, UnreadableFileError, UnsafeFileError
 from corpus.io.limits import Limits
+from corpus.paper import Paper, to_table
 from corpus.readers import read
-from corpus.readers.report import PROBLEMS_PER_KIND
+from corpus.readers.report import PROBLEMS_PER_KIND, ReadReport, Rejected, problems_csv, problems_table
 
 
 def line(**record):
@@ -46,11 +56,15 @@ XML = b"""<?xml version="1.0" encoding="utf-8"?>
         (b"\n\nPMID- 123\nOWN - NLM\nTI  - T\nTY  - JOUR\n", "PubMed text"),
     ],
 )
-def test_the_content_tells_the_format_whatever_the_name(tmp_path, pack, data, format):
-    path = tmp_path / "library.txt"
-    path.write_bytes(pack(data))
-    with read(path) as reading:
-        assert reading.report.format == format
+def test_the_format_is_recognised_by_the_content(read_data, pack, data, format):
+    assert read_data(pack(data))[1].report.format == format
+
+
+def tar(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -60,22 +74,23 @@ def test_the_content_tells_the_format_whatever_the_name(tmp_path, pack, data, fo
         (b" \n\n", "is empty"),
         (b"%PDF-1.7", "this is a PDF"),
         (b"PK\x03\x04...", "ZIP archive"),
-        (b"PAR1\x15\x04", "a Parquet file within gzip"),
+        (b"PAR1\x15\x04", "a Parquet file within gzip; unpack it first"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"<feed xmlns='x'><entry/></feed>", "root element <feed>"),
         (XML.decode().encode("utf-16"), "begins with"),
         (gzip.compress(b"{}", mtime=0), "gzip packed twice"),
+        (tar("paper.xml"), "this is a tar archive"),
         (b"A sentence without a comma.", "begins with 'A sentence without a com"),
         (b"\x00\x9f\x01", r"begins with '\\x00\\x9f\\x01'"),
+        (b"\x00\x01\x02,\x03\x04", "begins with"),
+        (b"\x89PNG\r\n\x1a\n,,,,", "begins with"),
     ],
 )
-def test_another_format_is_refused_by_its_name(tmp_path, data, found):
-    path = tmp_path / "library.xml.gz"
-    path.write_bytes(gzip.compress(data))
+def test_another_format_is_refused_by_name(read_data, data, found):
     with pytest.raises(UnknownFormatError, match=found) as caught:
-        read(path)
+        read_data(gzip.compress(data))
     assert isinstance(caught.value, CociteAtlasError)
-    assert str(caught.value).startswith("library.xml.gz: ")
+    assert str(caught.value).startswith("library: ")
     assert str(caught.value).endswith(
         "Give RIS, BibTeX, PubMed's .nbib or XML, CSV, JSON or Parquet; any but Parquet may be gzip."
     )
@@ -86,22 +101,19 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "gone.jsonl")
 
 
+# Reports
+
+
 def test_every_record_is_counted_once(tmp_path):
     path = tmp_path / "library.jsonl"
     path.write_bytes(
-        line(id="1")
-        + line(id="2", abstract="")
-        + line(id="1", title="Again")
-        + b"{broken\n"
-        + line(id="3", title="x" * 2001)
-        + line(id="4")
-    )
+        line(id="1") + line(id="2", abstract="") + line(id="1", title="Again")
+        + b"{broken\n" + line(id="3", title="x" * 2001) + line(id="4")
+    )  # fmt: skip
     reading = read(path)
-    places = [(paper.id, reading.place) for paper in reading]
-    assert places == [("1", "line 1"), ("1", "line 3"), ("4", "line 6")]
+    assert [(paper.id, reading.place) for paper in reading] == [("1", "line 1"), ("1", "line 3"), ("4", "line 6")]
     report = reading.report
     assert (report.read, report.kept, report.empty, report.duplicate, report.damaged) == (6, 3, 1, 0, 2)
-    assert report.read == report.kept + report.left_out
     assert [str(problem) for problem in report.problems] == [
         "library.jsonl, line 2: no abstract. Add one, or drop the record.",
         "library.jsonl, line 4: not JSON (Expecting property name enclosed in double quotes, character 2). "
@@ -113,25 +125,45 @@ def test_every_record_is_counted_once(tmp_path):
     )
 
 
-def test_records_without_an_abstract_are_kept_where_that_is_asked_for(tmp_path):
-    path = tmp_path / "library.jsonl"
-    path.write_bytes(line(id="1") + line(id="2", abstract=" ") + line(id="3", title="", abstract=""))
-    reading = read(path, without_abstract="keep")
-    assert [paper.id for paper in reading] == ["1", "2"]
-    report = reading.report
-    assert (report.read, report.kept, report.without_abstract, report.empty) == (3, 2, 1, 1)
-    assert report.summary() == (
-        "library.jsonl: 2 of 3 records kept (1 of them without an abstract); "
-        "left out: 1 without a title or an abstract."
+def test_records_without_an_abstract_are_kept_if_asked(read_data):
+    data = line(id="1") + line(id="2", abstract=" ") + line(id="3", title="", abstract="")
+    papers, reading = read_data(data, without_abstract="keep")
+    assert [paper.id for paper in papers] == ["1", "2"]
+    assert (reading.report.without_abstract, reading.report.empty) == (1, 1)
+    assert reading.report.summary() == (
+        "library: 2 of 3 records kept (1 of them without an abstract); left out: 1 without a title or an abstract."
     )
 
 
-def test_more_records_than_the_limit_are_refused(tmp_path):
+def test_many_problems_of_one_kind_do_not_hide_another(read_data):
+    _, reading = read_data(b"".join(line(id=str(i), abstract="") for i in range(500)) + b"{broken\n")
+    as_dict = json.loads(json.dumps(reading.report.to_dict()))
+    assert len(reading.report.problems) == 501
+    assert len(as_dict["problems"]) == PROBLEMS_PER_KIND + 1
+    assert as_dict["problems"][-1]["place"] == "line 501"
+    assert as_dict["problems_left_out"] == 500 - PROBLEMS_PER_KIND
+    assert (as_dict["read"], as_dict["kept"], as_dict["empty"], as_dict["damaged"]) == (501, 0, 500, 1)
+
+
+def test_problems_are_a_table_and_a_csv_without_formulas():
+    report = ReadReport(file="=cmd.csv", format="CSV")
+    report.reject(Rejected("damaged", '+1, "quoted"\nand more'), place="row 59")
+    text = problems_csv([report]).decode("utf-8-sig")
+    assert text == 'file,place,kind,reason\r\n\'=cmd.csv,row 59,damaged,"\'+1, ""quoted""\nand more"\r\n'
+    assert problems_csv(problems_table([report])).decode("utf-8-sig") == text
+    assert problems_csv([]).decode("utf-8-sig") == "file,place,kind,reason\r\n"
+
+
+def test_leaving_early_closes_the_file(tmp_path):
     path = tmp_path / "library.jsonl"
-    path.write_bytes(b"".join(line(id=str(i)) for i in range(4)))
-    reading = read(path, limits=Limits(records=3))
-    with pytest.raises(UnsafeFileError, match=r"^library\.jsonl: it has more than 3 records\. Records .*: 3"):
-        list(reading)
+    path.write_bytes(line(id="1") + line(id="2"))
+    with read(path) as reading:
+        assert next(reading).id == "1"
+    assert list(reading) == []
+    assert reading.fraction == 1
+
+
+# Limits and damage
 
 
 @pytest.mark.parametrize(
@@ -145,53 +177,143 @@ def test_more_records_than_the_limit_are_refused(tmp_path):
         ({"topics": list("abc")}, "3 topics; at most 2"),
     ],
 )
-def test_each_field_has_its_limit(tmp_path, record, reason):
-    limits = Limits(abstract_chars=10, field_chars=10, authors=2, topics=2)
-    path = tmp_path / "library.jsonl"
-    path.write_bytes(line(**record))
-    reading = read(path, limits=limits)
-    assert list(reading) == []
+def test_each_field_has_its_limit(read_data, record, reason):
+    papers, reading = read_data(line(**record), abstract_chars=10, field_chars=10, authors=2, topics=2)
+    assert papers == []
     assert reading.report.problems[0].reason.startswith(reason)
 
 
-def test_many_of_one_kind_do_not_hide_another(tmp_path):
-    path = tmp_path / "library.jsonl"
-    path.write_bytes(b"".join(line(id=str(i), abstract="") for i in range(500)) + b"{broken\n")
-    reading = read(path)
-    assert list(reading) == []
-    as_dict = json.loads(json.dumps(reading.report.to_dict()))
-    assert len(reading.report.problems) == 501
-    assert len(as_dict["problems"]) == PROBLEMS_PER_KIND + 1
-    assert as_dict["problems"][-1]["place"] == "line 501"
-    assert as_dict["problems_left_out"] == 500 - PROBLEMS_PER_KIND
-    assert (as_dict["read"], as_dict["kept"], as_dict["empty"], as_dict["damaged"]) == (501, 0, 500, 1)
+def test_more_records_than_the_limit_are_refused(read_data):
+    with pytest.raises(UnsafeFileError, match=r"^library: it has more than 3 records\. Records .*: 3"):
+        read_data(line() * 4, records=3)
 
 
-def test_a_truncated_file_gives_its_papers_and_says_how_many_records_it_read(tmp_path):
-    data = gzip.compress(b"".join(line(id=str(i)) for i in range(50)))
+def test_a_bomb_of_empty_lines_is_refused(read_data):
+    with pytest.raises(UnsafeFileError, match=r"^library: it unpacks to .*read before that: 1\."):
+        read_data(gzip.compress(line() + b"\n" * 2_000_000), ratio_from_bytes=10_000)
+
+
+def test_a_truncated_file_gives_its_papers_and_their_number(tmp_path):
     path = tmp_path / "library.jsonl.gz"
-    path.write_bytes(data[:-10])
+    path.write_bytes(gzip.compress(b"".join(line(id=str(i)) for i in range(50)))[:-10])
     reading = read(path)
     papers = []
     with pytest.raises(DamagedFileError) as caught:
-        for paper in reading:
-            papers.append(paper)
-    assert len(papers) > 40
-    assert f"Records read before that: {len(papers)}." in str(caught.value)
+        papers.extend(iter(lambda: next(reading), None))
+    assert f"Records read before that: {reading.report.read}." in str(caught.value)
+    assert reading.report.read > 40
     assert list(reading) == []
 
 
-def test_a_bomb_of_empty_lines_is_refused(tmp_path):
-    path = tmp_path / "library.jsonl.gz"
-    path.write_bytes(gzip.compress(line() + b"\n" * 5_000_000))
-    with pytest.raises(UnsafeFileError, match=r"^library\.jsonl\.gz: it unpacks to .*read before that: 1\."):
-        list(read(path, limits=Limits(ratio_from_bytes=10_000)))
+RECORDS = {
+    "ris": "TY  - JOUR\nTI  - {title}\nAB  - Abstract.\n{authors}\nER  - \n",
+    "bibtex": "@article{{key,\n title = {{{title}}}, abstract = {{Abstract.}},\n author = {{{authors}}}\n}}\n",
+    "nbib": "PMID- 1\nTI  - {title}\nAB  - Abstract.\n{authors}\n\n",
+}
 
 
-def test_leaving_early_closes_the_file(tmp_path):
-    path = tmp_path / "library.jsonl"
-    path.write_bytes(line(id="1") + line(id="2"))
-    with read(path) as reading:
-        assert next(reading).id == "1"
-    assert list(reading) == []
-    assert reading.fraction == 1
+def record(format, title="Title", authors=()):
+    joined = {
+        "ris": "\n".join(f"AU  - {name}" for name in authors),
+        "bibtex": " and ".join(authors),
+        "nbib": "\n".join(f"FAU - {name}" for name in authors),
+    }
+    return RECORDS[format].format(title=title, authors=joined[format])
+
+
+@pytest.mark.parametrize("format", RECORDS)
+def test_a_reference_that_is_too_large_costs_no_other(read_data, format):
+    text = record(format, "x " * 100_000) + record(format, authors=["Smith, A"])
+    papers, reading = read_data(text, record_bytes=100_000)
+    assert [paper.authors for paper in papers] == [("Smith, A",)]
+    assert reading.report.problems[0].place == "record 1, line 1"
+    assert reading.report.problems[0].reason.startswith("the record has more than 100,000 bytes.")
+
+
+@pytest.mark.parametrize("format", [*RECORDS, "csv"])
+def test_ten_thousand_authors_are_read(read_data, format):
+    names = [f"Family{number}, G" for number in range(10_000)]
+    text = f'title,abstract,authors\nA,B,"{"; ".join(names)}"\n' if format == "csv" else record(format, authors=names)
+    assert read_data(text)[0][0].authors == tuple(names)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize("format", [*RECORDS, "csv"])
+def test_every_encoding_and_line_end_is_read(read_data, format, encoding, ends):
+    title, author = "Revue française d’œnologie", "Müller, Søren"
+    text = f'title,abstract,authors\n{title},B,"{author}"\n' if format == "csv" else record(format, title, [author])
+    (paper,), _ = read_data((text + "\n").replace("\n", ends).encode(encoding))
+    assert (paper.title, paper.authors) == (title, (author,))
+
+
+def parquet_bytes():
+    buffer = io.BytesIO()
+    pq.write_table(
+        to_table([Paper(id=str(i), title=f"T{i}", abstract="A", authors=("N, E",)) for i in range(3)]), buffer
+    )
+    return buffer.getvalue()
+
+
+SAMPLES = {
+    "ris": (
+        ("TY  - JOUR\nTI  - Title\nAB  - Abstract.\nAU  - Smith, J\nKW  - a\nDO  - 10.1000/a\nER  - \n" * 3).encode(),
+        [b"TY  - JOUR\n", b"ER  - ", b"\nTI  - T", b"XX  - ", b"ER  - TY  - ABC\n\x00"],
+    ),
+    "bibtex": (
+        b"@string{j = {J}}\n"
+        + b'@article{k,\n title = {{D}NA \\& {\\\'e}},\n abstract = "A $x$", journal = j # {x},\n}\n' * 2,
+        [b"@article{a,", b"@string{", b"@comment(", b"author={and and},", b"{", b"}", b'"', b"\\", b"#", b"$", b",,,"],
+    ),
+    "nbib": (
+        b"PMID- 33301246\nLID - 10.1016/S0140 [doi]\nTI  - Safety &amp; its\n      efficacy.\nAB  - AIM: p < 0.05\n"
+        b"FAU - Smith, John A, Jr.\nAU  - Smith JA Jr\nCN  - Group\nMH  - *COVID-19/*prevention\nDP  - 2021 Jan\n" * 2,
+        [b"PMID- 1\n", b"PMID- x\n", b"TI  - "],
+    ),
+    "csv": (b'title;abstract;authors\n"A; b";"C\nd";E, F\nG;H;I\n', [b'"', b";", b"\n", b"sep=|\n"]),
+    "json": (
+        json.dumps({"meta": {}, "results": [{"title": "T", "abstract_inverted_index": {"a": [0]}}] * 3}).encode(),
+        [b"[", b"{", b'"', b"1e999", b"NaN", b'{"a": 1}'],
+    ),
+    "jsonl": (line() + line(authors=["A"], year=2020, doi="10.1000/x"), [b"\n", b"[", b"{", b'"', b"9" * 400]),
+    "xml": (
+        XML.replace(
+            b"<PubmedArticleSet>",
+            b"<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID>1</PMID><Article><Journal><JournalIssue><PubDate>"
+            b"<Year>2021</Year></PubDate></JournalIssue><Title>J</Title></Journal><ArticleTitle>T</ArticleTitle>"
+            b"<Abstract><AbstractText>A</AbstractText></Abstract><Language>eng</Language></Article></MedlineCitation>"
+            b"</PubmedArticle>",
+        ),
+        [b"<", b"</PMID>", b"&x;", b"<!--", b"<![CDATA["],
+    ),
+    "parquet": (parquet_bytes(), [b"PAR1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", SAMPLES)
+@settings(max_examples=40)
+@given(data=st.data())
+@example(data=None)
+def test_damaged_data_give_papers_or_a_plain_error(format, data):
+    sample, pieces = SAMPLES[format]
+    damaged = bytearray(sample)
+    if data is not None:
+        inserted = st.one_of(st.binary(max_size=30), st.lists(st.sampled_from(pieces), max_size=8).map(b"".join))
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(0, len(damaged)))
+            damaged[place : place + data.draw(st.integers(0, 9))] = data.draw(inserted)
+        damaged = damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "library"
+        path.write_bytes(gzip.compress(damaged) if data is not None and data.draw(st.booleans()) else damaged)
+        papers = []
+        try:
+            with read(path, limits=Limits()) as reading:
+                papers.extend(reading)
+        except UnreadableFileError as error:
+            assert data is not None
+            assert str(error).startswith("library: ")
+            return
+    report = reading.report
+    assert report.kept == len(papers) == report.read - report.left_out
+    assert all(paper.title and paper.abstract and paper.id for paper in papers)

@@ -75,7 +75,7 @@ def test_a_set_is_fetched(planted: str, tmp_path: Path) -> None:
         "year": 1999,
         "venue": "",
         "doi": "",
-        "pmid": "0",
+        "pmid": "",  # 0 is no PMID
         "url": "",
         "topics": [],
     }
