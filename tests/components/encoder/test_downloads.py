@@ -15,17 +15,10 @@ import pytest
 
 from components.atlas.paths import home as home_of_atlases
 from components.encoder.base import EncoderUnavailable, UnknownEncoder
+from components.encoder.cache import cache_folder, own_checkpoints
 from components.encoder.catalogue import CATALOGUE, EMBEDDED
 from components.encoder.checkpoints import find_checkpoint
-from components.encoder.download import (
-    cache_folder,
-    cached_encoders,
-    clear,
-    fetch,
-    is_available,
-    own_checkpoints,
-    partial_bytes,
-)
+from components.encoder.download import cached_encoders, clear, fetch, is_available, partial_bytes
 from corpus.io.disk import CannotWrite
 
 NAME = "aspire-biencoder-biomed-spec-full"
