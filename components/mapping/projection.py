@@ -203,7 +203,7 @@ def near_on_map(coordinates: Array, point: Array, rows: Array, *, share: float =
 def quantise(coordinates: Array) -> tuple[npt.NDArray[np.int16], float]:
     """Coordinates in 4 bytes a point, for the way to the browser: (int16 (n, 2), scale).
 
-    `dequantise` brings each number back to within scale / 2. For a map in [-1, 1] that is 0.000016: a
+    The steps times the scale are within scale / 2 of the coordinates. For a map in [-1, 1] that is 0.000016: a
     fiftieth of a pixel on a map 2,500 pixels wide. Raises ValueError where a coordinate is not finite.
     """
     _check_map(coordinates)
@@ -212,11 +212,6 @@ def quantise(coordinates: Array) -> tuple[npt.NDArray[np.int16], float]:
     wide = coordinates.astype(np.float64)
     scale = float(np.abs(wide).max(initial=0.0)) / _INT16_STEPS or 1.0
     return np.rint(wide / scale).astype(np.int16), scale
-
-
-def dequantise(steps: npt.NDArray[np.int16], scale: float) -> Float32:
-    """`quantise`, undone: float32 (n, 2), each within scale / 2 (and float32's rounding) of what it was."""
-    return (steps.astype(np.float64) * scale).astype(np.float32)
 
 
 def _check_map(coordinates: Array) -> None:
