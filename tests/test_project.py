@@ -279,7 +279,7 @@ def check_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 GOOD_COMPILER = "exit 0"
 
 
-def test_a_bare_machine_is_told_everything_at_once(check_tools) -> None:
+def test_a_bare_machine_is_reported_everything_at_once(check_tools) -> None:
     result = check_tools({})
     assert result.returncode == 1
     assert "CPython 3.11" in result.stderr

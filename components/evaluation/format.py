@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from components.evaluation.metrics import MAP, NDCG_20_PERCENT
 from components.evaluation.results import Evaluation
-from corpus.judged_sets.model import Handled, HandledKind
+from corpus.judged_sets.model import DataIssue, DataIssueKind
 from corpus.text.markdown import escaped
 
-_ISSUES: dict[HandledKind, str] = {
+_ISSUES: dict[DataIssueKind, str] = {
     "query_without_text": "queries without a text, left out",
     "candidate_without_text": "candidates without a text, left out of their pools",
     "title_only": "papers with only a title or only an abstract, ranked by what is there",
@@ -30,7 +30,7 @@ _LIST_MARKER = re.compile(r"\d+[.)]")
 _NUMBER = re.compile(r"\**[+−]?\d[\d,.]*(?: to \d[\d.]*)?\**|–")
 
 
-def issue_descriptions(handled: Iterable[Handled]) -> list[str]:
+def issue_descriptions(handled: Iterable[DataIssue]) -> list[str]:
     """The issues of a set and how each was handled, with counts and examples."""
     return [
         f"{issue.count:,} {_ISSUES[issue.kind]}" + (f" (such as {', '.join(issue.examples)})" if issue.examples else "")

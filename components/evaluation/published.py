@@ -12,7 +12,7 @@ import numpy as np
 
 from components.encoder.catalogue import CATALOGUE
 from components.evaluation.results import System
-from corpus.judged_sets.model import HandledKind, JudgedSet, Pool
+from corpus.judged_sets.model import DataIssueKind, JudgedSet, Pool
 from corpus.judged_sets.released import relevant_grade
 
 SPLIT = "test"  # what is published
@@ -25,7 +25,7 @@ TREC_TOPICS, TREC_TOPIC_QUERIES, TREC_POOL = 50, 50, (8_500, 9_500)  # both spli
 CSFCUBE_FOLDS = (26, 24)  # queries of the test split, all facets
 
 # Issues of a set that a ranking of it as it is would have counted.
-_LEFT_OUT: dict[HandledKind, str] = {
+_LEFT_OUT: dict[DataIssueKind, str] = {
     "query_without_text": "queries without a text",
     "candidate_without_text": "candidates without a text",
     "repeated_candidate": "candidates that were twice in a pool",

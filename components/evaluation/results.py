@@ -21,7 +21,7 @@ from components.evaluation.metrics import (
     standard_metrics,
 )
 from components.evaluation.ranking import RankedPool, Ranking, RankingError
-from corpus.judged_sets.model import Handled, JudgedSet, Pool
+from corpus.judged_sets.model import DataIssue, JudgedSet, Pool
 from corpus.text.cells import guard_cell, unguard_cell
 
 SystemKind = Literal["encoder", "tfidf", "bm25", "rankings"]
@@ -113,7 +113,7 @@ class Evaluation:
     pool_sizes: PoolSizes
     means: Values
     intervals: Intervals
-    handled: tuple[Handled, ...]
+    handled: tuple[DataIssue, ...]
     without_positive: Count
     pools_under_five: Count
     not_comparable: tuple[str, ...]

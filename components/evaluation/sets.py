@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from components.atlas.paths import NAME, home, home_errors
 from corpus.io.files import write_text
-from corpus.judged_sets.model import Handled, JudgedSet, SetError
+from corpus.judged_sets.model import DataIssue, JudgedSet, SetError
 from corpus.judged_sets.released import FACETS_TOGETHER, file_kind, read_released, released_files, write_released
 from corpus.progress import Progress, no_progress
 
@@ -49,7 +49,7 @@ class SetCard:
     origin: str
     relevant_from: int
     rules: str
-    handled: tuple[Handled, ...]
+    handled: tuple[DataIssue, ...]
     bytes: int
 
 

@@ -14,7 +14,7 @@ _SHORT_NAMES = {
     "coronavirus disease 2019": "covid 19",
     "severe acute respiratory syndrome coronavirus 2": "sar cov 2",
 }
-_LONGEST_ACRONYM = 6  # letters; CRISPR is one, "OBESITY" is a journal that shouts
+_MAX_ACRONYM_LETTERS = 6  # letters; CRISPR is one, "OBESITY" is a journal that shouts
 
 
 @lru_cache(maxsize=1 << 16)
@@ -131,7 +131,7 @@ def title_case(form: str) -> str:
 
 
 def _cased(word: str, *, first: bool) -> str:
-    if word.isupper() and word.isalpha() and len(word) > _LONGEST_ACRONYM:
+    if word.isupper() and word.isalpha() and len(word) > _MAX_ACRONYM_LETTERS:
         word = word.lower()
     if word in _SMALL_WORDS and not first:
         return word

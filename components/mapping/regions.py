@@ -16,9 +16,9 @@ Regions = npt.NDArray[np.int32]
 
 _MIN_SAMPLES = 5  # with 10 a third of the default map lies between regions, with 5 a quarter; fewer, and chance clots
 _CROWD = 10  # papers around a region's centre; fewer may be one lab's series
-_LARGEST_SHARE = 10  # a region holds a tenth of the map at most, where it can be divided: else one is "medicine"
+_MAX_SHARE = 10  # a region holds a tenth of the map at most, where it can be divided: else one is "medicine"
 _PRIOR = 20.0  # papers' worth of belief that a region is like the whole corpus; tames terms of five papers
-_LONGEST_NAME = 32  # characters; about what fits between two centres on a laptop's map
+_MAX_NAME_CHARS = 32  # characters; about what fits between two centres on a laptop's map
 _ENOUGH = 0.22  # of a region's papers; a name that says less of them gets a second term
 _ENOUGH_FOR_ONE_WORD = 0.45  # one word is mostly a broad one: "brain", "soil", "cancer"
 _TERMS = 6  # on a card, a line
@@ -76,7 +76,7 @@ def _cluster(points: Array, smallest: int) -> Regions:
 
     # Without a limit the steadiest split of most maps is "the mainland and one island". Few papers are few subjects,
     # each a larger share: hence the second bound.
-    largest = max(len(points) // _LARGEST_SHARE, 20 * smallest)
+    largest = max(len(points) // _MAX_SHARE, 20 * smallest)
     samples = min(_MIN_SAMPLES, smallest)
     found = HDBSCAN(min_cluster_size=smallest, min_samples=samples, max_cluster_size=largest, copy=True)
     labels = np.asarray(found.fit_predict(points), dtype=np.int32)
@@ -215,7 +215,7 @@ class _Vocabulary:
                 return self._forms[phrase]
         name = f"{self.surface(one)} & {self.surface(other)}"
         initials = words.initials(self._keys[one])
-        if len(name) > _LONGEST_NAME and initials in self._forms:
+        if len(name) > _MAX_NAME_CHARS and initials in self._forms:
             name = f"{self._forms[initials]} & {self.surface(other)}"
         return name
 
@@ -266,7 +266,7 @@ def _names(vocabulary: _Vocabulary, members: list[Array], terms: list[list[int]]
         )
         for name in proposals if chosen else ():
             same = " ".join(sorted(words.key(name).split()))
-            if len(name) <= _LONGEST_NAME and same not in taken:
+            if len(name) <= _MAX_NAME_CHARS and same not in taken:
                 break
         else:
             name = same = f"Region {region + 1}"

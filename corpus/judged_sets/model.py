@@ -17,7 +17,7 @@ from corpus.text.plain import clean
 Origin = Literal["released", "constructed", "own"]
 
 # What a set leaves undefined, or what no ranking can use. Each is handled in one way, and counted.
-HandledKind = Literal[
+DataIssueKind = Literal[
     "query_without_text",  # its paper has no title and no abstract, or is not among the texts: left out
     "candidate_without_text",  # the same: left out of the pool
     "title_only",  # a paper with a title and no abstract, or the other way round: ranked by what is there
@@ -65,10 +65,10 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Handled:
-    """How often an issue was found; `HandledKind` says how each is handled. examples: up to five names."""
+class DataIssue:
+    """How often an issue was found; `DataIssueKind` says how each is handled. examples: up to five names."""
 
-    kind: HandledKind
+    kind: DataIssueKind
     count: int
     examples: tuple[str, ...] = ()
 
@@ -91,7 +91,7 @@ class JudgedSet:
     pools: tuple[Pool, ...]
     splits: Mapping[str, tuple[tuple[str, ...], ...]]
     relevant_from: int
-    handled: tuple[Handled, ...]
+    handled: tuple[DataIssue, ...]
     fingerprint: str
     rules: str = ""
 
@@ -133,24 +133,24 @@ class RawPool:
 class Tally:
     """Counts issues, with the first names of each."""
 
-    def __init__(self, handled: Iterable[Handled] = ()) -> None:
-        self._counts: dict[HandledKind, tuple[int, tuple[str, ...]]] = {}
+    def __init__(self, handled: Iterable[DataIssue] = ()) -> None:
+        self._counts: dict[DataIssueKind, tuple[int, tuple[str, ...]]] = {}
         self.extend(handled)
 
-    def add(self, kind: HandledKind, *names: str) -> None:
+    def add(self, kind: DataIssueKind, *names: str) -> None:
         """Count each of the names."""
         self._add(kind, len(names), names)
 
-    def extend(self, handled: Iterable[Handled]) -> None:
+    def extend(self, handled: Iterable[DataIssue]) -> None:
         """Add issues that were counted elsewhere."""
         for issue in handled:
             self._add(issue.kind, issue.count, issue.examples)
 
-    def handled(self) -> tuple[Handled, ...]:
-        """All issues, in the order of HandledKind."""
-        return tuple(Handled(kind, *self._counts[kind]) for kind in get_args(HandledKind) if kind in self._counts)
+    def handled(self) -> tuple[DataIssue, ...]:
+        """All issues, in the order of DataIssueKind."""
+        return tuple(DataIssue(kind, *self._counts[kind]) for kind in get_args(DataIssueKind) if kind in self._counts)
 
-    def _add(self, kind: HandledKind, count: int, names: Iterable[str]) -> None:
+    def _add(self, kind: DataIssueKind, count: int, names: Iterable[str]) -> None:
         if count:
             before, examples = self._counts.get(kind, (0, ()))
             if len(examples) < _MAX_EXAMPLES:
@@ -185,7 +185,7 @@ def judged_set(
     splits: Mapping[str, Sequence[Sequence[str]]],
     relevant_from: int,
     rules: str = "",
-    more_handled: Iterable[Handled] = (),
+    more_handled: Iterable[DataIssue] = (),
 ) -> JudgedSet:
     """Build a judged set. Only papers of pools and queries are kept, in the order given.
 

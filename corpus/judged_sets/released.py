@@ -30,8 +30,8 @@ from corpus.judged_sets.files import (
     whole_grades,
 )
 from corpus.judged_sets.model import (
-    Handled,
-    HandledKind,
+    DataIssue,
+    DataIssueKind,
     JudgedSet,
     Origin,
     Pool,
@@ -175,7 +175,7 @@ def read_released(folder: Path, *, name: str = "", facet: str = "", progress: Pr
     if files.settings is not None:
         settings = _settings(files.settings)
         origin, grade, rules = settings.origin, settings.relevant_from, settings.rules
-        tally.extend(Handled(i.kind, i.count, tuple(map(clean, i.examples[:5]))) for i in settings.handled)
+        tally.extend(DataIssue(i.kind, i.count, tuple(map(clean, i.examples[:5]))) for i in settings.handled)
     splits = _read_splits(files, facet)
     groups = _groups(files)
     papers = read_texts(files.texts, tally=tally, progress=progress)
@@ -193,7 +193,7 @@ def read_released(folder: Path, *, name: str = "", facet: str = "", progress: Pr
 
 
 class _Issue(BaseModel):
-    kind: HandledKind
+    kind: DataIssueKind
     count: Annotated[int, Field(strict=True, gt=0, lt=2**53)]
     examples: list[Annotated[str, Field(max_length=1_000)]]
 
@@ -317,7 +317,7 @@ def _groups(files: ReleasedFiles) -> dict[str, str]:
 # Writing
 
 # Issues that reading the written files finds again. The others were left out and are recorded in set.json.
-_FOUND_AGAIN: frozenset[HandledKind] = frozenset(
+_FOUND_AGAIN: frozenset[DataIssueKind] = frozenset(
     {"title_only", "pool_under_five", "without_positive", "in_two_splits", "query_in_no_split"}
 )
 

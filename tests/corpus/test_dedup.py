@@ -285,7 +285,7 @@ def test_known_papers_are_recognised_by_the_rules_of_merging(changes, is_new):
     assert Known(to_table([FULL])).add_if_new(other) == (other if is_new else None)
 
 
-def test_titles_of_punctuation_are_told_apart_by_their_text():
+def test_titles_of_punctuation_are_distinguished_by_their_text():
     known = Known(to_table([Paper("1", "???", "One.")]))
     assert [known.add_if_new(Paper("2", "???", text)) is None for text in ("One.", "Two.", "Two.")] == [
         True,

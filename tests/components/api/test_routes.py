@@ -186,7 +186,7 @@ def test_an_old_build_is_gone(client: TestClient, file: str) -> None:
         assert "cache-control" not in answer.headers
 
 
-def test_a_damaged_atlas_is_an_error_in_words(client: TestClient, atlas: Atlas, home: Path) -> None:
+def test_a_damaged_atlas_is_an_error(client: TestClient, atlas: Atlas, home: Path) -> None:
     path = home / atlas.name / atlas.build / "coordinates.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     answer = client.get(atlas_path(atlas, "points"))

@@ -25,7 +25,7 @@ def by_name(corpus: str) -> dict[str, EncoderOption]:
     return {choice.name: choice for choice in encoder_options(corpus)}
 
 
-def test_all_of_the_catalogue_can_be_chosen_and_what_is_here_is_told(topics: str) -> None:
+def test_all_of_the_catalogue_can_be_chosen_and_what_is_here_is_reported(topics: str) -> None:
     found = by_name(topics)
     assert list(found) == list(CATALOGUE)
     assert [name for name, choice in found.items() if choice.here] == [EMBEDDED, LEXICAL]

@@ -206,7 +206,7 @@ def test_rows_hold_through_any_sequence(start: Path, tiny: Path, examples: int) 
         os.environ["COCITE_ATLAS_HOME"] = home
 
 
-def test_the_papers_of_these_tests_are_told_apart(tiny: Path) -> None:
+def test_the_papers_of_these_tests_are_distinguished(tiny: Path) -> None:
     papers = [numbered(number) for number in range(14)]
     vectors = load_encoder(str(tiny), device="cpu").encode([(paper.title, paper.abstract) for paper in papers])
     apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)[~np.eye(14, dtype=bool)]

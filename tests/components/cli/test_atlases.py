@@ -281,7 +281,7 @@ def test_errors_of_changes_are_sentences(words: str, more: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("count", "text"), [(1, "1 paper"), (2, "2 papers"), (1200, "1,200 papers")])
-def test_numbers_of_papers_in_words(count: int, text: str) -> None:
+def test_numbers_of_papers(count: int, text: str) -> None:
     assert count_papers(count) == text
 
 

@@ -56,7 +56,7 @@ def test_what_is_fitted_on_a_corpus_has_no_checkpoint() -> None:
     "name",
     ["", "bert", "../all-minilm-l6-v2", "All-MiniLM-L6-v2", "/", "~", "~nobody/x", "a\x00b", "x" * 5000, "a.zip"],
 )
-def test_unknown_names_are_told_what_is_known(name: str) -> None:
+def test_unknown_names_list_what_is_known(name: str) -> None:
     with pytest.raises(UnknownEncoder) as caught:
         find_checkpoint(name)
     assert all(known in str(caught.value) for known in CATALOGUE)

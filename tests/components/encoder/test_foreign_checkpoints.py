@@ -49,7 +49,7 @@ def test_a_full_release_with_its_whole_base_model_beside_it_is_the_release(tiny_
     assert encoder.mix_weights == pytest.approx(torch.softmax(mix[0], dim=0).numpy())
 
 
-def test_a_full_release_whose_model_has_no_packed_forward_is_refused_in_words(tiny_copy: Path) -> None:
+def test_a_full_release_whose_model_has_no_packed_forward_is_refused(tiny_copy: Path) -> None:
     make_full(tiny_copy)
     edit_config(tiny_copy, hidden_act="relu")
     with pytest.raises(EncoderUnavailable, match="a scalar mix is only supported for a BERT with a GELU"):
@@ -68,7 +68,7 @@ def test_word_pieces_beyond_the_models_words_are_an_error_and_no_crash(tiny_copy
     assert encoder.encode([("star", "")]).shape == (1, 32)  # it works on
 
 
-def test_a_model_that_asks_for_other_inputs_is_an_error_in_words(tmp_path: Path, tiny: Path) -> None:
+def test_a_model_that_asks_for_other_inputs_is_an_error(tmp_path: Path, tiny: Path) -> None:
     encoder = load_encoder(str(tiny), device="cpu")
 
     def too_large(rows: object, *, pause: object) -> torch.Tensor:

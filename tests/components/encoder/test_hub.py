@@ -124,7 +124,7 @@ def test_one_file_of_weights_is_fetched_and_then_found_offline(
     assert np.array_equal(encoder.encode(TEXTS), plain.encode(TEXTS))
 
 
-def test_the_weights_progress_is_told_and_a_stopped_download_goes_on(
+def test_the_weights_progress_is_reported_and_a_stopped_download_goes_on(
     hub, cache: Path, released: dict[str, bytes]
 ) -> None:
     weights = released["model.safetensors"] = released["model.safetensors"] + bytes(2_000_000)
@@ -236,6 +236,6 @@ def test_a_hub_that_answers_with_another_commit_is_refused(
 
 
 @pytest.mark.parametrize("name", ["x", "a/b/c", "../b", "a/..", "a/b--c", "https://x/y", "/a/b", "a/b\n", "", "a//b"])
-def test_what_is_no_repository_is_told_apart(name: str) -> None:
+def test_what_is_no_repository_is_distinguished(name: str) -> None:
     assert not files.is_repository(name)
     assert files.is_repository("allenai/scibert_scivocab_uncased")

@@ -133,7 +133,7 @@ def test_the_vocabulary_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(term) <= module.MAX_TERM_CHARS for term in LexicalEncoder.fit([("a" * 500, "heart")]).terms)
 
 
-def test_progress_is_told_and_may_stop(texts: list[tuple[str, str]], fitted: LexicalEncoder) -> None:
+def test_progress_is_reported_and_may_stop(texts: list[tuple[str, str]], fitted: LexicalEncoder) -> None:
     told: list[int] = []
     LexicalEncoder.fit(texts, progress=lambda stage, done, total: told.append(done))
     fitted.encode(texts * 40, progress=lambda stage, done, total: told.append(done))

@@ -54,7 +54,7 @@ def leftovers(target: Path) -> list[str]:
     return sorted(path.name for path in target.parent.iterdir() if path != target)
 
 
-def test_a_file_comes_whole_and_its_progress_is_told_in_bytes(web, target: Path) -> None:
+def test_a_file_comes_whole_and_its_progress_is_reported_in_bytes(web, target: Path) -> None:
     seen: list[tuple[int, int]] = []
     assert fetch(plant(web), target, progress=lambda stage, *numbers: seen.append(numbers)) == SHA256
     assert target.read_bytes() == CONTENT
@@ -225,7 +225,7 @@ def test_waiting_between_attempts_can_be_stopped(target: Path, monkeypatch: pyte
     assert time.monotonic() - before < 1800
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(
+def test_a_disk_without_room_is_reported_before_anything_is_written(
     web, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil

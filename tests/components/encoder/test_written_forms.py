@@ -209,7 +209,7 @@ def test_a_mix_in_half_precision_is_read_in_float32(mixed: Path) -> None:
     assert torch.equal(mix, SCALARS)
 
 
-def test_a_mix_beside_what_is_no_bert_is_refused_in_words(mixed: Path, refusal: Refusal) -> None:
+def test_a_mix_beside_what_is_no_bert_is_refused(mixed: Path, refusal: Refusal) -> None:
     config = json.loads((mixed / "config.json").read_text())
     (mixed / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
     assert "a scalar mix is only supported for a BERT with a GELU" in refusal(mixed)

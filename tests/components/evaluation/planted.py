@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.results import Evaluation, PoolSizes, QueryScores, System
-from corpus.judged_sets.model import Handled, JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import DataIssue, JudgedSet, Pool, PoolPaper
 
 
 def judged_of(ids: list[str], *, fingerprint: str = "f" * 16) -> JudgedSet:
@@ -49,7 +49,7 @@ def evaluation(
         pool_sizes=PoolSizes(smallest=3, median=50, mean=50.25, largest=60),
         means={"MAP": means[0], "NDCG%20": means[1], "nDCG@20": 0.123},
         intervals={"MAP": (0.4, 0.55), "NDCG%20": (0.5, 0.65)},
-        handled=(Handled("title_only", 1234, ("p1", "p2")),),
+        handled=(DataIssue("title_only", 1234, ("p1", "p2")),),
         without_positive=1,
         pools_under_five=2,
         not_comparable=(),

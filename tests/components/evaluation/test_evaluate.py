@@ -17,7 +17,7 @@ from components.evaluation import store
 from components.evaluation.evaluate import SCORING, SystemSpec, default_split, evaluate_and_save, evaluate_set
 from components.evaluation.ranking import RANKING
 from components.evaluation.results import PoolSizes, SystemKind, evaluation_id
-from corpus.judged_sets.model import Handled, JudgedSet, SetError
+from corpus.judged_sets.model import DataIssue, JudgedSet, SetError
 from corpus.progress import Cancelled
 
 MakeSet = Callable[..., JudgedSet]
@@ -35,7 +35,7 @@ WORDS = {
 def judged(judged_set: MakeSet, home: Path) -> JudgedSet:
     grades = {query: {one: (i + j) % 3 for j, one in enumerate(WORDS) if one != query} for i, query in enumerate(WORDS)}
     found = judged_set(grades, texts=WORDS, folds=[["a", "b"], ["c", "d", "e", "f"]], relevant_from=2)
-    return replace(found, handled=(Handled("title_only", 1, ("e",)),))
+    return replace(found, handled=(DataIssue("title_only", 1, ("e",)),))
 
 
 def by_hand(judged: JudgedSet, vectors: np.ndarray) -> tuple[float, float]:

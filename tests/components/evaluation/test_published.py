@@ -11,7 +11,7 @@ import pytest
 
 from components.evaluation.published import not_comparable, published_rows, published_scores
 from components.evaluation.results import System
-from corpus.judged_sets.model import Handled, JudgedSet, Pool, PoolPaper
+from corpus.judged_sets.model import DataIssue, JudgedSet, Pool, PoolPaper
 from corpus.judged_sets.released import relevant_grade
 
 
@@ -67,11 +67,11 @@ def test_a_set_of_the_published_shape_is_comparable_on_its_test_split_alone(judg
     ],
 )
 def test_what_was_left_out_is_a_reason(kind: str) -> None:
-    judged = replace(RELISH, handled=(Handled(kind, 3), Handled("title_only", 7)))  # type: ignore[arg-type]
+    judged = replace(RELISH, handled=(DataIssue(kind, 3), DataIssue("title_only", 7)))  # type: ignore[arg-type]
     (reason,) = not_comparable(judged, "test")
     assert reason.startswith("Left out: 3 ")
     assert "7" not in reason
-    assert not_comparable(replace(RELISH, handled=(Handled("title_only", 7),)), "test") == ()
+    assert not_comparable(replace(RELISH, handled=(DataIssue("title_only", 7),)), "test") == ()
 
 
 @pytest.mark.parametrize(

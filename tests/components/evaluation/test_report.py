@@ -17,7 +17,7 @@ from components.evaluation.format import cell, issue_descriptions, percent, poin
 from components.evaluation.report import Report, report_of
 from components.evaluation.results import PoolSizes, QueryScores
 from components.evaluation.statistics import paired_test
-from corpus.judged_sets.model import Handled, HandledKind
+from corpus.judged_sets.model import DataIssue, DataIssueKind
 from tests.components.evaluation.planted import evaluation
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> | [x](javascript:1) `\n# :red[x] $a$ @www.x.y \u202e\x00"
@@ -128,7 +128,7 @@ def test_nothing_in_a_report_is_markup_or_a_formula() -> None:
     one = evaluation(
         "a", HOSTILE, set_name=HOSTILE, split=HOSTILE, facet=HOSTILE, origin=HOSTILE, rules=HOSTILE,
         not_comparable=(HOSTILE,), notes=(HOSTILE,), machine=HOSTILE, made=HOSTILE, set_fingerprint=HOSTILE,
-        handled=(Handled("title_only", 1, (HOSTILE,)),), versions={HOSTILE: HOSTILE}, seconds={HOSTILE: 1.0},
+        handled=(DataIssue("title_only", 1, (HOSTILE,)),), versions={HOSTILE: HOSTILE}, seconds={HOSTILE: 1.0},
     )  # fmt: skip
     found = report_of([one], [scores([0.1, 0.2, 0.3, 0.4], groups=[HOSTILE, HOSTILE, "b", "b"])])
     text = found.markdown()
@@ -163,7 +163,7 @@ def test_a_summary_is_one_sentence() -> None:
 
 
 def test_every_kind_of_issue_has_a_description() -> None:
-    issues = [Handled(kind, number, ("a",)) for number, kind in enumerate(get_args(HandledKind), start=1)]
+    issues = [DataIssue(kind, number, ("a",)) for number, kind in enumerate(get_args(DataIssueKind), start=1)]
     words = issue_descriptions(issues)
     assert len(set(words)) == len(issues)
     assert words[0] == "1 queries without a text, left out (such as a)"

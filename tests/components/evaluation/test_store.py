@@ -15,7 +15,7 @@ import pytest
 from components.evaluation import store
 from components.evaluation.ranking import RankedPool, Ranking
 from components.evaluation.results import Evaluation, QueryScores
-from corpus.judged_sets.model import Handled, JudgedSet
+from corpus.judged_sets.model import DataIssue, JudgedSet
 from tests.components.evaluation import planted
 
 ODD_IDS = ["a b", "=1+1", '"q"', "ünï", "50%", "a\u2028b", "\ufeffx", "#1", "-5", "a,b", "", "%", "%20"]
@@ -60,7 +60,7 @@ def test_what_is_saved_is_read_back(saved: Saved) -> None:
 
 def test_lone_surrogates_are_replaced(saved: Saved) -> None:
     evaluation, scores, ranking, judged = saved
-    store.save(replace(evaluation, handled=(Handled("title_only", 1, ("\ud800",)),)), scores, ranking, judged)
+    store.save(replace(evaluation, handled=(DataIssue("title_only", 1, ("\ud800",)),)), scores, ranking, judged)
     assert store.read(evaluation.id).handled[0].examples == ("?",)
 
 

@@ -70,7 +70,7 @@ def test_the_measures_agree_with_known_values() -> None:
 
 @THEMES
 @SEEN
-def test_any_two_regions_can_be_told_apart(palette: Palette, vision: str) -> None:
+def test_any_two_regions_can_be_distinguished(palette: Palette, vision: str) -> None:
     for one, other in itertools.combinations(palette.regions, 2):
         assert distance(one, other, vision) >= APART, (one, other)
 

@@ -252,7 +252,7 @@ def test_what_is_not_finite_is_not_quantised() -> None:
         quantise(np.array([[np.inf, 0.0]]))
 
 
-def test_progress_is_told_and_can_stop_the_layout() -> None:
+def test_progress_is_reported_and_can_stop_the_layout() -> None:
     vectors = np.random.default_rng(3).normal(size=(60, 8)).astype(np.float32)
     told: list[tuple[int, int]] = []
     with_words = fit_projection(vectors, progress=lambda stage, done, total: told.append((done, total)))

@@ -292,7 +292,7 @@ def test_without_their_encoders_papers_can_be_compared(numbers: tuple[str, str])
     assert cards(compare(left="one", right="one--two", like="0-55"), "compared-0") == []
 
 
-def test_atlases_with_the_same_encoder_are_told_apart(
+def test_atlases_with_the_same_encoder_are_distinguished(
     numbers: tuple[str, str], atlas_parts: Callable[..., AtlasParts]
 ) -> None:
     for name in ("one--again", "one--more"):

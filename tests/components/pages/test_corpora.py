@@ -78,14 +78,14 @@ def dialog(name: str) -> None:
     DIALOGS[name]("topics")
 
 
-def test_a_removal_from_a_damaged_atlas_is_an_error_in_words(topics: str, home: Path) -> None:
+def test_a_removal_from_a_damaged_atlas_is_an_error(topics: str, home: Path) -> None:
     next((home / topics).glob("*/papers.parquet")).write_bytes(b"x")
     app = AppTest.from_function(dialog, args=("Remove papers",), default_timeout=PATIENCE).run()
     checked(app.text_area[0].set_value("1").run())
     assert "papers\\.parquet has 1" in texts(app)
 
 
-def test_a_change_that_the_disk_forbids_is_an_error_in_words(home: Path) -> None:
+def test_a_change_that_the_disk_forbids_is_an_error(home: Path) -> None:
     app = AppTest.from_function(dialog, args=("Lay out the map again",), default_timeout=PATIENCE).run()
     (home / ".staged").write_bytes(b"")  # where a folder should be made
     checked(app.button[0].click().run())

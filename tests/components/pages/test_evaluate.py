@@ -16,7 +16,7 @@ from components.evaluation import sets, store
 from components.evaluation.evaluate import SystemSpec, evaluate_set
 from components.jobs import runner
 from components.jobs.model import JobRequest
-from corpus.judged_sets.model import Handled, JudgedSet, PoolPaper, RawPool, judged_set
+from corpus.judged_sets.model import DataIssue, JudgedSet, PoolPaper, RawPool, judged_set
 from corpus.paper import Paper, to_table
 from tests.components.pages.app import PATIENCE, checked, keys, open_page, page_links, press, texts
 from tests.components.pages.app import params as link_params
@@ -122,7 +122,7 @@ def test_a_new_page_goes_from_nothing_to_a_score(topical: Path) -> None:
     assert link == {"set": ["medline-topics"], "split": ["all"], "system": [evaluation.id]}
 
 
-def test_a_corpus_without_topics_is_refused_in_words(home: Path, atlas_parts: Callable[..., AtlasParts]) -> None:
+def test_a_corpus_without_topics_is_refused(home: Path, atlas_parts: Callable[..., AtlasParts]) -> None:
     papers = [Paper(id=f"m{i}", title=f"Paper {i}", abstract="Of nothing.") for i in range(60)]
     write_atlas(replace(atlas_parts(), name="medline", papers=to_table(papers)))
     app = press(page(), "first-set")
@@ -174,7 +174,7 @@ def test_published_scores_are_shown_beside_ours_and_in_rows_of_their_own(sky: di
 
 
 def test_issues_of_a_set_are_shown_before_it_is_evaluated(topical: Path, planted: Callable[[int], list[Paper]]) -> None:
-    issue = Handled("candidate_without_text", 7, ("<b>gone</b>",))
+    issue = DataIssue("candidate_without_text", 7, ("<b>gone</b>",))
     sets.keep_set(replace(hearts_and_galaxies(planted), handled=(issue,)), "sky")
     (text,) = [text.value for text in page(set="sky").markdown if "7 candidates without a text" in text.value]
     assert "<b>" not in text

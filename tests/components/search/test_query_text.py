@@ -34,7 +34,7 @@ ABSTRACT = (
         "title-in-two-lines", "paragraphs", "nul",
     ],
 )  # fmt: skip
-def test_title_and_abstract_are_told_apart(paste: str) -> None:
+def test_title_and_abstract_are_distinguished(paste: str) -> None:
     assert understand(paste) == QueryText(TITLE, ABSTRACT)
 
 
@@ -152,7 +152,7 @@ def test_a_megabyte_is_cut_and_said() -> None:
     assert found.notes[0].startswith("You pasted ")
 
 
-def test_a_full_text_is_told_from_an_abstract() -> None:
+def test_a_full_text_is_reported_from_an_abstract() -> None:
     assert any("longer than an abstract" in note for note in understand(f"{TITLE}\n\n{ABSTRACT * 60}").notes)
 
 

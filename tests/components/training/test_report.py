@@ -135,7 +135,7 @@ def test_charts_without_data_are_left_out() -> None:
     assert "charts" in report_html([(summary(Curves()), None)])
 
 
-def test_runs_are_told_apart() -> None:
+def test_runs_are_distinguished() -> None:
     lines = [trace for trace in chart("dev_loss", *[planted_curves()] * MAX_RUNS).data if "lines" in trace.mode]
     assert len({(trace.line.color, trace.line.dash) for trace in lines}) == MAX_RUNS
     assert [trace.name for trace in lines] == [f"run {i}" for i in range(MAX_RUNS)]

@@ -38,7 +38,7 @@ def test_lines_are_the_same_in_every_encoding(tmp_path, encoding, ends):
         ("김, 철수\n한국의 연구 현황과 전망\n", "euc_kr"),
     ],
 )
-def test_other_scripts_are_told_apart(tmp_path, text, encoding):
+def test_other_scripts_are_distinguished(tmp_path, text, encoding):
     whole = f"TY  - JOUR\n{text}AB  - An abstract of it in English.\n" * 5
     assert "".join(lines_of(tmp_path, whole.encode(encoding))) == whole
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.judged_sets.model import Handled, JudgedSet
+from corpus.judged_sets.model import DataIssue, JudgedSet
 
 
 def write(path: Path, content: object, *, lines: bool = False) -> None:
@@ -39,7 +39,7 @@ def release(
     return folder
 
 
-def counts(handled: Sequence[Handled]) -> dict[str, int]:
+def counts(handled: Sequence[DataIssue]) -> dict[str, int]:
     """What was met, how often."""
     return {one.kind: one.count for one in handled}
 

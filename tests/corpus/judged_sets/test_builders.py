@@ -14,7 +14,7 @@ import pytest
 from corpus.judged_sets import files
 from corpus.judged_sets.builders import build_relish, build_screening, build_treccovid, read_plain
 from corpus.judged_sets.files import LIMITS, json_lines, qrels, table_rows
-from corpus.judged_sets.model import Handled, JudgedSet, SetError
+from corpus.judged_sets.model import DataIssue, JudgedSet, SetError
 from tests.corpus.judged_sets.releases import as_ids, counts, texts, write
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -144,7 +144,7 @@ def test_treccovid_follows_its_rules(tmp_path: Path) -> None:
     assert pools["b"] == dict.fromkeys("acdef", 1) | dict.fromkeys("ghij", 0)
     assert pools["g"] == dict.fromkeys("hia", 1) | dict.fromkeys("bcdefj", 0)
     assert pools["j"] == dict.fromkeys("abcdefghi", 0)
-    assert found.handled == (Handled("candidate_without_text", 1, ("k",)), Handled("without_positive", 1, ("j",)))
+    assert found.handled == (DataIssue("candidate_without_text", 1, ("k",)), DataIssue("without_positive", 1, ("j",)))
     halves = ["1", "10", "2"]
     random.Random(582).shuffle(halves)
     asked = {"1": "j", "10": "ghi", "2": "bcdef"}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from corpus.judged_sets.ir_pools import read_ir_dataset
-from corpus.judged_sets.model import Handled, SetError
+from corpus.judged_sets.model import DataIssue, SetError
 
 ir_datasets = pytest.importorskip("ir_datasets")
 
@@ -67,11 +67,11 @@ def test_a_querys_pool_is_what_was_judged_for_it(planted: Path) -> None:
     assert (query.title, query.abstract) == ("heart failure", "What helps?")
     assert next(paper for paper in found.papers if paper.id == "1").abstract == "Abstract 1 < 7."
     assert found.handled == (
-        Handled("query_without_text", 1, ("query-9",)),
-        Handled("candidate_without_text", 2, ("3", "gone")),
-        Handled("title_only", 1, ("query-2",)),
-        Handled("pool_under_five", 1, ("query-2",)),
-        Handled("repeated_paper", 1, ("5",)),
+        DataIssue("query_without_text", 1, ("query-9",)),
+        DataIssue("candidate_without_text", 2, ("3", "gone")),
+        DataIssue("title_only", 1, ("query-2",)),
+        DataIssue("pool_under_five", 1, ("query-2",)),
+        DataIssue("repeated_paper", 1, ("5",)),
     )
     assert "planted/judged" in found.rules
     assert "below 0 count as 0" in found.rules

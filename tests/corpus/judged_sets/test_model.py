@@ -11,7 +11,7 @@ from corpus.judged_sets import model
 from corpus.judged_sets.model import (
     MAX_EXAMPLE_CHARS,
     MAX_GRADE,
-    Handled,
+    DataIssue,
     JudgedSet,
     PoolPaper,
     RawPool,
@@ -30,7 +30,7 @@ def check(
     *pools: RawPool,
     splits: dict[str, list[list[str]]] | None = None,
     papers: dict[str, PoolPaper] = PAPERS,
-    more: tuple[Handled, ...] = (),
+    more: tuple[DataIssue, ...] = (),
     relevant_from: int = 1,
 ) -> JudgedSet:
     return judged_set(
@@ -79,13 +79,13 @@ def test_a_query_without_text_is_left_out_and_counted_once(lost: str) -> None:
 
 def test_candidates_without_text_are_counted_for_each_pool() -> None:
     found = check(RawPool("a", "a", ["b", "?", "c", "d", "e", "f", "x"], [1] * 7), raw("b", "xacdef"))
-    assert found.handled == (Handled("candidate_without_text", 3, ("?", "x")),)
+    assert found.handled == (DataIssue("candidate_without_text", 3, ("?", "x")),)
     assert pool_of(found, "a").keys() == set("bcdef")
 
 
 def test_a_paper_of_half_a_text_is_ranked_and_counted_once() -> None:
     found = check(raw("a", "tbcde"), raw("t", "abcde"))
-    assert found.handled == (Handled("title_only", 1, ("t",)),)
+    assert found.handled == (DataIssue("title_only", 1, ("t",)),)
 
 
 def test_the_last_judgement_of_a_query_counts_and_nothing_of_the_first() -> None:
@@ -97,13 +97,13 @@ def test_the_last_judgement_of_a_query_counts_and_nothing_of_the_first() -> None
 
 def test_a_repeated_candidate_keeps_its_first_place_and_its_last_grade() -> None:
     found = check(raw("a", "bcbdefb", [0, 1, 1, 1, 1, 1, 2]))
-    assert found.handled == (Handled("repeated_candidate", 2, ("b",)),)
+    assert found.handled == (DataIssue("repeated_candidate", 2, ("b",)),)
     assert list(pool_of(found, "a").items())[:2] == [("b", 2), ("c", 1)]
 
 
 def test_the_query_leaves_its_own_pool() -> None:
     found = check(raw("a", "bacdef", [0, 0, 1, 1, 1, 1]))
-    assert found.handled == (Handled("query_in_its_pool", 1, ("a",)),)
+    assert found.handled == (DataIssue("query_in_its_pool", 1, ("a",)),)
     assert "a" not in pool_of(found, "a")
 
 
@@ -117,7 +117,7 @@ def test_an_empty_pool_leaves_its_query_out(candidates: str) -> None:
 
 def test_small_pools_and_pools_without_a_positive_stay() -> None:
     found = check(raw("a", "bcde"), raw("b", "cdefg", [1] * 5), raw("c", "abdef", [1, 2, 0, 0, 0]), relevant_from=2)
-    assert found.handled == (Handled("pool_under_five", 1, ("a",)), Handled("without_positive", 2, ("a", "b")))
+    assert found.handled == (DataIssue("pool_under_five", 1, ("a",)), DataIssue("without_positive", 2, ("a", "b")))
     assert len(found.pools) == 3
 
 
@@ -132,8 +132,8 @@ def test_queries_that_no_split_names_are_counted() -> None:
     pools = [raw(query, "cdefg".replace(query, "h")) for query in "abc"]
     found = check(*pools, splits={"dev": [["a"]], "test": [["?"]]})
     assert found.handled == (
-        Handled("split_without_pool", 1, ("?",)),
-        Handled("query_in_no_split", 2, ("b", "c")),
+        DataIssue("split_without_pool", 1, ("?",)),
+        DataIssue("query_in_no_split", 2, ("b", "c")),
     )
     assert len(found.pools) == 3
 
@@ -149,14 +149,14 @@ def test_without_splits_all_queries_are_one() -> None:
     assert check(raw("b", "acdef"), raw("a", "bcdef")).splits == {"all": (("b", "a"),)}
 
 
-def test_what_the_caller_met_is_told_with_the_rest() -> None:
-    more = (Handled("query_in_its_pool", 4, ("k", "l")), Handled("repeated_paper", 2, ("m",)))
+def test_what_the_caller_met_is_reported_with_the_rest() -> None:
+    more = (DataIssue("query_in_its_pool", 4, ("k", "l")), DataIssue("repeated_paper", 2, ("m",)))
     found = check(raw("a", "abcdef"), more=more)
-    assert found.handled == (Handled("query_in_its_pool", 5, ("k", "l", "a")), Handled("repeated_paper", 2, ("m",)))
+    assert found.handled == (DataIssue("query_in_its_pool", 5, ("k", "l", "a")), DataIssue("repeated_paper", 2, ("m",)))
 
 
 def test_examples_are_short() -> None:
-    found = check(RawPool("a", "a", ["b", "c" * 5_000], [1, 1]), more=(Handled("repeated_paper", 1, ("d" * 5_000,)),))
+    found = check(RawPool("a", "a", ["b", "c" * 5_000], [1, 1]), more=(DataIssue("repeated_paper", 1, ("d" * 5_000,)),))
     assert [one.examples for one in found.handled if one.kind != "pool_under_five"] == [
         ("c" * MAX_EXAMPLE_CHARS,),
         ("d" * MAX_EXAMPLE_CHARS,),
@@ -165,7 +165,7 @@ def test_examples_are_short() -> None:
 
 def test_no_more_than_five_examples() -> None:
     found = check(RawPool("a", "a", ["b", *map(str, range(50))], [1] * 51))
-    assert found.handled[0] == Handled("candidate_without_text", 50, ("0", "1", "2", "3", "4"))
+    assert found.handled[0] == DataIssue("candidate_without_text", 50, ("0", "1", "2", "3", "4"))
 
 
 # What is refused
@@ -177,7 +177,7 @@ def test_grades_out_of_bounds_are_refused_by_name(grade: int) -> None:
         check(raw("a", "bc", [1, grade]))
 
 
-def test_a_grade_of_thousands_of_digits_is_told_in_short() -> None:
+def test_a_grade_of_thousands_of_digits_is_reported_in_short() -> None:
     with pytest.raises(SetError) as error:
         check(raw("a", "bc", [1, 10**4_000]))
     assert len(str(error.value)) < 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.judged_sets.model import Handled, SetError
+from corpus.judged_sets.model import DataIssue, SetError
 from corpus.judged_sets.released import file_kind, read_released, relevant_grade
 from tests.corpus.judged_sets.releases import POOLS, as_ids, counts, cube, planted, release, texts, write
 
@@ -64,7 +64,7 @@ def test_a_query_named_twice_in_the_file_counts_as_the_last(tmp_path: Path) -> N
 def test_of_a_paper_listed_twice_the_first_with_both_texts_counts(tmp_path: Path) -> None:
     papers = [{"paper_id": "1", "title": "Alone", "abstract": None}, *texts(*range(1, 7), 2)]
     found = read_released(release(tmp_path, "relish", papers=papers, pools=POOLS))
-    assert found.handled == (Handled("repeated_paper", 2, ("1", "2")),)
+    assert found.handled == (DataIssue("repeated_paper", 2, ("1", "2")),)
     assert found.papers[0].title == "Title 1"
 
 

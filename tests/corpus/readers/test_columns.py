@@ -147,7 +147,7 @@ def test_zotero(read_data):
     ]
 
 
-def test_scopus_says_in_words_what_it_does_not_have(read_data):
+def test_scopus_says_what_it_does_not_have(read_data):
     row = dict.fromkeys(next(csv.reader([SCOPUS])), "") | {
         "Author full names": "Noether, Emmy (57190000001); Hilbert, David (6505000002)",
         "Authors": "Noether E.",

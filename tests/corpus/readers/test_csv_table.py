@@ -65,7 +65,7 @@ def test_the_dirt_of_spreadsheets(read_data):
     assert (reading.report.read, reading.report.kept, reading.report.problems) == (4, 4, [])
 
 
-def test_rows_that_are_too_long_or_too_short_are_told_apart(read_data):
+def test_rows_that_are_too_long_or_too_short_are_distinguished(read_data):
     data = "year,title,abstract\n2020,A,B\n2020,A,B,C\n2020\n2020,A,B,, \n2020,A\n"
     papers, reading = read_data(data)
     assert [(paper.title, paper.abstract) for paper in papers] == [("A", "B"), ("A", "B"), ("A", "")]

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("echo")
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_passing_trouble_is_asked_again_with_growing_pauses(
+def test_a_passing_trouble_is_retried_with_growing_pauses(
     place: Place, client_of: Make, time_of: Time, status: int
 ) -> None:
     place.instead = [Answer("busy", status=status, kind="text/plain") for _ in range(3)]
@@ -36,7 +36,7 @@ def test_a_passing_trouble_is_asked_again_with_growing_pauses(
     assert 0.75 * 7 <= sum(time_of.naps) <= 1.25 * 7
 
 
-def test_what_does_not_pass_is_told_after_five_attempts(place: Place, client_of: Make) -> None:
+def test_what_does_not_pass_is_reported_after_five_attempts(place: Place, client_of: Make) -> None:
     place.instead = [Answer("{}", status=503) for _ in range(9)]
     with pytest.raises(SourceUnavailable, match=r"PubMed: it reports an error \(503\), after 5 attempts"):
         ask(client_of())
@@ -127,7 +127,7 @@ def test_threads_take_turns(time_of: Time) -> None:
 # Bad answers
 
 
-def test_what_breaks_off_is_asked_again(place: Place, client_of: Make) -> None:
+def test_what_breaks_off_is_retried(place: Place, client_of: Make) -> None:
     place.instead = [
         Answer('{"ok": "half', length=5_000),
         Answer(gzip.compress(b'{"a": 1}' * 99)[:-12], headers={"Content-Encoding": "gzip"}),
@@ -142,7 +142,7 @@ def test_packed_answers_are_unpacked(place: Place, client_of: Make) -> None:
 
 
 @pytest.mark.parametrize("body", ["{", '{"a": NaN}', "[1]", '"text"', "", "\xff", '{"a":' * 5_000, "9" * 6_000, "<a/>"])
-def test_malformed_json_is_asked_again_and_then_told(place: Place, client_of: Make, body: str) -> None:
+def test_malformed_json_is_retried_and_then_reported(place: Place, client_of: Make, body: str) -> None:
     place.instead = [Answer(body.encode("latin-1"))]
     assert ask(client_of()) == {"ok": "x"}
     place.instead = [Answer(body.encode("latin-1"))] * 2
@@ -206,7 +206,7 @@ def test_xml_that_declares_entities_is_refused_at_once(place: Place, client_of: 
 
 
 @pytest.mark.parametrize("body", ["<a><b></a>", "", "no xml", "<a>" * 100_000, "<a"])
-def test_malformed_xml_is_asked_again(place: Place, client_of: Make, body: str) -> None:
+def test_malformed_xml_is_retried(place: Place, client_of: Make, body: str) -> None:
     place.instead = [Answer(body, kind="text/xml"), Answer("<a>whole</a>", kind="text/xml")]
     assert client_of().ask(ARXIV, "x", parameters={}, format="xml", read=read_xml).text == "whole"
 
@@ -228,7 +228,7 @@ def test_malformed_xml_is_asked_again(place: Place, client_of: Make, body: str) 
     "said",
     [{"error": "why not"}, {"message": "why not."}, {"errMsg": "why not"}, {"esearchresult": {"ERROR": "why not"}}],
 )
-def test_a_refusal_is_told_once_with_what_the_service_says(
+def test_a_refusal_is_reported_once_with_what_the_service_says(
     place: Place, client_of: Make, status: int, error: type, words: str, said: dict
 ) -> None:
     place.instead = [Answer(said, status=status)]

@@ -67,7 +67,7 @@ def test_nothing_is_asked_offline(place: Place, client_of: Make, monkeypatch, tm
     ask(client_of())
 
 
-def test_a_place_that_cannot_be_reached_is_told_in_a_sentence(client_of: Make, monkeypatch, time_of: Time) -> None:
+def test_a_place_that_cannot_be_reached_is_reported_in_a_sentence(client_of: Make, monkeypatch, time_of: Time) -> None:
     monkeypatch.setenv("COCITE_ATLAS_PUBMED_URL", "http://127.0.0.1:9")
     with pytest.raises(
         SourceUnavailable, match=r"PubMed: it cannot be reached \(.*\), after 5 attempts. Check the network"
@@ -162,7 +162,7 @@ def test_keys_do_not_travel_in_the_clear(place: Place, client_of: Make, monkeypa
 
 
 @pytest.mark.parametrize("key", ["two\r\nlines", "ключ", "x" * 501, "nul\0"])
-def test_a_key_that_is_none_is_told_without_repeating_it(client_of: Make, key: str) -> None:
+def test_a_key_that_is_none_is_reported_without_repeating_it(client_of: Make, key: str) -> None:
     with pytest.raises(SourceError, match="COCITE_ATLAS_SEMANTIC_SCHOLAR_KEY holds characters") as caught:
         ask(client_of(secrets={"COCITE_ATLAS_SEMANTIC_SCHOLAR_KEY": key}), service=SEMANTIC_SCHOLAR)
     assert key not in str(caught.value)

@@ -93,7 +93,7 @@ def test_more_than_pubmed_lists_is_split_by_days(place: Place, client_of: Make, 
     assert all_of(PubMed(), client_of(), cursor=pages[middle].cursor) == pages[middle + 1 :]
 
 
-def test_a_day_with_more_than_pubmed_lists_is_told(place: Place, client_of: Make, monkeypatch) -> None:
+def test_a_day_with_more_than_pubmed_lists_is_reported(place: Place, client_of: Make, monkeypatch) -> None:
     monkeypatch.setattr("corpus.sources.pubmed._MAX_LISTED", 50)
     records = {str(i): (pubmed_article(str(i)), "2003/05/06") for i in range(1, 81)}
     place.services["pubmed"] = FakePubMed(records, most_ids=50)
@@ -201,7 +201,7 @@ def test_more_than_arxiv_lists_is_split_by_days(place: Place, client_of: Make, m
     assert place.asked[-1].parameters["search_query"].startswith("(all:a OR all:b) AND submittedDate:[1986")
 
 
-def test_arxiv_pages_that_are_empty_for_no_reason_are_asked_again(place: Place, client_of: Make) -> None:
+def test_arxiv_pages_that_are_empty_for_no_reason_are_retried(place: Place, client_of: Make) -> None:
     stock(place, 30)
     place.instead = [arxiv_feed([], total=30), arxiv_feed([], total=30)]
     (page,) = all_of(ArXiv(), client_of())

@@ -115,7 +115,7 @@ def test_without_the_package_it_says_how_to_install_it(monkeypatch: pytest.Monke
         _SOURCE.count("beir/scifact", client=CLIENT)
 
 
-def test_a_set_that_cannot_be_fetched_is_told(planted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_set_that_is_not_there_is_reported(planted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").unlink()
     with pytest.raises(SourceUnavailable, match="could not read 'planted/set'"):
         list(_SOURCE.pages(planted, client=CLIENT))
