@@ -22,7 +22,7 @@ GONE := $(if $(shell $(BIN)/python -V 2>/dev/null),,gone)
 .PHONY: help app test test-all bench lint format clean gone
 
 # Two processes of one thread each: more threads than cores make every test slower.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # $(call step,NAME,COMMAND): run COMMAND under the heading NAME; where it fails, say which it was.
 step = @echo "== $(1)"; $(2) || { echo "make $@ stopped at: $(1)" >&2; exit 1; }

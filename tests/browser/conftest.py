@@ -37,7 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.fspath).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))  # one server, one browser
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +60,12 @@ def place() -> Iterator[Place]:
     place.start()
     yield place
     place.stop()
+
+
+@pytest.fixture(scope="session")
+def medline_home(medline_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This process's own copy of the home, which the tests of the app change."""
+    return Path(shutil.copytree(medline_home, tmp_path_factory.mktemp("app") / "home"))
 
 
 @pytest.fixture(scope="session")
