@@ -27,9 +27,9 @@ from components.atlas.manifest import PRECOMPUTED, Checksum, EncoderRecord, Mani
 from components.atlas.paths import DEFAULT_ATLAS, MANIFEST
 from components.atlas.store import COORDINATES, FITTED, REGIONS, VECTORS
 from components.encoder.base import EncoderUnavailable
+from components.encoder.cache import own_checkpoints
 from components.encoder.catalogue import CATALOGUE, LEXICAL
 from components.encoder.checkpoints import find_checkpoint
-from components.encoder.download import own_checkpoints
 from components.encoder.files import MAX_ARCHIVE_BYTES
 from components.encoder.lexical import LexicalEncoder, LexicalFileDamaged
 from components.index.exact import Vectors

@@ -13,9 +13,10 @@ from components.atlas.manifest import PRECOMPUTED, Manifest
 from components.atlas.store import Atlas
 from components.encoder.base import Precision, unreadable
 from components.encoder.bi_encoder import default_precision
+from components.encoder.cache import own_checkpoints
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, LEXICAL, CatalogueEntry, Pooling
 from components.encoder.checkpoints import find_checkpoint
-from components.encoder.download import is_available, own_checkpoints, partial_bytes
+from components.encoder.download import is_available, partial_bytes
 from components.encoder.lexical import LexicalEncoder
 from components.encoder.tokenizer import load_tokenizer
 from components.encoder.weights import bert_config

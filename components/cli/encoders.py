@@ -27,8 +27,9 @@ def list_encoders(as_json: AsJson = False) -> None:
     """List the encoders of the catalogue and your own."""
     import humanize
 
+    from components.encoder.cache import cache_folder, own_checkpoints
     from components.encoder.catalogue import CATALOGUE
-    from components.encoder.download import cache_folder, cached_encoders, own_checkpoints
+    from components.encoder.download import cached_encoders
 
     rows = [_facts(entry) for entry in CATALOGUE.values()]
     if as_json:
@@ -50,8 +51,8 @@ def show(name: EncoderName, as_json: AsJson = False) -> None:
     """Show all that is known of an encoder."""
     import humanize
 
+    from components.encoder.cache import own_checkpoints
     from components.encoder.checkpoints import find_checkpoint
-    from components.encoder.download import own_checkpoints
 
     own = own_checkpoints()
     if name in own:
@@ -158,8 +159,8 @@ def _state(facts: dict[str, Any]) -> str:
 
 def _entry(name: str) -> "CatalogueEntry":
     from components.encoder.base import UnknownEncoder
+    from components.encoder.cache import own_checkpoints
     from components.encoder.catalogue import CATALOGUE
-    from components.encoder.download import own_checkpoints
 
     if entry := CATALOGUE.get(name):
         return entry

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.encoder import download, files
+from components.encoder import cache, download, files
 from components.encoder.base import EncoderUnavailable, UnknownEncoder
 from components.encoder.catalogue import CATALOGUE, COCITE_FORM, EMBEDDED, FULL_FORM, LEXICAL, InputForm, Pooling
 from components.encoder.files import CONFIG, FORM_FILE, FULL_WEIGHTS, MIX_FILE, POOLING_FILE, StoredFiles
@@ -58,7 +58,7 @@ def find_checkpoint(
     if name_or_path in CATALOGUE:
         return _catalogue_checkpoint(name_or_path, local_files_only=local_files_only, progress=progress)
     # os.path returns False for an invalid path (a name too long, an unknown user); Path raises.
-    path = download.own_checkpoints().get(name_or_path) or Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    path = cache.own_checkpoints().get(name_or_path) or Path(os.path.expanduser(name_or_path))  # noqa: PTH111
     if any(os.path.isfile(path / file) for file in (CONFIG, FULL_WEIGHTS)):  # noqa: PTH113
         path = path.resolve()  # an atlas stores it, and may be opened from elsewhere
         # Training calls every folder checkpoint/: its run's name tells more.

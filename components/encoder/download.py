@@ -17,23 +17,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-from pydantic import BaseModel, ValidationError
-
 from components.encoder import files, transfer
 from components.encoder.base import FETCHING, EncoderUnavailable, UnknownEncoder, first_line
+from components.encoder.cache import (
+    OWN,
+    Record,
+    cache_folder,
+    locked,
+    own_checkpoints,
+    read_record,
+    record_path,
+    write_record,
+)
 from components.encoder.catalogue import CATALOGUE, EMBEDDED, CatalogueEntry
 from components.encoder.files import CONFIG, FULL_WEIGHTS, TOKENIZER, WEIGHTS, StoredFiles
 from corpus.errors import CociteAtlasError
 from corpus.io.disk import disk_errors
-from corpus.io.files import write_text
 from corpus.progress import Progress
 
-CACHE_VARIABLE = "COCITE_ATLAS_ENCODERS"
-OWN = "own"
-_ADVICE = f"Choose another folder with {CACHE_VARIABLE}."
-_HOME = Path(__file__).resolve().parents[2] / "corpus" / "built"  # as in components/atlas/paths.py
-_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 _HUB_FILES = (*TOKENIZER, CONFIG)  # the configuration last: where it is, the others are
 _COMMIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _HUB_TIMEOUT = 20  # seconds
@@ -58,86 +59,6 @@ class Cleared:
 
     bytes: int
     names: tuple[str, ...]
-
-
-# The cache folder
-
-
-def cache_folder() -> Path:
-    """The folder of downloads: $COCITE_ATLAS_ENCODERS, by default `.encoders` beside the atlases."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("COCITE_ATLAS_HOME") or _HOME).expanduser() / ".encoders"
-
-
-def own_checkpoints() -> dict[str, Path]:
-    """The folders and zips in <cache>/own/, by name (own/…), sorted."""
-    try:
-        paths = sorted((cache_folder() / OWN).iterdir())
-    except OSError:
-        return {}
-    return {f"{OWN}/{path.name}": path for path in paths if _OWN_NAME.fullmatch(path.name) and _is_checkpoint(path)}
-
-
-def _is_checkpoint(path: Path) -> bool:
-    # os.path, as Path raises for some links: to a disk that is not there, or in a circle.
-    zipped = path.suffix.lower() == ".zip" and os.path.isfile(path)  # noqa: PTH113
-    return zipped or os.path.isdir(path)  # noqa: PTH112
-
-
-def own_path(name: str) -> Path:
-    """The path of the encoder that is chosen as own/<name>. Raises EncoderUnavailable for an invalid name."""
-    if not _OWN_NAME.fullmatch(name):
-        raise EncoderUnavailable(
-            f"{name!r:.200} is not a valid name for an encoder. Use up to 100 letters, digits, spaces, '.', '_' and "
-            "'-', beginning with a letter or a digit."
-        )
-    return cache_folder() / OWN / name
-
-
-class _Record(BaseModel):
-    """What the first download found. commit, files: of a hub repository. url, sha256, bytes: of a zip."""
-
-    commit: str = ""
-    files: list[str] | None = None
-    url: str = ""
-    sha256: str = ""
-    bytes: int | None = None
-
-
-def _record_path(key: str) -> Path:
-    return cache_folder() / f"{key}.record.json"
-
-
-def _read_record(key: str) -> _Record:
-    try:
-        return _Record.model_validate_json(_record_path(key).read_bytes())
-    except (OSError, ValidationError):
-        return _Record()
-
-
-def _write_record(key: str, record: _Record) -> None:
-    with disk_errors(cache_folder(), advice=_ADVICE):
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_text(_record_path(key), record.model_dump_json(exclude_unset=True, indent=1) + "\n")
-
-
-@contextmanager
-def _locked(key: str, *, progress: Progress) -> Iterator[None]:
-    """Hold the lock of a download. While another process or thread holds it, wait; `progress` may stop the wait."""
-    folder = cache_folder()
-    lock = filelock.FileLock(folder / f"{key}.lock")
-    while True:
-        with disk_errors(folder, advice=_ADVICE):
-            folder.mkdir(parents=True, exist_ok=True)
-            with suppress(filelock.Timeout):  # an OSError itself
-                lock.acquire(timeout=0.5)
-                break
-        progress(FETCHING, transfer.partial_bytes(folder / key), 0)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # Encoders of the catalogue
@@ -172,7 +93,7 @@ def find_base(name: str, stored: StoredFiles, *, expected: str = "") -> Path | N
 def find_zip(entry: CatalogueEntry) -> Path | None:
     """The zip of a catalogue entry, or None where it is not completely downloaded."""
     path = _zip_path(entry)
-    recorded = _read_record(path.name).bytes
+    recorded = read_record(path.name).bytes
     return path if path.is_file() and recorded in (None, path.stat().st_size) else None
 
 
@@ -257,7 +178,7 @@ def clear(name: str, *, forget: bool = False) -> Cleared:
     def busy(stage: str, done: int, total: int) -> None:  # noqa: ARG001
         raise EncoderUnavailable(f"{name} is being downloaded. Stop the download first, or wait for its end.")
 
-    with disk_errors(target.parent, advice="Check its permissions."), _locked(target.name, progress=busy):
+    with disk_errors(target.parent, advice="Check its permissions."), locked(target.name, progress=busy):
         freed = transfer.discard_partial(target)
         if hub_id:
             freed += _delete_repository(hub_id)
@@ -265,7 +186,7 @@ def clear(name: str, *, forget: bool = False) -> Cleared:
             freed += target.stat().st_size
             target.unlink()
         if forget:
-            _record_path(target.name).unlink(missing_ok=True)
+            record_path(target.name).unlink(missing_ok=True)
     return Cleared(bytes=freed, names=tuple(known for known in before if not is_available(known)))
 
 
@@ -278,7 +199,7 @@ def _fetch_zip(entry: CatalogueEntry, *, progress: Progress) -> Path:
                 f"{entry.name}: the download from {entry.url} holds no {FULL_WEIGHTS}. Try again later."
             )
 
-    with _locked(path.name, progress=progress):
+    with locked(path.name, progress=progress):
         if find_zip(entry):
             return path
         sha256 = transfer.download(
@@ -286,10 +207,10 @@ def _fetch_zip(entry: CatalogueEntry, *, progress: Progress) -> Path:
             path,
             name=entry.name,
             progress=progress,
-            sha256=_read_record(path.name).sha256,
+            sha256=read_record(path.name).sha256,
             check=check,
         )
-        _write_record(path.name, _Record(url=entry.url, sha256=sha256, bytes=path.stat().st_size))
+        write_record(path.name, Record(url=entry.url, sha256=sha256, bytes=path.stat().st_size))
     return path
 
 
@@ -321,7 +242,7 @@ def find_snapshot(hub_id: str, *, revision: str = "", weights: bool) -> Path | N
     weights: whether the weights must be there, too.
     """
     storage = _repository_folder(hub_id)
-    record = _read_record(_hub_key(hub_id))
+    record = read_record(_hub_key(hub_id))
     commit = revision or record.commit
     if not commit:
         try:
@@ -344,25 +265,25 @@ def pin(hub_id: str, commit: str, *, listed: list[str] | None = None) -> None:
 
     Without `listed` a failure to write is ignored: the files are there already.
     """
-    record = _read_record(_hub_key(hub_id))
+    record = read_record(_hub_key(hub_id))
     if record.commit == commit and (record.files is not None or listed is None):
         return
     if listed is not None:
-        _write_record(_hub_key(hub_id), _Record(commit=commit, files=listed))
+        write_record(_hub_key(hub_id), Record(commit=commit, files=listed))
         return
     with suppress(CociteAtlasError):
-        _write_record(_hub_key(hub_id), _Record(commit=commit))
+        write_record(_hub_key(hub_id), Record(commit=commit))
 
 
 def _fetch_snapshot(name: str, hub_id: str, *, revision: str = "", weights: bool, progress: Progress) -> Path:
     """The folder of a repository's files at its commit, downloaded if missing. name: the encoder, for errors."""
-    with _locked(_hub_key(hub_id), progress=progress):
+    with locked(_hub_key(hub_id), progress=progress):
         if folder := find_snapshot(hub_id, revision=revision, weights=weights):
             pin(hub_id, folder.name)
             return folder
         from huggingface_hub import HfApi, hf_hub_download
 
-        pinned = revision or _read_record(_hub_key(hub_id)).commit
+        pinned = revision or read_record(_hub_key(hub_id)).commit
         with _hub_errors(name, hub_id):
             info = HfApi().model_info(hub_id, revision=pinned or "main", timeout=_HUB_TIMEOUT)
             available = [file.rfilename for file in info.siblings or []]

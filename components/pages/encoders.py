@@ -9,7 +9,8 @@ from components.atlas.paths import DEFAULT_ATLAS
 from components.atlas.store import Atlas
 from components.encoder.base import Precision
 from components.encoder.bi_encoder import default_precision, has_fast_bfloat16
-from components.encoder.download import OWN, cache_folder, cached_encoders, clear, fetch
+from components.encoder.cache import OWN, cache_folder
+from components.encoder.download import cached_encoders, clear, fetch
 from components.jobs import runner
 from components.jobs.model import encode_request
 from components.pages import frame, jobs, resources

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.encoder.bi_encoder import load_encoder
+from components.encoder.cache import own_path
 from components.encoder.checkpoints import Checkpoint, find_checkpoint
-from components.encoder.download import own_path
 from components.training.export import copy_checkpoint, model_card, write_full
 from components.training.held_out import HeldOutChange, compare_held_out, read_held_out
 from components.training.report import write_report

@@ -22,18 +22,10 @@ from huggingface_hub.errors import XetDownloadError
 from components.atlas.paths import home as home_of_atlases
 from components.encoder.base import EncoderUnavailable, UnknownEncoder
 from components.encoder.bi_encoder import load_encoder
+from components.encoder.cache import cache_folder, own_checkpoints
 from components.encoder.catalogue import CATALOGUE, EMBEDDED
 from components.encoder.checkpoints import find_checkpoint
-from components.encoder.download import (
-    cache_folder,
-    cached_encoders,
-    clear,
-    fetch,
-    find_snapshot,
-    is_available,
-    own_checkpoints,
-    partial_bytes,
-)
+from components.encoder.download import cached_encoders, clear, fetch, find_snapshot, is_available, partial_bytes
 from components.encoder.weights import load_weights
 from corpus.io.disk import CannotWrite
 from corpus.progress import no_progress

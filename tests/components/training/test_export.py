@@ -274,7 +274,7 @@ def test_a_kill_between_two_renames_loses_nothing(tiny: Path, tmp_path: Path) ->
 def test_a_copy_is_the_checkpoint_and_is_one_of_the_apps_own(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.encoder.download import own_checkpoints
+    from components.encoder.cache import own_checkpoints
 
     monkeypatch.setenv("COCITE_ATLAS_ENCODERS", str(tmp_path / "encoders"))
     own = tmp_path / "encoders" / "own" / "mine"
