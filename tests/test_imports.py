@@ -20,7 +20,7 @@ ALLOWED = {
     "corpus.progress": set(),
     "corpus.readers": {"pyarrow"},
     "corpus.sources": set(),
-    "components.encoder.catalogue": set(),
+    "components.encoder.bi_encoder": set(),
     "components.evaluation.metrics": set(),
     "components.atlas.store": {"pyarrow", "hnswlib"},
     "components.search.search": {"pyarrow", "hnswlib"},
