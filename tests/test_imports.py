@@ -20,6 +20,7 @@ ALLOWED = {
     "corpus.progress": set(),
     "corpus.readers": {"pyarrow"},
     "corpus.sources": set(),
+    "components.encoder.bi_encoder": {"pyarrow"},
     "components.encoder.catalogue": set(),
     "components.evaluation.metrics": set(),
     "components.atlas.store": {"pyarrow", "hnswlib"},

@@ -62,25 +62,11 @@ class TextCoverage:
 class Encoder(Protocol):
     """A loaded encoder. Safe to share between threads."""
 
-    @property
-    def name(self) -> str:
-        """The catalogue name, or the folder's."""
-
-    @property
-    def source(self) -> str:
-        """What finds it again: a catalogue name, or the absolute path of a folder or zip."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Vectors are comparable only where this is equal."""
-
-    @property
-    def dimensions(self) -> int:
-        """Length of a vector."""
-
-    @property
-    def normalised(self) -> bool:
-        """Whether its vectors have length 1."""
+    name: str  # in the catalogue, or the folder's
+    source: str  # a catalogue name, or the absolute path of a folder or zip
+    fingerprint: str  # vectors are comparable only where it is equal
+    dimensions: int
+    normalised: bool  # whether its vectors have length 1
 
     def encode(self, texts: Sequence[TitleAndAbstract], *, progress: Progress = no_progress) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.

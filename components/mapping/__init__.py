@@ -1,1 +1,1 @@
-"""Vectors to map coordinates, regions and their names."""
+"""Vectors → map coordinates, regions, their names and colours."""

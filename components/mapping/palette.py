@@ -1,9 +1,9 @@
-"""The colours of the map and of everything that speaks of it: one accent, muted regions, a ramp of years.
+"""The colours of the map and of all that refers to it: one accent, muted regions, a ramp of years.
 
-Region colours were sought by computer: muted, none of them red, and every two of them, the accent and the grey of
-unlabelled points as far apart in CIE Lab as could be, seen with full colour vision and without the red, the green or
-the blue cones (Machado 2009). tests/components/test_palette.py holds them to it. The accent is the only warm red on the
-page, so the query and its hits stay apart for every reader.
+Region colours were found by a search: muted, none of them red, and every two of them, the accent and the grey of
+unlabelled points as far apart in CIE Lab as possible, for full colour vision and without red, green or blue cones
+(Machado 2009). tests/components/mapping/test_palette.py checks this. The accent is the only warm red on the page, so
+that the query and its hits stand out for every reader.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Colours of one theme, as hex. years: a ramp from early to late. faded: what a filter leaves out."""
+    """Colours of one theme, as hex. years: from early to late. faded: papers that a filter leaves out."""
 
     regions: tuple[str, ...]
     unlabelled: str
@@ -47,11 +47,11 @@ REGION_COLOURS = len(LIGHT.regions)
 
 
 def palettes() -> dict[str, dict[str, Any]]:
-    """Both palettes as plain values, by theme, for the pieces of the page that run in the browser."""
+    """Both palettes as plain values, by theme, for the browser."""
     return {"light": asdict(LIGHT), "dark": asdict(DARK)}
 
 
 def css_colours(*, dark: bool) -> str:
-    """A theme's accent, quiet line and background as custom properties of CSS, for the style of an element."""
+    """A theme's accent, quiet line and background as custom properties of CSS."""
     palette = DARK if dark else LIGHT
     return f"--accent:{palette.accent};--quiet:{palette.unlabelled};--faded:{palette.faded};--halo:{palette.halo}"

@@ -1,4 +1,4 @@
-"""Words for the map's labels: what counts as one term, which words name nothing, and how a name is written."""
+"""Terms for region names: equal spellings, generic words, and headings."""
 
 import re
 from collections import Counter
@@ -9,17 +9,17 @@ _WORDS = re.compile(r"[^\W_]+(?:['/-][^\W_]+)*")
 _PARTS = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _EPITHET = re.compile(r"^[a-z]{3,}(?:(?<!i)(?<!om)a|ae|i|us|um|is|as|ans|ens|er|or)$")  # -ia and -oma name diseases
 _ADJECTIVE = re.compile(r"[a-z]{2}(?:ic|al|ar|ary|ous|ive|ed)$")
-# Official names that are neither initials nor spellings of the names in use; both as keys, so without plurals.
+# Official names that are neither initials nor spellings of the usual names; both as keys, so without plurals.
 _SHORT_NAMES = {
     "coronavirus disease 2019": "covid 19",
     "severe acute respiratory syndrome coronavirus 2": "sar cov 2",
 }
-_MAX_ACRONYM_LETTERS = 6  # letters; CRISPR is one, "OBESITY" is a journal that shouts
+_MAX_ACRONYM_CHARS = 6  # CRISPR is an acronym, OBESITY a journal's capitals
 
 
 @lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
-    """A word without its plural, roughly; what matters is that both numbers come out the same."""
+    """A word without its plural ending, roughly: singular and plural have one stem."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("sses", "xes", "ches", "shes")):
@@ -31,13 +31,13 @@ def _stem(word: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def key(form: str) -> str:
-    """What two ways of writing one term have in common: "Hip fractures" and "hip-fracture"."""
+    """The key that all spellings of a term share: "Hip fractures" and "hip-fracture"."""
     said = " ".join(_stem(word.removesuffix("'s").strip("'")) for word in _PARTS.findall(form.casefold()))
     return _SHORT_NAMES.get(said, said)
 
 
 def plain(topic: str) -> str:
-    """A topic as it would be said: "Carcinoma, Hepatocellular" turned round, a closing bracket left out."""
+    """A topic in natural order, without a closing bracket: "Carcinoma, Hepatocellular" → "Hepatocellular Carcinoma"."""
     said = re.sub(r"\s*\([^()]*\)$", "", topic.replace("’", "'").strip().rstrip("."))
     parts = said.split(", ")
     if 1 < len(parts) <= 3 and not re.search(r", (?:and|or) |\d\d", said):
@@ -46,7 +46,7 @@ def plain(topic: str) -> str:
 
 
 def ngrams(title: str, known: Counter[str]) -> Iterator[str]:
-    """One and two words of a title, and runs of up to four where they are a topic of two papers or more.
+    """Runs of one and two words of a title, and of up to four where they are a topic of two papers or more.
 
     known: the keys of all topics, with the number of papers. No run starts or ends with a function word.
     """
@@ -70,17 +70,17 @@ def _is_function(word: str) -> bool:
 
 
 def is_generic(term: str) -> bool:
-    """Whether a key names nothing: a function word, a study's design or place, filler, a number, two letters."""
+    """Whether a key names no subject: a function word, a study's design or place, filler, a number, two letters."""
     return term in _NAMELESS or len(term) < 3 or all(word.isdigit() for word in term.split())
 
 
 def is_adjective(form: str) -> bool:
-    """Whether a term is one word that reads as half of a name, by its ending: "renal", "robotic"."""
+    """Whether a term is one word with an adjective's ending: "renal", "robotic"."""
     return " " not in form and _ADJECTIVE.search(form) is not None
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two keys say nearly the same: one is part of the other, its initials, or shares half of its roots."""
+    """Whether two keys mean nearly the same: one is part of the other, its initials, or shares half of its roots."""
     if is_acronym(one, other):
         return True
     words, others = one.split(), other.split()
@@ -100,7 +100,7 @@ def initials(term: str) -> str:
 
 
 def _same_root(one: str, other: str) -> bool:
-    """Whether two words start alike over most of the shorter: "nurse" and "nursing", "surgery" and "surgeon"."""
+    """Whether two words share most of the shorter as prefix: "nurse" and "nursing", "surgery" and "surgeon"."""
     shared = 0
     for letter, theirs in zip(one, other, strict=False):
         if letter != theirs:
@@ -110,10 +110,10 @@ def _same_root(one: str, other: str) -> bool:
 
 
 def heading(forms: Mapping[str, int]) -> str:
-    """A term as a heading, from the ways of writing it and how often each is used: the most common, in title case.
+    """A term as a heading: its most common spelling, in title case. forms: spelling → number of uses.
 
-    The Latin name of a species keeps its small epithet. It shows in that papers hardly ever write its first word
-    small or its second one large, as they do both with "oxidative stress".
+    The Latin name of a species keeps its lower-case epithet. It is recognised by its spellings: hardly ever a
+    lower-case first or a capitalised second word, as "oxidative stress" has.
     """
     best = max(forms.items(), key=lambda use: (use[1], use[0]))[0]
     parts = best.split(" ")
@@ -131,7 +131,7 @@ def title_case(form: str) -> str:
 
 
 def _cased(word: str, *, first: bool) -> str:
-    if word.isupper() and word.isalpha() and len(word) > _MAX_ACRONYM_LETTERS:
+    if word.isupper() and word.isalpha() and len(word) > _MAX_ACRONYM_CHARS:
         word = word.lower()
     if word in _SMALL_WORDS and not first:
         return word
@@ -143,7 +143,7 @@ def _cased(word: str, *, first: bool) -> str:
 
 
 def _large(part: str) -> str:
-    # A Greek letter alone keeps its size: a large beta reads as a B.
+    # A single Greek letter stays: a capital beta reads as a B.
     return part if len(part) == 1 and not part.isascii() else part[:1].upper() + part[1:]
 
 
@@ -166,7 +166,7 @@ two|under|until|up|upon|us|versus|very|via|vs|was|we|well|were|what|when|where|w
 will|with|within|without|would|yet|you|your
 """)
 
-# What says how, on whom or in what words, and never about what: MeSH check tags, study designs, titles' filler.
+# No subjects: MeSH check tags, study designs, and fillers of titles.
 _GENERIC = _listed("""
 humans|human|male|female|men|women|man|woman|adult|adults|aged|aged, 80 and over|80 and over aged|middle aged
 young adult|young adults|older adults|elderly|infant|newborn infant|infant, newborn|child|children|preschool child
@@ -227,7 +227,7 @@ integrative|multidisciplinary|specific|non|pre|post|co|anti|self|type|types|form
 results|conclusion|background|objective|aim|part|version|species|range|area|areas|region|regions|clinicians|clinician|poly|line|lines
 """)
 
-# MeSH's geographicals and their kind: where a study took place is seldom what a part of a map is about.
+# MeSH's geographicals and similar: the place of a study is seldom its subject.
 _PLACES = _listed("""
 africa|algeria|angola|argentina|asia|australia|austria|bangladesh|belgium|benin|bolivia|botswana|brazil|bulgaria
 burkina faso|cambodia|cameroon|canada|chile|china|colombia|congo|costa rica|croatia|cuba|cyprus|czech republic|denmark

@@ -1,4 +1,4 @@
-"""Regions of the map: where papers gather, what sets each gathering apart, and a colour for each."""
+"""Regions: clusters of the map, their names and their colours."""
 
 import math
 from collections import Counter
@@ -14,25 +14,24 @@ from components.mapping import region_names as words
 Array = npt.NDArray[Any]
 Regions = npt.NDArray[np.int32]
 
-_MIN_SAMPLES = 5  # with 10 a third of the default map lies between regions, with 5 a quarter; fewer, and chance clots
+_MIN_SAMPLES = 5  # a quarter of the default map is then in no region (a third with 10); fewer find random clots
 _CROWD = 10  # papers around a region's centre; fewer may be one lab's series
-_MAX_SHARE = 10  # a region holds a tenth of the map at most, where it can be divided: else one is "medicine"
-_PRIOR = 20.0  # papers' worth of belief that a region is like the whole corpus; tames terms of five papers
-_MAX_NAME_CHARS = 32  # characters; about what fits between two centres on a laptop's map
-_ENOUGH = 0.22  # of a region's papers; a name that says less of them gets a second term
-_ENOUGH_FOR_ONE_WORD = 0.45  # one word is mostly a broad one: "brain", "soil", "cancer"
-_TERMS = 6  # on a card, a line
-_FEWEST_PAPERS = 3  # of a term, in a region too; fewer are chance
-_TOPICAL = 0.1  # of a term's papers have it as a topic: then it is a name, as "brain" is and "robotic" is not
+_MAX_SHARE = 10  # a region has at most a tenth of the map, where it can be divided: else one is "medicine"
+_PRIOR = 20.0  # papers; the weight of the assumption that a region is like the corpus, against terms of five papers
+_MAX_NAME_CHARS = 32  # about what fits between two centres on a laptop's map
+_MIN_SHARE = 0.22  # of a region's papers; a name that covers fewer gets a second term
+_MIN_SHARE_ONE_WORD = 0.45  # one word is mostly a broad one: "brain", "soil", "cancer"
+_TERMS = 6  # one line on a card
+_MIN_PAPERS = 3  # of a term, in the corpus and in a region; fewer are chance
+_TOPICAL = 0.1  # share of a term's papers that have it as a topic: then it is a name, as "brain" is, not "robotic"
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A labelled gathering of papers on the map.
+    """A named cluster of the map.
 
-    id: its number in regions.npy, 0 for the largest. name: unlike every other region's. size: papers.
-    x, y: map coordinates of a paper in a dense part of it. terms: what sets it apart, best first; the first ones make
-    the name. colour: a place in the palette, other than that of the regions beside it.
+    id: its number in regions.npy, 0 for the largest. name: unique. size: papers. x, y: map coordinates of a paper in a
+    dense part. terms: the distinguishing ones, best first. colour: index in the palette, not that of a neighbour.
     """
 
     id: int
@@ -47,41 +46,33 @@ class Region:
 def find_regions(coordinates: Array, *, min_size: int | None = None) -> Regions:
     """The region of every map point, by density (HDBSCAN): int32 (n,), -1 for points between regions.
 
-    coordinates: float (n, 2), finite. Ids run from 0, the largest region, downwards in size; equal sizes in order
-    of their first point. min_size: points that make a region; None grows with the map (13 for 300 points,
-    100 for 18,000, half a percent of larger maps), which gives some 20 to 45 regions. A map without a gathering
-    of that size, or with only one, has no regions: all -1. Raises ValueError for another shape, a coordinate that
-    is not finite, and a min_size under 2.
+    coordinates: float (n, 2), finite. Ids are in order of size, 0 for the largest; equal sizes in order of their first
+    point. min_size: points of the smallest region; by default `smallest_region`, which gives some 20 to 45 regions. A
+    map with fewer than two clusters of that size has no regions: all -1.
     """
-    if coordinates.ndim != 2 or coordinates.shape[1] != 2:
-        raise ValueError(f"coordinates have shape {coordinates.shape}; a map has (n, 2)")
-    if not np.isfinite(coordinates).all():
-        raise ValueError("a coordinate is not finite; build the map again")
     n = len(coordinates)
     smallest = smallest_region(n) if min_size is None else min_size
-    if smallest < 2:
-        raise ValueError(f"min_size is {min_size}; a region has at least 2 papers")
     if n < 2 * smallest or bool((coordinates == coordinates[0]).all()):
         return np.full(n, -1, dtype=np.int32)
     return _by_size(_cluster(coordinates.astype(np.float64), smallest))
 
 
 def smallest_region(n: int) -> int:
-    """How many points make a region on a map of n."""
+    """Points of the smallest region of a map of n: 13 for 300, 100 for 18,000, half a percent of larger maps."""
     return max(10, round(3 / 4 * math.sqrt(n)), n // 200)
 
 
 def _cluster(points: Array, smallest: int) -> Regions:
     from sklearn.cluster import HDBSCAN
 
-    # Without a limit the steadiest split of most maps is "the mainland and one island". Few papers are few subjects,
-    # each a larger share: hence the second bound.
+    # Without a limit the most stable split of most maps is "the mainland and one island". A small map has few
+    # subjects, each a larger share: hence the second bound.
     largest = max(len(points) // _MAX_SHARE, 20 * smallest)
     samples = min(_MIN_SAMPLES, smallest)
     found = HDBSCAN(min_cluster_size=smallest, min_samples=samples, max_cluster_size=largest, copy=True)
     labels = np.asarray(found.fit_predict(points), dtype=np.int32)
-    # A dense gathering over the limit that nothing divides is dropped by HDBSCAN. The leaves of the same tree
-    # still have it, and only such leaves consist of points without a label.
+    # HDBSCAN drops a dense cluster over the limit that cannot be divided. The leaves of the same tree still have it,
+    # and only such leaves consist of points without a label.
     leaves = HDBSCAN(
         min_cluster_size=smallest, min_samples=samples, cluster_selection_method="leaf", copy=True
     ).fit_predict(points)
@@ -105,22 +96,14 @@ def _by_size(labels: Regions) -> Regions:
 def name_regions(
     regions: Array, titles: Sequence[str], topics: Sequence[Sequence[str]], *, coordinates: Array
 ) -> list[Region]:
-    """Every region of a map with its name, terms and centre, in the order of their ids.
+    """The regions of a map with their names, terms and centres, in the order of their ids.
 
-    regions: integers (n,) from `find_regions`. titles, topics: one a paper, n of each; topics are MeSH headings and
-    keywords. coordinates: float (n, 2).
-    A term is a topic, or one or two words of titles. It scores by its share of the region's papers times the log
-    of how much larger that is than its share of the corpus (a region's part of the KL divergence, with an
-    informative prior). The next terms are scored over papers that the terms before do not cover, so synonyms
-    give way. Where two regions have the same first term, each takes a second one that its namesakes lack.
-    Raises ValueError where the lengths differ.
+    regions: integers (n,) from `find_regions`. titles: (n). topics: (n), MeSH headings and keywords. coordinates: float
+    (n, 2). A term is a topic, or one or two words of titles. Its score is its share of the region's papers times the
+    log of the ratio of that to its share of the corpus (its part of the KL divergence, with an informative prior). The
+    next terms are scored over papers that earlier terms do not cover, so that synonyms lose. Regions with the same
+    first term each get a second one that the others lack.
     """
-    n = len(regions)
-    if len(titles) != n or len(topics) != n or coordinates.shape != (n, 2):
-        raise ValueError(
-            f"{n} regions, {len(titles)} titles, {len(topics)} lists of topics and coordinates of shape "
-            f"{coordinates.shape}: give one of each a paper"
-        )
     labels = np.asarray(regions, dtype=np.int64)
     count = int(labels.max(initial=-1)) + 1
     members = [np.flatnonzero(labels == region) for region in range(count)]
@@ -136,10 +119,7 @@ def name_regions(
 
 
 def dense_centre(points: Array) -> tuple[float, float]:
-    """Where the name of a region stands: of points (n, 2), n ≥ 1, a member in a dense part.
-
-    Of the half closest to the median, the one with the tightest crowd.
-    """
+    """The position of a region's name: of points (n, 2), n ≥ 1, the one in the densest place near the median."""
     from sklearn.neighbors import KDTree
 
     to_median = np.square(points - np.median(points, axis=0)).sum(axis=1)
@@ -150,7 +130,7 @@ def dense_centre(points: Array) -> tuple[float, float]:
 
 
 class _Vocabulary:
-    """Which papers speak of what: a sparse matrix, papers × terms, and how each term is written."""
+    """The terms of all papers: a sparse matrix, papers × terms, and each term's spelling as a heading."""
 
     def __init__(self, titles: Sequence[str], topics: Sequence[Sequence[str]]) -> None:
         from scipy.sparse import csr_matrix
@@ -170,7 +150,7 @@ class _Vocabulary:
             ends.append(len(columns))
         ones = np.ones(len(columns), dtype=np.float32)
         papers = csr_matrix((ones, columns, ends), shape=(len(titles), len(ids)))
-        often = np.asarray(papers.sum(axis=0)).ravel() >= _FEWEST_PAPERS
+        often = np.asarray(papers.sum(axis=0)).ravel() >= _MIN_PAPERS
         self._papers = papers[:, np.flatnonzero(often)]
         self._keys = [key for key, kept in zip(ids, often, strict=True) if kept]
         uses: dict[str, dict[str, int]] = {key: {} for key in self._keys}
@@ -180,8 +160,8 @@ class _Vocabulary:
         self._forms = {key: words.heading(found) for key, found in uses.items()}
         count = np.asarray(self._papers.sum(axis=0)).ravel()
         self._share = count / max(len(titles), 1)
-        # What authors and indexers choose as topics are names. What only titles hold is often half of one ("stem"),
-        # a quality ("robotic") or a piece of a sentence; two words of it less often than one.
+        # Topics, chosen by authors and indexers, are names. Words only of titles are often half of a name ("stem"), a
+        # quality ("robotic") or part of a sentence; two words less often than one.
         chosen = np.array([in_topics[key] for key in self._keys]) / np.maximum(count, 1)
         floor = np.array([0.6 if " " in key else 0.3 for key in self._keys])
         noun = np.array([0.6 if words.is_adjective(self._forms[key]) else 1.0 for key in self._keys])
@@ -192,25 +172,25 @@ class _Vocabulary:
         return self._forms[self._keys[term]]
 
     def weight(self, term: int) -> float:
-        """How much a term is a name, above 0 and at most 1."""
+        """How likely a term is a name, above 0 and at most 1."""
         return float(self._weight[term])
 
     def enough(self, term: int) -> float:
-        """The part of a region's papers that must speak of a term for it to be the region's whole name."""
-        return _ENOUGH if " " in self._keys[term] else _ENOUGH_FOR_ONE_WORD
+        """The share of a region's papers that a term must have to be the region's whole name."""
+        return _MIN_SHARE if " " in self._keys[term] else _MIN_SHARE_ONE_WORD
 
     def same(self, one: int, other: int) -> bool:
-        """Whether two terms are one, or one is the other's initials: a map with "MRI" twice helps nobody."""
+        """Whether two terms are equal, or one is the other's initials (MRI)."""
         return one == other or words.is_acronym(self._keys[one], self._keys[other])
 
     def overlap(self, one: int, other: int) -> bool:
-        """Whether two terms share a word: "Air Pollution & Air Quality" says one thing twice."""
+        """Whether two terms share a word, as "Air Pollution" and "Air Quality" do."""
         return bool(set(self._keys[one].split()) & set(self._keys[other].split()))
 
     def together(self, one: int, other: int) -> str:
-        """Two terms as one name: "Robotic Surgery" where papers say so, else "Stroke & Atrial Fibrillation"."""
+        """Two terms as one name: "Robotic Surgery" where it is a topic, else "Stroke & Atrial Fibrillation"."""
         for pair in ((one, other), (other, one)):
-            # Somebody's topic: titles have "cancer proliferation" too, as a piece of a longer phrase.
+            # Only as a topic: titles have "cancer proliferation", too, as part of a longer phrase.
             if (phrase := " ".join(self._keys[term] for term in pair)) in self._forms and self._in_topics[phrase]:
                 return self._forms[phrase]
         name = f"{self.surface(one)} & {self.surface(other)}"
@@ -220,16 +200,16 @@ class _Vocabulary:
         return name
 
     def share(self, rows: Array, term: int) -> float:
-        """The part of the papers in `rows` that speak of a term."""
+        """The share of the papers in `rows` that have a term."""
         return float(self._papers[rows][:, [term]].sum()) / len(rows)
 
     def distinguishing(self, rows: Array, *, at_most: int = _TERMS) -> list[int]:
-        """The terms that set the papers in `rows` apart from the corpus, best first, no two alike."""
+        """The terms that distinguish the papers in `rows` from the corpus, best first, without near-synonyms."""
         region = self._papers[rows]
         uncovered = np.ones(len(rows), dtype=np.float32)
         total = np.asarray(region.sum(axis=0)).ravel()
         lift = np.log((total + _PRIOR * self._share) / (len(rows) + _PRIOR) / np.maximum(self._share, 1e-12))
-        possible = (lift > 0) & (total >= _FEWEST_PAPERS)
+        possible = (lift > 0) & (total >= _MIN_PAPERS)
         chosen: list[int] = []
         while len(chosen) < at_most:
             fresh = np.asarray(region.T @ uncovered).ravel()
@@ -245,7 +225,7 @@ class _Vocabulary:
         return chosen
 
     def _longer(self, term: int, total: Array, possible: Array) -> int:
-        """A longer term in place of one that is mostly a part of it: "hip" where most say "hip fracture"."""
+        """A longer term in place of one that is mostly a part of it: "hip fracture" for "hip"."""
         part = set(self._keys[term].split())
         best = term
         for other in np.flatnonzero(possible & (total >= 0.5 * total[term])):
@@ -256,7 +236,7 @@ class _Vocabulary:
 
 
 def _names(vocabulary: _Vocabulary, members: list[Array], terms: list[list[int]]) -> list[str]:
-    """One name a region: its first term, with a second where that says too little or is a namesake's too."""
+    """The regions' names: the first term, with a second where it covers too little or another region has it, too."""
     names: list[str] = []
     taken: set[str] = set()
     for region, chosen in enumerate(terms):
@@ -284,7 +264,7 @@ def _proposals(
     namesakes: list[int],
     firsts: set[int],
 ) -> Iterator[str]:
-    """Names for one region, the best first."""
+    """Possible names of one region, best first."""
     rows = members[region]
     first, others = terms[0], terms[1:]
     alone = len(namesakes) == 1
@@ -295,7 +275,7 @@ def _proposals(
             share = vocabulary.share(rows, term)
             return share * float(np.log(share / vocabulary.share(kin, term))) * vocabulary.weight(term)
 
-        # What is some region's first term says little of what this one has to itself.
+        # A first term of another region says little about this one.
         others = sorted(others, key=lambda term: (term not in firsts, apart(term)), reverse=True)
     if alone and vocabulary.share(rows, first) >= vocabulary.enough(first):
         yield vocabulary.surface(first)
@@ -306,13 +286,11 @@ def _proposals(
 def region_colours(regions: Sequence[Region], *, n_colours: int = 10) -> list[int]:
     """A palette index (0 … n_colours - 1) for each region, in their order; neighbours never share one.
 
-    Neighbours are regions of which one is among the other's (n_colours - 1) // 2 nearest centres. In such a graph,
-    and in any part of it, some region has at most n_colours - 1 neighbours, so that colouring the best connected
-    regions first always leaves a colour. Of the colours left, a region takes one not in use, or the one whose
-    nearest use lies farthest away. Raises ValueError for fewer than 3 colours.
+    n_colours: 3 or more. Neighbours are regions of which one is among the other's (n_colours - 1) // 2 nearest centres.
+    In such a graph, and in any part of it, some region has at most n_colours - 1 neighbours, so that colouring the best
+    connected regions first always leaves a colour. A region takes an unused colour, or the one whose nearest use is
+    farthest away.
     """
-    if n_colours < 3:
-        raise ValueError(f"n_colours is {n_colours}; neighbours can be told apart with 3 or more")
     centres = np.array([(region.x, region.y) for region in regions], dtype=np.float64).reshape(-1, 2)
     away = np.sqrt(np.square(centres[:, None] - centres[None]).sum(axis=2))
     neighbours: list[set[int]] = [set() for _ in regions]
@@ -334,7 +312,7 @@ def region_colours(regions: Sequence[Region], *, n_colours: int = 10) -> list[in
 
 
 def _best_connected_first(neighbours: list[set[int]]) -> list[int]:
-    """The regions, so that each has as few neighbours before it as can be (smallest degree last)."""
+    """The regions in an order in which each has few neighbours before it (smallest degree last)."""
     left = [set(others) for others in neighbours]
     waiting = set(range(len(neighbours)))
     order: list[int] = []

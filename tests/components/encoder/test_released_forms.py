@@ -1,15 +1,15 @@
-"""Every form that the checkpoints were released in, at BERT-base size, against transformers and a textbook mix.
+"""Every released form of checkpoint against transformers and a textbook mix, small and at BERT-base size.
 
-The weights are random, for the released ones cannot be fetched where tests run; all else is as released: 12 layers,
-768 dimensions, 512 positions, the files of a hub repository or of a -full zip.
+The weights are random, as the released ones cannot be downloaded where tests run. All else is as released: 512
+positions, and the files of a hub repository or of a -full zip; at BERT-base size also 12 layers of 768 dimensions.
 """
 
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from components.encoder.bi_encoder import BiEncoder, load_encoder
 from components.encoder.catalogue import EMBEDDED
-from components.encoder.checkpoints import find_checkpoint
+from corpus.readers import read
 from corpus.sources.bundled import bundled_medline
 
 SENTENCE = "Beta blockers reduced mortality in patients with chronic heart failure and atrial fibrillation. "
@@ -39,70 +39,71 @@ TEXTS = [
 
 @dataclass(frozen=True)
 class Released:
-    """A BERT-base with random weights, its tokenizer's folder, and its scalar mix."""
+    """A BERT of random weights, its tokenizer's folder, its mix, and the oracle's [CLS] of all layers.
+
+    states: (texts, layers + 1, d), one text at a time through AutoTokenizer and BertModel.
+    """
 
     model: BertModel
     tokenizer: Path
     mix: torch.Tensor
+    states: torch.Tensor
 
 
-@pytest.fixture(scope="module")
-def released() -> Iterator[Released]:
-    tokenizer = find_checkpoint(EMBEDDED).folder
+@pytest.fixture(scope="module", params=["small", pytest.param("base", marks=pytest.mark.slow)])
+def released(request: pytest.FixtureRequest, encoder: BiEncoder) -> Released:
+    folder = encoder.checkpoint.folder
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(AutoTokenizer.from_pretrained(tokenizer)))
+    small: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+    small |= {"intermediate_size": 80, "initializer_range": 0.2}  # wide enough that one word piece makes a difference
+    config = BertConfig(vocab_size=len(tokenizer), **(small if request.param == "small" else {}))
     model = BertModel(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith("bias") or "LayerNorm" in name:  # drawn as 0 and 1, which would hide a mistake
+            if name.endswith("bias") or "LayerNorm" in name:  # initially 0 and 1, which would hide a mistake
                 parameter += 0.1 * torch.randn_like(parameter)
-    yield Released(model, tokenizer, mix=torch.randn(1, 13))
-
-
-@pytest.fixture(scope="module")
-def states(released: Released) -> list[torch.Tensor]:
-    """The oracle: [CLS] of all 13 hidden states, one text at a time through AutoTokenizer and BertModel: (13, d)."""
-    tokenizer = AutoTokenizer.from_pretrained(released.tokenizer)
-    found = []
+    states = []
     for title, abstract in TEXTS:
         text = title.strip() + tokenizer.sep_token + abstract.strip()
         inputs = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
         with torch.no_grad():
-            hidden = released.model(input_ids=inputs["input_ids"], output_hidden_states=True).hidden_states
-        found.append(torch.stack([state[0, 0] for state in hidden]))
-    return found
-
-
-def last_layers(states: list[torch.Tensor]) -> np.ndarray:
-    return torch.stack([state[-1] for state in states]).numpy()
-
-
-def mixes(states: list[torch.Tensor], mix: torch.Tensor) -> np.ndarray:
-    """By the textbook: the exponentials over their sum, times the states, added up."""
-    shares = torch.exp(mix[0]) / torch.exp(mix[0]).sum()
-    return torch.stack([sum(shares[layer] * state[layer] for layer in range(13)) for state in states]).numpy()
+            hidden = model(input_ids=inputs["input_ids"], output_hidden_states=True).hidden_states
+        states.append(torch.stack([state[0, 0] for state in hidden]))
+    return Released(model, folder, torch.randn(1, config.num_hidden_layers + 1), torch.stack(states))
 
 
 def write_configuration(released: Released, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     released.model.config.save_pretrained(folder)
-    # As the released ones have it: the words alone, and what is done with case.
+    # As the released ones have it: no tokenizer.json.
     shutil.copy(released.tokenizer / "vocab.txt", folder)
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": true, "model_max_length": 512}')
 
 
-def write_hub(released: Released, folder: Path, *, pickled: bool) -> Path:
-    write_configuration(released, folder)
+@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "bin"])
+def test_a_hub_release_gives_the_last_layers_cls(released: Released, tmp_path: Path, pickled: bool) -> None:
+    write_configuration(released, tmp_path)
     state = released.model.state_dict()
     if pickled:
         state["embeddings.position_ids"] = torch.arange(512)[None]  # the buffer that old releases hold
-        torch.save(state, folder / "pytorch_model.bin")
+        torch.save(state, tmp_path / "pytorch_model.bin")
     else:
-        save_file(state, folder / "model.safetensors")
-    return folder
+        save_file(state, tmp_path / "model.safetensors")
+    encoder = load_encoder(str(tmp_path), device="cpu")
+    assert encoder.dimensions == released.model.config.hidden_size
+    assert encoder.mix_weights is None
+    vectors = encoder.encode(TEXTS)
+    assert np.abs(vectors - released.states[:, -1].numpy()).max() < 1e-4
+    assert np.array_equal(vectors[5].round(4), vectors[7].round(4))  # word piece 513 is not read
+    assert np.abs(vectors[5] - vectors[6]).max() > 1e-3  # word piece 511 is
+    for path in tmp_path.glob("*model*"):
+        path.unlink()  # 440 MB each
 
 
-def write_full(released: Released, folder: Path) -> Path:
+@pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
+def test_a_full_release_gives_the_mix_of_all_layers_cls(released: Released, tmp_path: Path, zipped: bool) -> None:
+    folder = path = tmp_path / "aspire-full"
     write_configuration(released, folder)
     state = {f"bert_encoder.{name}": tensor for name, tensor in released.model.state_dict().items()}
     state["bert_encoder.embeddings.position_ids"] = torch.arange(512)[None]
@@ -110,77 +111,38 @@ def write_full(released: Released, folder: Path) -> Path:
     torch.save(state, folder / "model_cur_best.pt")
     run = {"all_hparams": {"base-pt-layer": "allenai/specter", "model_name": "cospecter"}}
     (folder / "run_info.json").write_text(json.dumps(run))
-    return folder
-
-
-def zipped(folder: Path) -> Path:
-    path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, f"{folder.name}/{file.name}")
-    return path
-
-
-@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "bin"])
-def test_a_hub_release_gives_the_last_layers_cls(
-    released: Released, states: list[torch.Tensor], tmp_path: Path, pickled: bool
-) -> None:
-    encoder = load_encoder(str(write_hub(released, tmp_path / "hub", pickled=pickled)), device="cpu")
-    assert encoder.dimensions == 768
-    assert encoder.mix_weights is None
-    found = encoder.encode(TEXTS)
-    assert np.abs(found - last_layers(states)).max() < 1e-4
-    assert np.array_equal(found[5].round(4), found[7].round(4))  # word piece 513 is not read
-    assert np.abs(found[5] - found[6]).max() > 1e-3  # word piece 511 is
-    shutil.rmtree(tmp_path / "hub")
-
-
-@pytest.mark.parametrize("as_zip", [False, True], ids=["folder", "zip"])
-def test_a_full_release_gives_the_mix_of_all_layers_cls(
-    released: Released, states: list[torch.Tensor], tmp_path: Path, as_zip: bool
-) -> None:
-    folder = write_full(released, tmp_path / "aspire-full")
-    path = zipped(folder) if as_zip else folder
-    if as_zip:
+    if zipped:
+        path = tmp_path / "aspire-full.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"{folder.name}/{file.name}")
         shutil.rmtree(folder)
     encoder = load_encoder(str(path), device="cpu")
-    expected = mixes(states, released.mix)
+    # By the textbook: the exponentials over their sum, times the states, added up.
+    shares = torch.exp(released.mix[0]) / torch.exp(released.mix[0]).sum()
+    expected = sum(share * released.states[:, layer] for layer, share in enumerate(shares)).numpy()
     assert np.abs(encoder.encode(TEXTS) - expected).max() < 1e-4
-    assert np.abs(last_layers(states) - expected).max() > 0.1  # the mix is no last layer
-    assert encoder.mix_weights is not None
-    assert encoder.mix_weights == pytest.approx(torch.softmax(released.mix[0], dim=0).numpy(), abs=1e-6)
-    shutil.rmtree(tmp_path / "aspire-full", ignore_errors=True)
-    path.unlink() if as_zip else None
+    assert np.abs(released.states[:, -1].numpy() - expected).max() > 0.1  # the mix is not the last layer
+    assert encoder.mix_weights == pytest.approx(shares.numpy(), abs=1e-6)
+    shutil.rmtree(tmp_path)
 
 
-def medline_texts(count: int) -> list[tuple[str, str]]:
-    from corpus.readers import read
-
-    texts = []
-    with read(bundled_medline()) as reading:
-        for paper in reading:
+@pytest.mark.slow
+def test_bfloat16_keeps_the_ten_nearest_on_real_weights(encoder: BiEncoder) -> None:
+    texts: list[tuple[str, str]] = []
+    with read(bundled_medline()) as papers:
+        for paper in papers:
             texts.append((paper.title, paper.abstract))
-            if len(texts) == count:
-                return texts
-    return texts
+            if len(texts) == 250:
+                break
 
+    def nearest(encoder: BiEncoder) -> list[set[int]]:
+        vectors = encoder.encode(texts).astype(np.float64)
+        distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        return [set(row[:10].tolist()) for row in np.argsort(distances, axis=1)]
 
-def nearest(vectors: np.ndarray, *, k: int = 10) -> list[set[int]]:
-    """The k rows nearest to each row, itself left out, by exact L2 distances."""
-    squares = (vectors.astype(np.float64) ** 2).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    np.fill_diagonal(distances, np.inf)
-    return [set(row[:k].tolist()) for row in np.argsort(distances, axis=1)]
-
-
-def agreement(one: BiEncoder, other: BiEncoder, texts: list[tuple[str, str]]) -> float:
-    pairs = zip(nearest(one.encode(texts)), nearest(other.encode(texts)), strict=True)
-    return float(np.mean([len(a & b) / 10 for a, b in pairs]))
-
-
-def test_bfloat16_keeps_the_ten_nearest_on_real_weights() -> None:
-    # Real weights and real text, every vector rounded: the queries' and the papers'.
-    texts = medline_texts(250)
-    encoders = [load_encoder(EMBEDDED, device="cpu", precision=precision) for precision in ("float32", "bfloat16")]
-    assert [encoder.precision for encoder in encoders] == ["float32", "bfloat16"]
-    assert agreement(*encoders, texts) >= 0.95
+    rounded = load_encoder(EMBEDDED, device="cpu", precision="bfloat16")
+    assert (encoder.precision, rounded.precision) == ("float32", "bfloat16")
+    pairs = zip(nearest(encoder), nearest(rounded), strict=True)
+    assert np.mean([len(one & other) / 10 for one, other in pairs]) >= 0.95

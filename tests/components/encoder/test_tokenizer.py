@@ -1,4 +1,4 @@
-"""Word pieces from a vocabulary alone: the very ids that transformers' tokenizer gives."""
+"""The tokenizer made from a vocabulary gives the word pieces of transformers' tokenizer."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def theirs(folder: Path, texts: list[str]) -> list[list[int]]:
 
 @pytest.fixture
 def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tokenizer must not be had from transformers, which would be its own oracle."""
+    """The tokenizer must not come from transformers, which would be its own oracle."""
 
     def fail(checkpoint: object) -> None:
         raise AssertionError("asked transformers")
@@ -116,7 +116,7 @@ def test_ids_of_any_text_are_those_of_transformers(both: tuple[object, object], 
     ids=str,
 )
 @pytest.mark.usefixtures("without_transformers")
-def test_what_is_not_plainly_berts_is_left_to_transformers(
+def test_unusual_settings_are_left_to_transformers(
     vocabulary: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
     folder = changed(vocabulary, tmp_path / "model", **settings)
@@ -124,7 +124,7 @@ def test_what_is_not_plainly_berts_is_left_to_transformers(
         ours(folder, TEXTS)
 
 
-def test_odd_vocabularies_have_the_same_ids(vocabulary: Path, tmp_path: Path) -> None:
+def test_unusual_vocabularies_have_the_ids_of_transformers(vocabulary: Path, tmp_path: Path) -> None:
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "heart", "\u2028", " spaced ", "heart", "", "failure"]
     for end in ("", "\n", "\n\n"):
         folder = changed(vocabulary, tmp_path / f"model{len(end)}")
@@ -133,7 +133,7 @@ def test_odd_vocabularies_have_the_same_ids(vocabulary: Path, tmp_path: Path) ->
         assert ours(folder, texts) == theirs(folder, texts)
 
 
-def test_a_vocabulary_that_is_no_text_is_refused(vocabulary: Path, tmp_path: Path) -> None:
+def test_a_vocabulary_that_is_not_text_is_refused(vocabulary: Path, tmp_path: Path) -> None:
     folder = changed(vocabulary, tmp_path / "model")
     (folder / "vocab.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EncoderUnavailable, match="vocab.txt"):
